@@ -1,0 +1,94 @@
+package respawn
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// A phase is how far an attempt got, as its httptrace tells.
+type phase int32
+
+const (
+	phaseUnwatched phase = iota // nobody looked: the authority was above suspicion
+	phaseSilent                 // no hook fired: this RoundTripper has none
+	phaseRefused                // no hook fired in net/http's own: it refused the request
+	phaseDialing                // wanted a connection, never got one: nothing was sent
+	phaseConnected              // had a connection
+	phaseAnswered               // saw a first response byte
+)
+
+// An attempt is one RoundTrip on one generation.
+type attempt struct {
+	gen   *generation
+	began uint64        // rt.clock when it began; 0 is before any failure now in the streak table
+	req   *http.Request // as it was sent; nil for the caller's own
+	err   error
+
+	// Of watched attempts only.
+	watched bool
+	start   time.Time
+	phase   atomic.Int32
+	trial   *recreation // the recreation whose candidate this attempt tries; nil for most
+}
+
+type attemptKey struct{}
+
+// attemptOf returns the watched attempt that req belongs to, or nil.
+func attemptOf(req *http.Request) *attempt {
+	a, _ := req.Context().Value(attemptKey{}).(*attempt)
+	return a
+}
+
+func (a *attempt) reached() phase {
+	if a == nil || !a.watched {
+		return phaseUnwatched
+	}
+	p := phase(a.phase.Load())
+	if p == phaseUnwatched {
+		p = phaseSilent
+		if _, ok := a.gen.transport.(*http.Transport); ok {
+			p = phaseRefused
+		}
+	}
+	return p
+}
+
+// waited is how long a watched attempt has been waiting.
+func (a *attempt) waited() time.Duration { return time.Since(a.start) }
+
+// unsent reports whether nothing of the request can have reached the server:
+// no connection was got. WroteHeaders would be no proof, it fires even when
+// nothing was written.
+func (a *attempt) unsent() bool {
+	switch a.reached() {
+	case phaseDialing, phaseRefused:
+		return true
+	case phaseUnwatched, phaseSilent:
+		return neverSent(a.err)
+	}
+	return false
+}
+
+// watch derives a request whose errors can be told by phase. For a trial the
+// hooks are also where the candidate is proven, as early as that can be known.
+func (a *attempt) watch(req *http.Request, proved func(phase)) *http.Request {
+	a.watched = true
+	a.start = time.Now()
+	reach := func(p phase) {
+		a.phase.Store(int32(p))
+		if proved != nil {
+			proved(p)
+		}
+	}
+	// net/http asks again when it retries on another connection by itself,
+	// which it does only while that is safe: the last word counts.
+	ctx := context.WithValue(req.Context(), attemptKey{}, a)
+	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:              func(string) { a.phase.Store(int32(phaseDialing)) },
+		GotConn:              func(httptrace.GotConnInfo) { reach(phaseConnected) },
+		GotFirstResponseByte: func() { reach(phaseAnswered) },
+	}))
+}

@@ -1,0 +1,262 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/bits"
+	"math/rand/v2"
+	"net/http"
+	"reflect"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A generation is one transport in service with the requests in flight on it.
+// A request is in flight until its response body is closed or has been read to
+// its end, where net/http too is done with the connection.
+type generation struct {
+	transport http.RoundTripper
+	erring    interface{ Err() error } // the transport, if it can say that it has ended
+	number    uint64                   // from 1; 0 while it is a candidate; written before it is published
+	born      time.Time
+
+	// A request counts itself in before it looks at retired, and retire sets
+	// retired before it looks at the count: whichever comes second sees the
+	// other, so no request runs on a transport that is being closed. The count
+	// is striped: one cache line shared by all cores costs more than the rest
+	// of the healthy path. A request leaves by the stripe it entered by, so
+	// none is ever negative, and once retired is set all-zero stays all-zero.
+	stripes []stripe
+	retired atomic.Bool
+	drained sync.Once
+	onDrain func() // set by retire before retired
+
+	cut    context.Context // ends at the drain limit; nil without WithDrainTimeout
+	cutNow context.CancelFunc
+}
+
+type stripe struct {
+	n atomic.Int64
+	_ [56]byte // a cache line each
+}
+
+func newGeneration(transport http.RoundTripper, drainTimeout time.Duration) *generation {
+	g := &generation{
+		transport: transport,
+		born:      time.Now(),
+		stripes:   make([]stripe, 1<<bits.Len(uint(min(runtime.GOMAXPROCS(0), 32)-1))),
+	}
+	g.erring, _ = transport.(interface{ Err() error })
+	if drainTimeout > 0 {
+		g.cut, g.cutNow = context.WithCancel(context.Background())
+	}
+	return g
+}
+
+// hasEnded reports whether the transport itself says that it is of no more
+// use, as [http.ClientConn] does.
+func (g *generation) hasEnded() bool { return g.erring != nil && g.erring.Err() != nil }
+
+// enter counts a request in. It fails once the generation is retired.
+func (g *generation) enter() (slot uint32, ok bool) {
+	slot = rand.Uint32() & uint32(len(g.stripes)-1)
+	g.stripes[slot].n.Add(1)
+	if g.retired.Load() {
+		g.leave(slot)
+		return 0, false
+	}
+	return slot, true
+}
+
+// leave counts a request out; the last one of a retired generation closes up.
+func (g *generation) leave(slot uint32) {
+	g.stripes[slot].n.Add(-1)
+	if g.retired.Load() && g.inFlight() == 0 {
+		g.drained.Do(g.onDrain)
+	}
+}
+
+func (g *generation) inFlight() int64 {
+	var n int64
+	for i := range g.stripes {
+		n += g.stripes[i].n.Load()
+	}
+	return n
+}
+
+// sweeps are the times after the drain at which idle connections are closed
+// again: HTTP/2 marks a connection idle only after the last body's end was
+// seen, and a dial that lost its caller pools its connection when it is done.
+var sweeps = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}
+
+// retire lets no new request in, waits for those in flight without blocking,
+// and then closes the transport. gone is called when nothing is left to do.
+// It must be called once, after another generation has been published.
+func (g *generation) retire(drainTimeout time.Duration, gone func()) {
+	var limit *time.Timer
+	if drainTimeout > 0 {
+		limit = time.AfterFunc(drainTimeout, g.cutNow)
+	}
+	g.onDrain = func() {
+		if limit != nil {
+			limit.Stop()
+			g.cutNow()
+		}
+		g.sweep(0, gone)
+	}
+	g.retired.Store(true)
+	g.closeIdle()
+	if g.inFlight() == 0 {
+		g.drained.Do(g.onDrain)
+	}
+}
+
+func (g *generation) sweep(i int, gone func()) {
+	g.closeIdle()
+	closer, closes := g.transport.(io.Closer)
+	switch {
+	case i > 0 && closes:
+		_ = closer.Close() // nobody is left to tell
+		gone()
+	case i == len(sweeps):
+		gone()
+	default:
+		time.AfterFunc(sweeps[i], func() { g.sweep(i+1, gone) })
+	}
+}
+
+func (g *generation) closeIdle() { closeIdle(g.transport) }
+
+// closeIdle leaves http.DefaultTransport alone when it is base: its pool
+// belongs to the whole process.
+func closeIdle(rt http.RoundTripper) {
+	if sameInstance(rt, http.DefaultTransport) {
+		return
+	}
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// track hooks the response body to count the request out. after runs then,
+// too; it may be nil. http.NoBody is handed on as the very value it is, and a
+// nil body from a RoundTripper that breaks its contract stays nil.
+func (g *generation) track(resp *http.Response, slot uint32, after func()) *http.Response {
+	if resp == nil || resp.Body == nil || resp.Body == http.NoBody {
+		g.leave(slot)
+		if after != nil {
+			after()
+		}
+		return resp
+	}
+	b := body{ReadCloser: resp.Body, gen: g, slot: slot, after: after}
+	w, ok := resp.Body.(io.Writer)
+	if !ok {
+		resp.Body = &b
+		return resp
+	}
+	// An upgraded connection (101): it is in flight until Close, whatever a
+	// Read says, and keeps its other half.
+	d := &duplexBody{body: &b, Writer: w}
+	resp.Body = d
+	if cw, ok := w.(interface{ CloseWrite() error }); ok {
+		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
+	}
+	if g.cut != nil {
+		stop := context.AfterFunc(g.cut, func() { _ = resp.Body.Close() })
+		b.after = func() {
+			stop()
+			if after != nil {
+				after()
+			}
+		}
+	}
+	return resp
+}
+
+// body is what a response costs on the healthy path: one allocation of 48
+// bytes.
+type body struct {
+	io.ReadCloser
+	gen   *generation
+	after func()
+	slot  uint32
+	left  atomic.Bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.leave()
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.leave()
+	return err
+}
+
+func (b *body) leave() {
+	if b.left.Swap(true) {
+		return
+	}
+	b.gen.leave(b.slot)
+	if b.after != nil {
+		b.after()
+	}
+}
+
+type duplexBody struct {
+	*body
+	io.Writer
+}
+
+func (d *duplexBody) Read(p []byte) (int, error) { return d.ReadCloser.Read(p) }
+
+type halfCloseBody struct {
+	*duplexBody
+	closeWriter interface{ CloseWrite() error }
+}
+
+func (h *halfCloseBody) CloseWrite() error { return h.closeWriter.CloseWrite() }
+
+var errDrainLimit = errors.New("respawn: cut off, the transport was retired and its WithDrainTimeout has passed")
+
+// severable derives the request that WithDrainTimeout can cut. The returned
+// function must be called when the request is over.
+func (g *generation) severable(req *http.Request) (*http.Request, func()) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	stop := context.AfterFunc(g.cut, func() { cancel(errDrainLimit) })
+	return req.WithContext(ctx), func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
+// isNil also knows the nil pointer in an interface.
+func isNil(rt http.RoundTripper) bool {
+	if rt == nil {
+		return true
+	}
+	switch v := reflect.ValueOf(rt); v.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// sameInstance reports whether closing one would close the other. Only
+// pointers have an identity; those to a type without fields share one address
+// and nothing else.
+func sameInstance(a, b http.RoundTripper) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	t := reflect.TypeOf(a)
+	return t.Kind() == reflect.Pointer && t.Elem().Size() > 0 && t == reflect.TypeOf(b) && a == b
+}

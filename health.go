@@ -1,0 +1,205 @@
+package respawn
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// A State says in one word how a client is.
+type State string
+
+const (
+	// StateHealthy serves; nothing has tripped.
+	StateHealthy State = "healthy"
+	// StateRecovering serves what the current transport can; a fresh one is
+	// being tried, or will be when the backoff allows.
+	StateRecovering State = "recovering"
+	// StateFailing cannot serve: the transport has ended, or an authority is
+	// tripped and the factory gave no transport to try.
+	StateFailing State = "failing"
+	// StateClosed was closed.
+	StateClosed State = "closed"
+)
+
+// Health is a snapshot of one client. It holds hosts and kinds of errors,
+// never paths, headers or error texts.
+type Health struct {
+	Name       string        `json:"name"`
+	State      State         `json:"state"`
+	Generation uint64        `json:"generation"` // in service, from 1
+	Age        time.Duration `json:"-"`          // of that generation
+	InFlight   int64         `json:"in_flight"`  // requests, those on draining generations included
+	Draining   int           `json:"draining"`   // retired generations with requests in flight
+	Recreating bool          `json:"recreating"` // a recreation is under way
+
+	Promotions int `json:"promotions"` // recreations that brought a new generation
+	Rejections int `json:"rejections"` // recreations that did not
+
+	Streaks       []StreakHealth `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
+	LastFailure   *FailureHealth `json:"last_failure,omitempty"`   // nil: none since New
+	LastRejection string         `json:"last_rejection,omitempty"` // its error.type; "" if none since New
+}
+
+// StreakHealth is the streak of one authority.
+type StreakHealth struct {
+	Authority string    `json:"authority"` // scheme://host:port
+	Failures  int       `json:"failures"`
+	Stalls    int       `json:"stalls"`
+	Tripped   bool      `json:"tripped"`
+	Since     time.Time `json:"since"` // the first failure
+}
+
+// FailureHealth is the last failure that counted against a transport.
+type FailureHealth struct {
+	Time      time.Time `json:"time"`
+	Authority string    `json:"authority"`
+	Reason    string    `json:"reason"` // as respawn.trigger in traces
+}
+
+// String returns scheme://host:port.
+func (a authority) String() string {
+	if a == (authority{}) {
+		return ""
+	}
+	return a.scheme + "://" + net.JoinHostPort(a.host, a.port)
+}
+
+// Health returns how the client is. It never blocks, whatever a recreation is
+// doing, and is safe for concurrent use.
+func (rt *RecoveringRoundTripper) Health() Health {
+	ended := false
+	if g := rt.current.Load(); g != nil {
+		ended = g.hasEnded()
+	}
+	now := time.Now()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.streaks.forget(now)
+	rt.refreshAlert()
+	g := rt.current.Load()
+	if g == nil {
+		g = rt.last
+	}
+	h := Health{
+		Name:          rt.cfg.name,
+		State:         StateHealthy,
+		Generation:    g.number,
+		Age:           now.Sub(g.born),
+		Recreating:    rt.running != nil,
+		Promotions:    rt.promotions,
+		Rejections:    rt.rejections,
+		LastRejection: rt.lastRejection.kind,
+	}
+	if !rt.closed {
+		h.InFlight = g.inFlight()
+	}
+	for old := range rt.retired {
+		if n := old.inFlight(); n > 0 {
+			h.InFlight += n
+			h.Draining++
+		}
+	}
+	if f := rt.lastFailure; !f.at.IsZero() {
+		h.LastFailure = &FailureHealth{f.at, f.authority.String(), f.trigger}
+	}
+	outage, unbuilt := false, false
+	for _, s := range rt.streaks.m {
+		h.Streaks = append(h.Streaks, StreakHealth{s.authority.String(), s.failures, s.stalls, s.tripped, s.since})
+		outage = outage || s.outage()
+		unbuilt = unbuilt || s.tripped && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.since)
+	}
+	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
+	switch {
+	case rt.closed:
+		h.State = StateClosed
+	case ended && rt.running == nil, unbuilt:
+		h.State = StateFailing
+	case outage || ended:
+		h.State = StateRecovering
+	}
+	return h
+}
+
+// Check returns nil when the client is fit to serve, which it is while it
+// recovers, and else an error that says why not. It has the form that health
+// libraries take, never blocks, and does not look at ctx.
+func (rt *RecoveringRoundTripper) Check(context.Context) error {
+	switch h := rt.Health(); h.State {
+	case StateClosed:
+		return ErrClosed
+	case StateFailing:
+		reason := h.LastRejection
+		if reason == "" {
+			reason = triggerEnded
+		}
+		return &kindError{reason, fmt.Sprintf("%s is failing: %s", h.Name, reason)}
+	}
+	return nil
+}
+
+// healthDocument follows draft-inadarei-api-health-check-06.
+type healthDocument struct {
+	Status  string                   `json:"status"`
+	Version string                   `json:"version"`
+	Checks  map[string][]healthCheck `json:"checks,omitempty"`
+}
+
+type healthCheck struct {
+	ComponentType string    `json:"componentType"`
+	Status        string    `json:"status"`
+	Time          time.Time `json:"time"`
+	ObservedValue float64   `json:"observedValue"` // the generation's age
+	ObservedUnit  string    `json:"observedUnit"`
+	Health
+}
+
+// HealthHandler returns a handler that says at once how the clients are, as
+// application/health+json: pass, warn while one recovers, or fail. The worst
+// of them is the status: 200 for pass and warn, 503 for fail. It answers GET
+// and HEAD and is safe for concurrent use. It panics if a client is nil.
+func HealthHandler(rts ...*RecoveringRoundTripper) http.Handler {
+	for i, rt := range rts {
+		if rt == nil {
+			panic(fmt.Sprintf("respawn: HealthHandler: client %d is nil: pass what New returned", i+1))
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "use GET or HEAD", http.StatusMethodNotAllowed)
+			return
+		}
+		doc := healthDocument{Status: "pass", Version: Version, Checks: map[string][]healthCheck{}}
+		code := http.StatusOK
+		now := time.Now()
+		for _, rt := range rts {
+			h := rt.Health()
+			check := healthCheck{
+				ComponentType: "component", Status: "pass", Time: now,
+				ObservedValue: h.Age.Seconds(), ObservedUnit: "s", Health: h,
+			}
+			switch h.State {
+			case StateRecovering:
+				check.Status = "warn"
+				if doc.Status == "pass" {
+					doc.Status = "warn"
+				}
+			case StateFailing, StateClosed:
+				check.Status, doc.Status = "fail", "fail"
+				code = http.StatusServiceUnavailable
+			}
+			key := h.Name + ":age"
+			doc.Checks[key] = append(doc.Checks[key], check)
+		}
+		w.Header().Set("Content-Type", "application/health+json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(code)
+		_ = json.NewEncoder(w).Encode(doc) // the client left: nobody to tell
+	})
+}

@@ -1,0 +1,56 @@
+package respawn
+
+import (
+	"context"
+	"net/http"
+)
+
+type clientKey struct{}
+
+// A MiddlewareOption changes one default of [Middleware].
+type MiddlewareOption func(*http.Client)
+
+// WithClient sets the client that handlers get: its Timeout, Jar and
+// CheckRedirect, and its Transport if that wraps rt, as
+// otelhttp.NewTransport(rt) does. A nil Transport is set to rt in the copy that
+// handlers get; client itself is not changed. The default is a client with
+// rt and nothing else. It panics if client is nil.
+func WithClient(client *http.Client) MiddlewareOption {
+	if client == nil {
+		panic("respawn: WithClient: nil client: leave the option out for the default")
+	}
+	return func(c *http.Client) { *c = *client }
+}
+
+// Middleware hands one shared client over rt to every inbound request, where
+// handlers take it with [ClientFromContext]. A transport that says itself that
+// it has ended is replaced before the handler runs; if that fails the handler
+// runs all the same, and the rejection has been logged. The wait is limited by
+// the request's context and [WithRecreateTimeout]. The ResponseWriter is handed
+// on as it is. Middleware panics if rt is nil.
+func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
+	if rt == nil {
+		panic("respawn: Middleware: nil RecoveringRoundTripper: pass what New returned")
+	}
+	client := &http.Client{}
+	for _, opt := range opts {
+		opt(client)
+	}
+	if client.Transport == nil {
+		client.Transport = rt
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			rt.replaceEnded(req.Context())
+			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, client)))
+		})
+	}
+}
+
+// ClientFromContext returns the client that [Middleware] handed to the inbound
+// request of ctx, and whether there is one. The client is shared: do not
+// change it.
+func ClientFromContext(ctx context.Context) (*http.Client, bool) {
+	client, ok := ctx.Value(clientKey{}).(*http.Client)
+	return client, ok
+}

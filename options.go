@@ -1,0 +1,293 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// An Option changes one default of [New]. A value that makes no sense is an
+// error from New that names the option and the value.
+type Option func(*config) error
+
+// A Factory builds a fresh transport, down to its dialer, tunnel or
+// certificates. It is called by one goroutine at a time per recreation, never
+// under a lock, and gets a context that carries the recreation's span and ends
+// when the factory returns or after [WithRecreateTimeout]: the transport must
+// not depend on it.
+//
+// A factory that fails, hangs, panics or returns nil costs nothing but the
+// attempt: the current transport stays. It must return a new transport every
+// time; one that is already in service, or [http.DefaultTransport], is
+// refused. A returned transport belongs to respawn, which retires it with
+// CloseIdleConnections and, if it has one, Close.
+type Factory func(ctx context.Context) (http.RoundTripper, error)
+
+// config is what the options set; read-only after New.
+type config struct {
+	name            string
+	factory         Factory
+	threshold       int
+	stalls          int
+	stallSpan       time.Duration
+	newBackOff      func() backoff.BackOff
+	recreateTimeout time.Duration
+	classify        Classifier
+	replay          Replay
+	fallback        http.RoundTripper
+	waitForReady    time.Duration
+	maxAge          time.Duration
+	drainTimeout    time.Duration
+	tracerProvider  trace.TracerProvider
+	meterProvider   metric.MeterProvider
+	logger          *slog.Logger
+
+	chance func() float64 // in [0, 1): spreads WithMaxAge over a fleet
+}
+
+func newConfig(opts []Option) (config, error) {
+	cfg := config{
+		name:            "default",
+		threshold:       3,
+		stalls:          3,
+		stallSpan:       time.Second,
+		newBackOff:      defaultBackOff,
+		recreateTimeout: 10 * time.Second,
+		classify:        DefaultClassifier,
+		chance:          rand.Float64,
+	}
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil: leave it out", i+1))
+			continue
+		}
+		if err := opt(&cfg); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// defaultBackOff never gives up: a policy that did would leave the process as
+// stuck as the outage this package exists for.
+func defaultBackOff() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(time.Second),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0.5),
+		backoff.WithMaxInterval(30*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+// WithFactory sets how a fresh transport is built. The default, for a base
+// that is an [*http.Transport], clones it so that nothing is shared with the
+// dead one (see [New]); a clone keeps the dialer, so a tunnelling dialer or
+// rotating certificates need a factory that rebuilds them. Nil is an error.
+func WithFactory(f Factory) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("WithFactory(nil): pass a function that builds a fresh transport, or leave the option out")
+		}
+		c.factory = f
+		return nil
+	}
+}
+
+// WithName names this client in telemetry, health and logs. The default is
+// "default"; give each client of a process its own, since metrics of clients
+// that share a name cannot be told apart. The empty name is an error.
+func WithName(name string) Option {
+	return func(c *config) error {
+		if name == "" {
+			return errors.New(`WithName(""): give the client a name, or leave the option out for "default"`)
+		}
+		c.name = name
+		return nil
+	}
+}
+
+// WithThreshold sets how many consecutive failures of one authority trip it.
+// The default is 3; less than 1 is an error. Consecutive is meant causally: an
+// attempt counts only if it began after the failure counted before it, so a
+// connection that fails under 500 requests at once is one failure.
+func WithThreshold(n int) Option {
+	return func(c *config) error {
+		if n < 1 {
+			return fmt.Errorf("WithThreshold(%d): the threshold must be at least 1", n)
+		}
+		c.threshold = n
+		return nil
+	}
+}
+
+// WithStallThreshold sets the rule for stalls, that is for callers' deadlines
+// which passed without a first response byte: n of them, the first and the
+// last at least d apart and no success between, trip the authority. The
+// default is 3 over 1 s. Zero n turns the rule off; negative values are errors.
+func WithStallThreshold(n int, d time.Duration) Option {
+	return func(c *config) error {
+		if n < 0 || d < 0 {
+			return fmt.Errorf("WithStallThreshold(%d, %v): neither may be negative; 0 stalls turns the rule off", n, d)
+		}
+		c.stalls, c.stallSpan = n, d
+		return nil
+	}
+}
+
+// WithBackOff sets the policy that spaces recreations: newBackOff is called
+// for a fresh policy whenever the wait starts over. The first recreation of an
+// outage is at once and does not ask it. A policy that answers [backoff.Stop]
+// does not end recovery: its last interval is used again. The default is
+// exponential from 1 s to 30 s, doubling, with ±50 % jitter. A nil function,
+// or one that returns nil, is an error.
+func WithBackOff(newBackOff func() backoff.BackOff) Option {
+	return func(c *config) error {
+		if newBackOff == nil || newBackOff() == nil {
+			return errors.New("WithBackOff(nil): pass a function that returns a new backoff.BackOff each time")
+		}
+		c.newBackOff = newBackOff
+		return nil
+	}
+}
+
+// WithRecreateTimeout limits how long the factory may take, and then again how
+// long a trial may wait for its proof. The default is 10 s; zero and negative
+// values are errors, since a factory that hangs would end recovery for good.
+func WithRecreateTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return fmt.Errorf("WithRecreateTimeout(%v): the time limit must be positive", d)
+		}
+		c.recreateTimeout = d
+		return nil
+	}
+}
+
+// WithClassifier replaces [DefaultClassifier]; call that from yours for the
+// errors you have nothing to say about. Nil is an error.
+func WithClassifier(classify Classifier) Option {
+	return func(c *config) error {
+		if classify == nil {
+			return errors.New("WithClassifier(nil): pass a function, or leave the option out for DefaultClassifier")
+		}
+		c.classify = classify
+		return nil
+	}
+}
+
+// WithReplay sets which requests may be sent again. The default, and the zero
+// value, is [ReplayIdempotent]. Any other value than the three is an error.
+func WithReplay(r Replay) Option {
+	return func(c *config) error {
+		if r < ReplayIdempotent || r > ReplayNever {
+			return fmt.Errorf("WithReplay(%d): use ReplayIdempotent, ReplayUnsent or ReplayNever", r)
+		}
+		c.replay = r
+		return nil
+	}
+}
+
+// WithFallback sets a transport that serves an authority while it is tripped
+// and no trial is due. It is not retired, counted or recreated, and an answer
+// from it does not end the outage. A request that failed may be sent to it
+// once more than [WithThreshold] allows, if it is safe to send again. The
+// default is none: requests go on to the current transport. Nil is an error.
+func WithFallback(rt http.RoundTripper) Option {
+	return func(c *config) error {
+		if isNil(rt) {
+			return errors.New("WithFallback(nil): pass a transport, or leave the option out for none")
+		}
+		c.fallback = rt
+		return nil
+	}
+}
+
+// WithWaitForReady lets a request that failed and may be sent again wait out
+// the backoff window for a trial to succeed, for at most d and never past its
+// own context, as gRPC's wait-for-ready does. The default 0 fails fast.
+// Negative values are errors.
+func WithWaitForReady(d time.Duration) Option {
+	return func(c *config) error {
+		if d < 0 {
+			return fmt.Errorf("WithWaitForReady(%v): the wait must not be negative; 0 fails fast", d)
+		}
+		c.waitForReady = d
+		return nil
+	}
+}
+
+// WithMaxAge replaces a generation when it is d old, give or take a tenth so
+// that a fleet does not move in lockstep, to follow changes of DNS and load
+// balancers which busy connections never see. The default 0 is never.
+// Negative values are errors.
+func WithMaxAge(d time.Duration) Option {
+	return func(c *config) error {
+		if d < 0 {
+			return fmt.Errorf("WithMaxAge(%v): the age must not be negative; 0 is never", d)
+		}
+		c.maxAge = d
+		return nil
+	}
+}
+
+// WithDrainTimeout cuts what is still in flight on a retired transport after
+// d: requests fail and bodies end with an error. The default 0 never cuts.
+// Setting it costs every request a copy and a derived context. Negative values
+// are errors.
+func WithDrainTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d < 0 {
+			return fmt.Errorf("WithDrainTimeout(%v): the limit must not be negative; 0 never cuts", d)
+		}
+		c.drainTimeout = d
+		return nil
+	}
+}
+
+// WithTracerProvider sets where recreation spans go. The default is resolved
+// for each recreation: the provider of the request's span, else the global one
+// of package otel. Nil is an error.
+func WithTracerProvider(p trace.TracerProvider) Option {
+	return func(c *config) error {
+		if p == nil {
+			return errors.New("WithTracerProvider(nil): pass a provider, or leave the option out for the request's or the global one")
+		}
+		c.tracerProvider = p
+		return nil
+	}
+}
+
+// WithMeterProvider sets where metrics go. The default is the global provider
+// of package otel. Nil is an error.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return func(c *config) error {
+		if p == nil {
+			return errors.New("WithMeterProvider(nil): pass a provider, or leave the option out for the global one")
+		}
+		c.meterProvider = p
+		return nil
+	}
+}
+
+// WithLogger sets where trips, rejections and recoveries are logged. The
+// default is [slog.Default] at the time of the record. Nil is an error; use
+// slog.New([slog.DiscardHandler]) for silence.
+func WithLogger(l *slog.Logger) Option {
+	return func(c *config) error {
+		if l == nil {
+			return errors.New("WithLogger(nil): pass a logger, or slog.New(slog.DiscardHandler) for silence")
+		}
+		c.logger = l
+		return nil
+	}
+}

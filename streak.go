@@ -1,0 +1,192 @@
+package respawn
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// An authority is what streaks are counted by: scheme, host and port in the
+// form of RFC 3986, section 6.2.2 and 6.2.3, so that one server has one streak.
+type authority struct{ scheme, host, port string }
+
+func authorityOf(u *url.URL) authority {
+	if u == nil {
+		return authority{}
+	}
+	a := authority{strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()}
+	if a.port == "" {
+		switch a.scheme {
+		case "http":
+			a.port = "80"
+		case "https":
+			a.port = "443"
+		}
+	}
+	return a
+}
+
+func (a authority) portNumber() int {
+	n, _ := strconv.Atoi(a.port)
+	return n
+}
+
+// A streak is what one authority has suffered on the generation in service.
+type streak struct {
+	authority authority
+	since     time.Time // the first failure: the outage's start
+	last      time.Time
+	trigger   string // kind of the last failure
+	links     []trace.SpanContext
+
+	failures int    // causally consecutive
+	counted  uint64 // rt.clock at the last of them
+	watched  bool   // one of them was seen by a watched attempt
+
+	stalls     int
+	firstStall time.Time
+	toBeat     time.Duration // the longest wait of a stalled attempt
+
+	tripped    bool
+	proof      proof // what a candidate must show
+	rejections int   // trials that did not help
+	pace       pace  // spaces the trials that this authority asks for
+
+	// After a promotion a streak that had tripped stays until its first
+	// success, when the outage is over. recovery carries the recreation's span.
+	recovery context.Context
+
+	// over is closed when the trip has ended, for those who wait it out.
+	over chan struct{}
+}
+
+// outage reports whether the authority's users have something to recover from.
+func (s *streak) outage() bool { return s.tripped || s.recovery != nil }
+
+// maxStreaks and maxLinks bound the memory that hostile authorities can take.
+const (
+	maxStreaks = 256
+	maxLinks   = 8
+	// forgetAfter drops authorities that nobody has asked for in that time,
+	// so that one dead link does not keep everybody off the healthy path.
+	forgetAfter = time.Hour
+)
+
+// A streakTable holds the authorities under suspicion. It is empty when all is
+// well, and guarded by RecoveringRoundTripper.mu.
+type streakTable struct {
+	m     map[authority]*streak
+	swept time.Time
+}
+
+func (t *streakTable) get(a authority) *streak { return t.m[a] }
+
+func (t *streakTable) open(a authority, now time.Time) *streak {
+	if s := t.m[a]; s != nil {
+		return s
+	}
+	if len(t.m) >= maxStreaks {
+		t.evict()
+	}
+	if t.m == nil {
+		t.m = make(map[authority]*streak)
+	}
+	s := &streak{authority: a, since: now, last: now, over: make(chan struct{})}
+	t.m[a] = s
+	return s
+}
+
+func (t *streakTable) end(s *streak) {
+	if t.m[s.authority] == s {
+		delete(t.m, s.authority)
+		close(s.over)
+	}
+}
+
+// evict makes room: the least failures first, among those the oldest. A flood
+// of invented names is made of ones and cannot push out a real outage.
+func (t *streakTable) evict() {
+	var least *streak
+	for _, s := range t.m {
+		if least == nil || s.weight() < least.weight() || s.weight() == least.weight() && s.last.Before(least.last) {
+			least = s
+		}
+	}
+	t.end(least)
+}
+
+func (s *streak) weight() int {
+	if s.outage() {
+		return math.MaxInt
+	}
+	return s.failures + s.stalls
+}
+
+func (t *streakTable) forget(now time.Time) {
+	if now.Sub(t.swept) < time.Minute {
+		return
+	}
+	t.swept = now
+	for _, s := range t.m {
+		if now.Sub(s.last) >= forgetAfter {
+			t.end(s)
+		}
+	}
+}
+
+// restart begins all streaks anew for a fresh generation. What had tripped
+// stays in the table as an outage until its first success.
+func (t *streakTable) restart(recovery context.Context) {
+	for _, s := range t.m {
+		if !s.outage() {
+			t.end(s)
+			continue
+		}
+		close(s.over)
+		*s = streak{
+			authority: s.authority, since: s.since, last: s.last, trigger: s.trigger,
+			links: s.links, recovery: recovery, over: make(chan struct{}),
+		}
+	}
+}
+
+// fail counts a failure of an attempt that began at the given clock, and
+// reports whether it counted. now is the clock after this failure.
+func (s *streak) fail(a *attempt, clock uint64) bool {
+	if s.failures > 0 && a.began < s.counted {
+		return false // the same event seen by another request
+	}
+	s.failures++
+	s.counted = clock
+	s.watched = s.watched || a.watched
+	return true
+}
+
+// stall counts a stall. An attempt that began before suspicion has no start
+// time; it has waited at least since the streak was opened.
+func (s *streak) stall(a *attempt, now time.Time) {
+	if s.stalls == 0 {
+		s.firstStall = now
+	}
+	s.stalls++
+	waited := now.Sub(s.since)
+	if a.watched {
+		waited = now.Sub(a.start)
+	}
+	s.toBeat = max(s.toBeat, waited)
+}
+
+// link remembers a failing request's span, for the recreation to link to.
+func (s *streak) link(req *http.Request) {
+	sc := trace.SpanContextFromContext(req.Context())
+	if sc.IsValid() && len(s.links) < maxLinks && !slices.ContainsFunc(s.links, sc.Equal) {
+		s.links = append(s.links, sc)
+	}
+}
