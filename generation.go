@@ -32,7 +32,7 @@ type generation struct {
 	stripes []stripe
 	retired atomic.Bool
 	drained sync.Once
-	onDrain func() // set by retire before retired
+	onDrain func() // written before retired is set
 
 	cut    context.Context // ends at the drain limit; nil without WithDrainTimeout
 	cutNow context.CancelFunc
@@ -100,15 +100,21 @@ func (g *generation) retire(drainTimeout time.Duration, gone func()) {
 	if drainTimeout > 0 {
 		limit = time.AfterFunc(drainTimeout, g.cutNow)
 	}
-	g.onDrain = func() {
+	g.drain(func() {
 		if limit != nil {
 			limit.Stop()
 			g.cutNow()
 		}
 		g.sweep(0, gone)
-	}
-	g.retired.Store(true)
+	})
 	g.closeIdle()
+}
+
+// drain lets no new request in and calls then, once, when the last one in
+// flight has left.
+func (g *generation) drain(then func()) {
+	g.onDrain = then
+	g.retired.Store(true)
 	if g.inFlight() == 0 {
 		g.drained.Do(g.onDrain)
 	}

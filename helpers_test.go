@@ -153,8 +153,8 @@ func (p *probe) options() []Option {
 }
 
 func (p *probe) Enabled(context.Context, slog.Level) bool { return true }
-func (p *probe) WithAttrs([]slog.Attr) slog.Handler        { return p }
-func (p *probe) WithGroup(string) slog.Handler             { return p }
+func (p *probe) WithAttrs([]slog.Attr) slog.Handler       { return p }
+func (p *probe) WithGroup(string) slog.Handler            { return p }
 func (p *probe) Handle(ctx context.Context, r slog.Record) error {
 	attrs := map[string]any{}
 	r.Attrs(func(a slog.Attr) bool { attrs[a.Key] = a.Value.Any(); return true })

@@ -1,10 +1,16 @@
 package respawn
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -22,12 +28,11 @@ type host struct {
 	accept chan net.Conn
 	server *http.Server
 
-	mu      sync.Mutex
-	down    bool // refuses connections
-	silent  bool // drops the first packet of a connection
-	dials   int
-	open    map[*wire]struct{}
-	dialled chan struct{} // closed and renewed at each dial
+	mu     sync.Mutex
+	down   bool // refuses connections
+	silent bool // drops the first packet of a connection
+	dials  int
+	open   map[*wire]struct{}
 }
 
 func newNetwork(t *testing.T) *network {
@@ -80,14 +85,13 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
 	}
-	client, server := net.Pipe()
-	dark, closed := make(chan struct{}), make(chan struct{})
-	w := &wire{Conn: client, dark: dark, closed: closed, host: h}
+	client, server := newWires()
+	client.host = h
 	h.mu.Lock()
-	h.open[w] = struct{}{}
+	h.open[client] = struct{}{}
 	h.mu.Unlock()
-	h.accept <- &wire{Conn: server, dark: dark, closed: make(chan struct{})}
-	return w, nil
+	h.accept <- server
+	return client, nil
 }
 
 func (h *host) Accept() (net.Conn, error) {
@@ -124,7 +128,8 @@ func (h *host) blackhole() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.open {
-		close(w.dark)
+		w.in.goDark()
+		w.out.goDark()
 		delete(h.open, w)
 	}
 }
@@ -132,72 +137,118 @@ func (h *host) blackhole() {
 // cut closes all open connections.
 func (h *host) cut() {
 	h.mu.Lock()
-	conns := make([]*wire, 0, len(h.open))
-	for w := range h.open {
-		conns = append(conns, w)
-	}
+	conns := slices.Collect(maps.Keys(h.open))
 	h.mu.Unlock()
 	for _, w := range conns {
 		w.Close()
 	}
 }
 
-// A wire is one end of a connection that can go dark.
+// A wire is one end of a connection that can go dark. Unlike net.Pipe it has
+// a buffer, as a network has.
 type wire struct {
-	net.Conn
-	dark   chan struct{}
-	once   sync.Once
-	closed chan struct{}
-	host   *host // of the client's end
+	in, out *half
+	host    *host // of the client's end
 }
 
-func (w *wire) isDark() bool {
-	select {
-	case <-w.dark:
-		return true
-	default:
-		return false
-	}
+func newWires() (client, server *wire) {
+	there, back := newHalf(), newHalf()
+	return &wire{in: back, out: there}, &wire{in: there, out: back}
 }
 
-func (w *wire) Write(p []byte) (int, error) {
-	if w.isDark() {
-		return len(p), nil
-	}
-	type result struct {
-		n   int
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		n, err := w.Conn.Write(p)
-		done <- result{n, err}
-	}()
-	select {
-	case r := <-done:
-		return r.n, r.err
-	case <-w.dark:
-		return len(p), nil
-	}
-}
+func (w *wire) Read(p []byte) (int, error)         { return w.in.read(p) }
+func (w *wire) Write(p []byte) (int, error)        { return w.out.write(p) }
+func (w *wire) LocalAddr() net.Addr                { return &net.TCPAddr{} }
+func (w *wire) RemoteAddr() net.Addr               { return &net.TCPAddr{} }
+func (w *wire) SetDeadline(t time.Time) error      { return w.SetReadDeadline(t) }
+func (w *wire) SetWriteDeadline(t time.Time) error { return nil }
 
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if w.isDark() {
-		<-w.closed
-		return 0, net.ErrClosed
-	}
-	return n, err
+func (w *wire) SetReadDeadline(t time.Time) error {
+	w.in.setDeadline(t)
+	return nil
 }
 
 func (w *wire) Close() error {
-	w.once.Do(func() { close(w.closed) })
+	w.in.close(net.ErrClosed)
+	w.out.close(io.EOF)
 	if w.host != nil {
 		w.host.mu.Lock()
 		delete(w.host.open, w)
 		w.host.mu.Unlock()
 	}
-	return w.Conn.Close()
+	return nil
+}
+
+// A half is one direction of a connection.
+type half struct {
+	mu       sync.Mutex
+	buf      bytes.Buffer
+	err      error // what a read gets at the end
+	dark     bool
+	deadline time.Time
+	changed  chan struct{} // closed and renewed at every change
+}
+
+func newHalf() *half { return &half{changed: make(chan struct{})} }
+
+// change runs f under the lock and wakes the reader.
+func (h *half) change(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *half) goDark()                 { h.change(func() { h.dark = true; h.buf.Reset() }) }
+func (h *half) setDeadline(t time.Time) { h.change(func() { h.deadline = t }) }
+
+func (h *half) close(err error) {
+	h.change(func() {
+		if h.err == nil && (!h.dark || err == net.ErrClosed) {
+			h.err = err
+		}
+	})
+}
+
+func (h *half) write(p []byte) (n int, err error) {
+	h.change(func() {
+		switch {
+		case h.err != nil:
+			err = syscall.EPIPE
+		case h.dark:
+			n = len(p)
+		default:
+			n, err = h.buf.Write(p)
+		}
+	})
+	return n, err
+}
+
+func (h *half) read(p []byte) (int, error) {
+	for {
+		h.mu.Lock()
+		n, _ := h.buf.Read(p)
+		err, changed, deadline := h.err, h.changed, h.deadline
+		h.mu.Unlock()
+		switch {
+		case n > 0 || len(p) == 0:
+			return n, nil
+		case err != nil:
+			return 0, err
+		case deadline.IsZero():
+			<-changed
+			continue
+		case !time.Now().Before(deadline):
+			return 0, os.ErrDeadlineExceeded
+		}
+		timer := time.NewTimer(time.Until(deadline))
+		select {
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
 }
 
 // settle lets the sweeps of retired generations run, so that a leak would show

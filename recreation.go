@@ -47,8 +47,7 @@ type recreation struct {
 	// The candidate waits in the baton, and whoever takes it makes the trial:
 	// so there is one at a time, however many would like to.
 	baton chan *generation
-	done  chan struct{} // closed at the verdict
-	told  chan struct{} // closed when span, metrics and log are out, too
+	done  chan struct{} // closed at the verdict, when it has been told, too
 
 	// Guarded by rt.mu; err can be read without it after done.
 	candidate *generation // nil while the factory is at work
@@ -66,7 +65,6 @@ func (rt *RecoveringRoundTripper) newRecreation(parent context.Context, trigger 
 		generation: rt.current.Load().number,
 		baton:      make(chan *generation, 1),
 		done:       make(chan struct{}),
-		told:       make(chan struct{}),
 	}
 	// A caller who gives up does not take the recreation with it.
 	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(parent))
@@ -323,16 +321,16 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	rt.refreshAlert()
 	rt.armAge(now, err != nil)
 	rt.mu.Unlock()
-	close(r.done)
 
+	// Who hears the verdict finds the span ended and the log written.
+	rt.telemetry.settled(r, now)
+	close(r.done)
 	switch {
 	case err == nil:
 		rt.retire(old)
 	case r.candidate != nil:
 		rt.retire(r.candidate)
 	}
-	rt.telemetry.settled(r, now)
-	close(r.told)
 	return true
 }
 
@@ -580,7 +578,7 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 			}
 		}
 		select {
-		case <-r.told:
+		case <-r.done:
 		case <-ctx.Done():
 			if mine {
 				rt.abandon(r, context.Cause(ctx))
@@ -623,7 +621,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 		return
 	}
 	select {
-	case <-r.told:
+	case <-r.done:
 	case <-ctx.Done():
 	}
 }

@@ -1,0 +1,355 @@
+package respawn
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// A response that takes 3 s to stream and an upgraded connection that began
+// before a swap finish untouched, and only then is the old transport closed.
+func TestInFlightFinishesUntouched(t *testing.T) {
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run("stream "+proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				a := n.serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					if req.URL.Path == "/quick" {
+						return
+					}
+					for range 30 {
+						io.WriteString(w, "data: x\n\n")
+						w.(http.Flusher).Flush()
+						time.Sleep(100 * time.Millisecond)
+					}
+				}))
+				fresh := func() *http.Transport {
+					if proto == "h2" {
+						return n.h2()
+					}
+					return n.h1()
+				}
+				rt := start(t, fresh(), WithFactory(builds(func() http.RoundTripper { return fresh() }).make))
+				resp, err := rt.RoundTrip(mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil))
+				require.NoError(t, err)
+				for range 20 {
+					time.Sleep(50 * time.Millisecond)
+					swap(t, rt, "http://a.test/quick")
+				}
+				assert.EqualValues(t, 21, rt.Health().Generation)
+				assert.NotZero(t, rt.Health().Draining)
+				got, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				assert.Equal(t, strings.Repeat("data: x\n\n", 30), string(got))
+				require.NoError(t, resp.Body.Close())
+				assert.Zero(t, rt.Health().Draining)
+				assert.Zero(t, rt.Health().InFlight)
+				rt.Close()
+				settle()
+				assert.Zero(t, a.openConns())
+			})
+		})
+	}
+	t.Run("upgrade", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork(t)
+			a := n.serve("a.test:80", http.HandlerFunc(echoUpgrade))
+			rt := start(t, n.h1(), WithFactory(builds(func() http.RoundTripper { return n.h1() }).make))
+			req := mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil)
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", "echo")
+			resp, err := rt.RoundTrip(req)
+			require.NoError(t, err)
+			require.Equal(t, 101, resp.StatusCode)
+			conn := resp.Body.(io.ReadWriteCloser)
+			lines := bufio.NewReader(conn)
+			for range 20 {
+				_, err := io.WriteString(conn, "ping\n")
+				require.NoError(t, err)
+				line, err := lines.ReadString('\n')
+				require.NoError(t, err)
+				require.Equal(t, "ping\n", line)
+				swap(t, rt, "http://a.test/")
+				time.Sleep(time.Second)
+			}
+			assert.EqualValues(t, 1, rt.Health().InFlight)
+			require.NoError(t, conn.Close())
+			assert.Zero(t, rt.Health().InFlight)
+			rt.Close()
+			settle()
+			assert.Zero(t, a.openConns())
+		})
+	})
+}
+
+// swap recreates the transport while something is in flight, so that a request
+// has to prove the new one.
+func swap(t *testing.T, rt *RecoveringRoundTripper, url string) {
+	t.Helper()
+	done := make(chan error)
+	go func() { done <- rt.Recreate(t.Context()) }()
+	synctest.Wait()
+	_, err := get(t.Context(), rt, url)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	synctest.Wait()
+}
+
+func echoUpgrade(w http.ResponseWriter, req *http.Request) {
+	if req.Header.Get("Upgrade") == "" {
+		return
+	}
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "echo")
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	io.Copy(c, rw)
+}
+
+// After 100 swaps under load no connection, goroutine or file of an old
+// generation is left, neither here nor at the server.
+func TestHundredSwapsLeaveNothing(t *testing.T) {
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			var atServer atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				for range 4 {
+					io.WriteString(w, strings.Repeat("x", 1000))
+					w.(http.Flusher).Flush()
+				}
+			}))
+			server.EnableHTTP2 = proto == "h2"
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // of dials that lost their race
+			server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+				switch s {
+				case http.StateNew:
+					atServer.Add(1)
+				case http.StateClosed, http.StateHijacked:
+					atServer.Add(-1)
+				}
+			}
+			server.StartTLS()
+			defer server.Close()
+			base := server.Client().Transport.(*http.Transport)
+			rt := start(t, base)
+			files := openFiles(t)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			var sent atomic.Int64
+			for range 8 {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						if status, err := get(context.Background(), rt, server.URL); err != nil || status != 200 {
+							t.Errorf("status %d, %v", status, err)
+							return
+						}
+						sent.Add(1)
+					}
+				})
+			}
+			for range 100 {
+				require.NoError(t, rt.Recreate(ctx))
+			}
+			cancel()
+			wg.Wait()
+			assert.EqualValues(t, 101, rt.Health().Generation)
+			assert.Greater(t, sent.Load(), int64(100))
+			// The current generation keeps its pool, and nothing else is left.
+			assert.Eventually(t, func() bool { return rt.Health().Draining == 0 && atServer.Load() <= 8 }, 10*time.Second, 10*time.Millisecond)
+			rt.CloseIdleConnections()
+			assert.Eventually(t, func() bool { return atServer.Load() == 0 }, 10*time.Second, 10*time.Millisecond, "connections at the server")
+			assert.Eventually(t, func() bool { return openFiles(t) <= files }, 10*time.Second, 10*time.Millisecond, "files")
+			require.NoError(t, rt.Close())
+			server.Close()
+		})
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0 // no such thing on this system
+	}
+	return len(fds)
+}
+
+// The order of retirement: idle connections at once and at the drain, again a
+// little later, and only then Close.
+func TestRetire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &stub{}
+		rt := start(t, base, WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+		resp, err := rt.RoundTrip(mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil))
+		require.NoError(t, err)
+		swap(t, rt, "http://a.test/")
+		assert.EqualValues(t, 1, base.idle.Load(), "what is idle goes at once")
+		time.Sleep(time.Hour)
+		assert.EqualValues(t, 1, base.idle.Load())
+		assert.Zero(t, base.shut.Load(), "not while a body is open")
+		assert.Equal(t, 1, rt.Health().Draining)
+
+		require.NoError(t, resp.Body.Close())
+		assert.EqualValues(t, 2, base.idle.Load())
+		assert.Zero(t, rt.Health().Draining)
+		time.Sleep(100*time.Millisecond - 1)
+		assert.Zero(t, base.shut.Load())
+		time.Sleep(1)
+		synctest.Wait()
+		assert.EqualValues(t, 3, base.idle.Load())
+		assert.EqualValues(t, 1, base.shut.Load())
+		time.Sleep(time.Hour)
+		assert.EqualValues(t, 1, base.shut.Load(), "closed once")
+		assert.Empty(t, rt.retired)
+	})
+}
+
+// net/http is done with a connection at the end of the body; a caller who
+// forgets Close does not keep the old transport for ever.
+func TestBodyReadToItsEndIsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, &stub{}, WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+		resp, err := rt.RoundTrip(mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil))
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, rt.Health().InFlight)
+		io.ReadAll(resp.Body)
+		assert.Zero(t, rt.Health().InFlight)
+		resp.Body.Close()
+		resp.Body.Close()
+		assert.Zero(t, rt.Health().InFlight, "and is counted out once")
+	})
+}
+
+func TestDefaultTransportIsNotOursToClose(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		io.WriteString(w, req.RemoteAddr)
+	}))
+	defer server.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	from := func(rt http.RoundTripper) string {
+		resp, err := rt.RoundTrip(mustRequest(t.Context(), http.MethodGet, server.URL, nil))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return string(b)
+	}
+	rt := start(t, http.DefaultTransport)
+	first := from(http.DefaultTransport)
+	require.NoError(t, rt.Recreate(t.Context()))
+	require.EqualValues(t, 2, rt.Health().Generation)
+	assert.Equal(t, first, from(http.DefaultTransport), "others keep their pooled connection")
+	assert.NotEqual(t, first, from(rt))
+	require.NoError(t, rt.Close())
+}
+
+func TestDrainTimeoutCuts(t *testing.T) {
+	for _, proto := range []string{"h1", "h2", "upgrade"} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				release := make(chan struct{})
+				n.serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					switch req.URL.Path {
+					case "/stream":
+						if proto == "upgrade" {
+							echoUpgrade(w, req)
+							return
+						}
+						w.(http.Flusher).Flush()
+						<-req.Context().Done()
+					case "/silent":
+						select {
+						case <-req.Context().Done():
+						case <-release:
+						}
+					}
+				}))
+				fresh := n.h1
+				if proto == "h2" {
+					fresh = n.h2
+				}
+				rt := start(t, fresh(), WithDrainTimeout(time.Minute), WithFactory(builds(func() http.RoundTripper { return fresh() }).make))
+				req := mustRequest(t.Context(), http.MethodGet, "http://a.test/stream", nil)
+				if proto == "upgrade" {
+					req.Header.Set("Connection", "Upgrade")
+					req.Header.Set("Upgrade", "echo")
+				}
+				resp, err := rt.RoundTrip(req)
+				require.NoError(t, err)
+				assert.Same(t, req, resp.Request)
+				var wg sync.WaitGroup
+				begin := time.Now()
+				wg.Go(func() { // no answer yet
+					_, err := do(rt, mustRequest(t.Context(), http.MethodPost, "http://a.test/silent", strings.NewReader("once")))
+					assert.Error(t, err)
+					assert.Equal(t, time.Minute, time.Since(begin))
+				})
+				synctest.Wait()
+				swap(t, rt, "http://a.test/")
+				_, err = io.ReadAll(resp.Body)
+				assert.Error(t, err)
+				assert.Equal(t, time.Minute, time.Since(begin))
+				resp.Body.Close()
+				wg.Wait()
+				assert.Zero(t, rt.Health().InFlight)
+				assert.EqualValues(t, 2, rt.Health().Generation)
+				assert.Empty(t, rt.Health().Streaks, "a cut is no failure")
+				close(release)
+				rt.Close()
+				settle()
+			})
+		})
+	}
+}
+
+// A request that was let in is never on a transport that is being closed.
+func TestNobodyEntersARetiredGeneration(t *testing.T) {
+	var closing atomic.Bool
+	for range 200 {
+		closing.Store(false)
+		g := newGeneration(rtFunc(nil), 0)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for {
+					slot, ok := g.enter()
+					if !ok {
+						return
+					}
+					if closing.Load() {
+						t.Error("entered a generation that had drained")
+					}
+					g.leave(slot)
+				}
+			})
+		}
+		drained := make(chan struct{})
+		g.drain(func() { closing.Store(true); close(drained) })
+		<-drained
+		wg.Wait()
+		assert.Zero(t, g.inFlight())
+	}
+}
