@@ -31,7 +31,6 @@ type attempt struct {
 	watched bool
 	start   time.Time
 	phase   atomic.Int32
-	trial   *recreation // the recreation whose candidate this attempt tries; nil for most
 }
 
 type attemptKey struct{}

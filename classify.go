@@ -129,11 +129,19 @@ func callerGone(req *http.Request) (gone, late bool) {
 		return true, true
 	}
 	select {
-	case <-req.Cancel:
+	case <-legacyCancel(req):
 		return true, false
 	default:
 		return false, false
 	}
+}
+
+// legacyCancel is the channel that http.Client.Timeout still uses with every
+// RoundTripper that is no *http.Transport (net/http/client.go,
+// setRequestCancel).
+func legacyCancel(req *http.Request) <-chan struct{} {
+	//lint:ignore SA1019 a RoundTripper has to honour it as long as net/http sets it
+	return req.Cancel
 }
 
 func isLocalExhaustion(err error) bool {

@@ -266,3 +266,15 @@ func sameInstance(a, b http.RoundTripper) bool {
 	t := reflect.TypeOf(a)
 	return t.Kind() == reflect.Pointer && t.Elem().Size() > 0 && t == reflect.TypeOf(b) && a == b
 }
+
+// retire lets g finish what is in flight, and closes it.
+func (rt *RecoveringRoundTripper) retire(g *generation) {
+	rt.mu.Lock()
+	rt.retired[g] = struct{}{}
+	rt.mu.Unlock()
+	g.retire(rt.cfg.drainTimeout, func() {
+		rt.mu.Lock()
+		delete(rt.retired, g)
+		rt.mu.Unlock()
+	})
+}

@@ -215,7 +215,7 @@ func TestRetire(t *testing.T) {
 		assert.Zero(t, rt.Health().Draining)
 		time.Sleep(100*time.Millisecond - 1)
 		assert.Zero(t, base.shut.Load())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		assert.EqualValues(t, 3, base.idle.Load())
 		assert.EqualValues(t, 1, base.shut.Load())

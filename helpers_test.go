@@ -58,7 +58,7 @@ func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
 		case <-req.Context().Done():
 			closeBody(req)
 			return nil, context.Cause(req.Context())
-		case <-req.Cancel:
+		case <-legacyCancel(req):
 			closeBody(req)
 			return nil, errors.New("net/http: request canceled")
 		}

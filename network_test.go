@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -131,16 +129,6 @@ func (h *host) blackhole() {
 		w.in.goDark()
 		w.out.goDark()
 		delete(h.open, w)
-	}
-}
-
-// cut closes all open connections.
-func (h *host) cut() {
-	h.mu.Lock()
-	conns := slices.Collect(maps.Keys(h.open))
-	h.mu.Unlock()
-	for _, w := range conns {
-		w.Close()
 	}
 }
 

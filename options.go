@@ -1,7 +1,6 @@
 package respawn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,19 +16,6 @@ import (
 // An Option changes one default of [New]. A value that makes no sense is an
 // error from New that names the option and the value.
 type Option func(*config) error
-
-// A Factory builds a fresh transport, down to its dialer, tunnel or
-// certificates. It is called by one goroutine at a time per recreation, never
-// under a lock, and gets a context that carries the recreation's span and ends
-// when the factory returns or after [WithRecreateTimeout]: the transport must
-// not depend on it.
-//
-// A factory that fails, hangs, panics or returns nil costs nothing but the
-// attempt: the current transport stays. It must return a new transport every
-// time; one that is already in service, or [http.DefaultTransport], is
-// refused. A returned transport belongs to respawn, which retires it with
-// CloseIdleConnections and, if it has one, Close.
-type Factory func(ctx context.Context) (http.RoundTripper, error)
 
 // config is what the options set; read-only after New.
 type config struct {
@@ -75,18 +61,6 @@ func newConfig(opts []Option) (config, error) {
 		}
 	}
 	return cfg, errors.Join(errs...)
-}
-
-// defaultBackOff never gives up: a policy that did would leave the process as
-// stuck as the outage this package exists for.
-func defaultBackOff() backoff.BackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(time.Second),
-		backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(0.5),
-		backoff.WithMaxInterval(30*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)
 }
 
 // WithFactory sets how a fresh transport is built. The default, for a base

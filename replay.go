@@ -78,6 +78,59 @@ func isFile(r io.Reader) bool {
 	return ok
 }
 
+// dress returns the request for one attempt: the caller's own, or a copy with
+// a body that can be read.
+func (c *call) dress() (*http.Request, error) {
+	if c.shot == nil && (!c.lent || !hasBody(c.req)) {
+		c.lent = true
+		return c.req, nil
+	}
+	req := c.req.WithContext(c.req.Context())
+	if c.shot != nil {
+		body, ok := c.shot.lend()
+		if !ok {
+			return nil, c.err
+		}
+		req.Body = body
+		return req, nil
+	}
+	body, err := c.req.GetBody()
+	if err != nil {
+		return nil, c.err // the transport's, which the caller can do more with
+	}
+	req.Body = body
+	return req, nil
+}
+
+// undress gives the caller its own request back.
+func (c *call) undress(resp *http.Response, sent *http.Request) *http.Response {
+	if resp != nil && resp.Request == sent {
+		resp.Request = c.req
+	}
+	return resp
+}
+
+// bodyLeft reports whether the body can be had once more.
+func (c *call) bodyLeft() bool {
+	switch {
+	case !hasBody(c.req) || c.req.GetBody != nil:
+		return true
+	case c.shot != nil:
+		return c.shot.unread()
+	}
+	return !c.lent
+}
+
+// settleBody leaves the caller's body closed, or to the transport to close.
+func (c *call) settleBody() {
+	switch {
+	case c.shot != nil:
+		c.shot.release()
+	case !c.lent:
+		closeBody(c.req)
+	}
+}
+
 var errDetached = errors.New("respawn: read from the request body of an attempt that is over")
 
 // A oneShot is a caller's body that can be read once. It outlives the attempts

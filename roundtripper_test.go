@@ -288,7 +288,8 @@ func TestSlowIsNotDead(t *testing.T) {
 		"legacy Cancel": func(t *testing.T, rt http.RoundTripper) {
 			req := mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil)
 			cancel := make(chan struct{})
-			req.Cancel = cancel //nolint:staticcheck // the point of the test
+			//lint:ignore SA1019 the point of the test
+			req.Cancel = cancel
 			defer time.AfterFunc(5*time.Millisecond, func() { close(cancel) }).Stop()
 			_, err := do(rt, req)
 			require.Error(t, err)

@@ -190,3 +190,115 @@ func (s *streak) link(req *http.Request) {
 		s.links = append(s.links, sc)
 	}
 }
+
+// failed takes note of a failed attempt on the generation it was seen on.
+func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
+	now := time.Now()
+	trigger := triggerOf(a.err)
+	switch v {
+	case Stall:
+		trigger = triggerStall
+	case Ended:
+		trigger = triggerEnded
+	}
+
+	rt.mu.Lock()
+	if rt.current.Load() != a.gen {
+		rt.mu.Unlock()
+		return // stale: it says nothing about the generation in service
+	}
+	s := rt.streaks.open(c.authority, now)
+	trip := false
+	switch v {
+	case Failure:
+		if s.fail(a, rt.clock.Load()+1) {
+			rt.clock.Add(1)
+			s.proof = proofAnswer
+			if a.unsent() {
+				s.proof = proofConnection
+			}
+		}
+		trip = s.failures >= rt.cfg.threshold
+	case Stall:
+		s.stall(a, now)
+		if rt.cfg.stalls > 0 && s.stalls >= rt.cfg.stalls && now.Sub(s.firstStall) >= rt.cfg.stallSpan {
+			trip = true
+			s.proof = proofFaster
+		}
+	case Ended:
+		s.proof = proofConnection
+		trip = true
+	}
+	s.last, s.trigger = now, trigger
+	s.link(c.req)
+	rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: trigger}
+	trip = trip && !s.tripped
+	s.tripped = s.tripped || trip
+	note := *s
+	rt.refreshAlert()
+	rt.mu.Unlock()
+
+	rt.telemetry.failed(c.req.Context(), trigger)
+	if trip {
+		rt.telemetry.tripped(c.req.Context(), &note, a.gen.number)
+	}
+}
+
+// tripEnded trips an authority whose request met a transport that says itself
+// that it has ended.
+func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
+	now := time.Now()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.current.Load() != g {
+		return
+	}
+	s := rt.streaks.open(c.authority, now)
+	s.last = now
+	if !s.tripped {
+		s.tripped, s.trigger, s.proof = true, triggerEnded, proofConnection
+		rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: triggerEnded}
+	}
+	rt.refreshAlert()
+}
+
+// cleared takes note of a watched attempt that ended with a neutral error: if
+// it was only an unwatched one that raised the suspicion, there was none.
+func (rt *RecoveringRoundTripper) cleared(c *call, a *attempt) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	s := rt.streaks.get(c.authority)
+	if s != nil && rt.current.Load() == a.gen && !s.watched && s.stalls == 0 && !s.outage() {
+		rt.streaks.end(s)
+		rt.refreshAlert()
+	}
+}
+
+// succeeded takes note of an answer on g: it ends the authority's streak, and
+// its trip with no swap if there was one.
+func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au authority) {
+	now := time.Now()
+	rt.mu.Lock()
+	s := rt.streaks.get(au)
+	if s == nil || rt.current.Load() != g {
+		rt.mu.Unlock()
+		return
+	}
+	rt.streaks.end(s)
+	needless := rt.running
+	if needless != nil && (needless.planned || needless.authority != au || needless.trigger == triggerEnded) {
+		needless = nil
+	}
+	rt.refreshAlert()
+	rt.mu.Unlock()
+
+	if needless != nil {
+		rt.abandon(needless, errRecovered)
+	}
+	if s.outage() {
+		if s.recovery != nil {
+			ctx = s.recovery
+		}
+		rt.telemetry.recovered(ctx, s, now)
+	}
+}

@@ -1,0 +1,380 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// A call is one RoundTrip off the healthy path, over all its attempts.
+type call struct {
+	rt        *RecoveringRoundTripper
+	req       *http.Request // the caller's, never changed
+	authority authority
+
+	shot *oneShot // shields a body that cannot be sent twice; nil if there is none
+	lent bool     // an attempt has had the body
+
+	sent    int      // attempts, trials among them
+	last    *attempt // the latest that failed on the transport in service
+	verdict Verdict  // of last
+	err     error    // the caller's, if nothing better comes
+
+	hadVerdict bool      // has seen a recreation through that was rejected
+	readyBy    time.Time // WithWaitForReady: until when; zero before the first wait
+}
+
+func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
+	c := &call{rt: rt, req: req, authority: authorityOf(req.URL)}
+	if rt.cfg.replay.needsShield(req) {
+		c.shot = &oneShot{body: req.Body}
+	}
+	return c
+}
+
+// A step is what a call does next.
+type step int
+
+const (
+	stepSend     step = iota // on the transport in service
+	stepTrial                // on the candidate
+	stepVerdict              // wait for the running recreation
+	stepWindow               // wait out the backoff
+	stepFallback             // on the fallback, and be done
+	stepGiveUp               // return c.err
+	stepClosed
+)
+
+// run takes the call through its attempts.
+func (c *call) run() (*http.Response, error) {
+	defer c.settleBody()
+	for {
+		var resp *http.Response
+		var err error
+		switch step, w := c.next(); step {
+		case stepSend:
+			resp, err = c.sendOn(w)
+		case stepTrial:
+			resp, err = c.try(w.recreation, w.candidate)
+		case stepVerdict:
+			w.candidate, err = c.awaitVerdict(w)
+			if w.candidate != nil {
+				resp, err = c.try(w.recreation, w.candidate)
+			}
+		case stepWindow:
+			err = c.awaitWindow(w)
+		case stepFallback:
+			return c.sendFallback()
+		case stepGiveUp:
+			return nil, c.err
+		case stepClosed:
+			return nil, ErrClosed
+		}
+		if resp != nil || err != nil {
+			return resp, err
+		}
+	}
+}
+
+// A way is what the next step needs to know.
+type way struct {
+	watch      bool // the authority is under suspicion
+	recreation *recreation
+	candidate  *generation
+	limited    bool          // wait only as long as WithWaitForReady says
+	until      time.Time     // the end of the backoff window
+	over       chan struct{} // closed when the trip ends
+}
+
+// next decides the next step. It is where the rules are: who is the trial, who
+// waits, who is left alone.
+func (c *call) next() (step, way) {
+	rt := c.rt
+	first := c.last == nil // nothing failed on the transport in service
+	g := rt.current.Load()
+	if g == nil {
+		return stepClosed, way{}
+	}
+	ended := g.hasEnded()
+	if ended {
+		rt.tripEnded(c, g)
+	}
+	if first && !rt.alert.Load() {
+		return stepSend, way{}
+	}
+
+	now := time.Now()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closed {
+		return stepClosed, way{}
+	}
+	rt.streaks.forget(now)
+	s, r := rt.streaks.get(c.authority), rt.running
+	w := way{watch: s != nil, recreation: r}
+	spent := c.sent > rt.cfg.threshold // threshold + 1 attempts for one request
+
+	// The authority is well, or is not known to be bad yet.
+	if s == nil || !s.tripped {
+		switch {
+		case spent:
+			return stepGiveUp, w
+		case r != nil && r.planned && w.take():
+			return stepTrial, w // on its way anyway: it proves the planned candidate
+		case first, c.last.gen != rt.current.Load(), c.verdict != Stall:
+			return stepSend, w
+		}
+		return stepGiveUp, w // a slow upstream is not asked twice as often
+	}
+
+	// It is tripped. One attempt makes the trial, when it is time.
+	waits := rt.cfg.waitForReady > 0 && (c.readyBy.IsZero() || now.Before(c.readyBy))
+	w.over, w.until = s.over, rt.dueAt(s)
+	if !spent && (!c.hadVerdict || waits) {
+		switch {
+		case r != nil && w.take():
+			return stepTrial, w
+		case r == nil && rt.due(s, now):
+			w.recreation = rt.newTrial(c.req.Context(), s)
+			go rt.build(w.recreation)
+			return stepVerdict, w
+		case r != nil && (c.mayWait(r) || ended && first):
+			return stepVerdict, w
+		case r != nil && waits && !first:
+			w.limited = true
+			return stepVerdict, w
+		case r == nil && waits && (!first || ended):
+			return stepWindow, w
+		}
+	}
+
+	// No trial for this one: as if respawn were not there, or the fallback.
+	switch {
+	case rt.cfg.fallback != nil:
+		return stepFallback, w
+	case first && !spent:
+		return stepSend, w
+	}
+	return stepGiveUp, w
+}
+
+// take takes the baton if the candidate lies ready.
+func (w *way) take() bool {
+	select {
+	case w.candidate = <-w.recreation.baton:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayWait reports whether a request that failed waits for the verdict of r.
+// The first trial of an outage is worth waiting for. Later ones only if the
+// wait runs beside the attempt and not after it, so that during an outage
+// nobody's wait is doubled.
+func (c *call) mayWait(r *recreation) bool {
+	return c.last != nil && (r.first || c.last.began >= r.clock)
+}
+
+// sendOn makes an attempt on the transport in service.
+func (c *call) sendOn(w way) (*http.Response, error) {
+	g, slot, ok := c.rt.enter()
+	if !ok {
+		return nil, ErrClosed
+	}
+	a := &attempt{gen: g, began: c.rt.clock.Load()}
+	resp, err := c.send(a, slot, w.watch, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.err != nil {
+		return nil, c.served(a)
+	}
+	if c.rt.alert.Load() {
+		c.rt.succeeded(c.req.Context(), g, c.authority)
+	}
+	return resp, nil
+}
+
+// served judges a failed attempt on the transport in service. It returns the
+// error that the caller gets, or nil if the call may go on.
+func (c *call) served(a *attempt) error {
+	c.last, c.err = a, a.err
+	c.verdict = c.rt.cfg.classify(a.req, a.err)
+	if c.verdict == Neutral {
+		if gone, _ := callerGone(c.req); a.watched && !gone {
+			c.rt.cleared(c, a)
+		}
+		return a.err
+	}
+	c.rt.failed(c, a, c.verdict)
+	if !c.mayGoOn(a) {
+		return a.err
+	}
+	return nil
+}
+
+// mayGoOn reports whether the caller is still there and sending again is safe.
+func (c *call) mayGoOn(a *attempt) bool {
+	if gone, _ := callerGone(c.req); gone {
+		return false
+	}
+	return c.rt.cfg.replay.replayable(c.req, a) && c.bodyLeft()
+}
+
+// try makes the trial. A nil response with a nil error means that the call
+// goes on elsewhere.
+func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
+	rt := c.rt
+	slot, ok := candidate.enter()
+	if !ok {
+		return nil, nil // called off in the meantime
+	}
+	limit := time.AfterFunc(rt.trialLimit(r), func() { rt.settle(r, errTrialTimeout) })
+	defer limit.Stop()
+	a := &attempt{gen: candidate, began: rt.clock.Load()}
+	resp, err := c.send(a, slot, true, func(p phase) { rt.proved(r, a, p) })
+	if err != nil {
+		rt.disproved(r, a, false)
+		return nil, err
+	}
+	if a.err == nil {
+		rt.proved(r, a, phaseAnswered) // for those that fire no httptrace
+		rt.succeeded(c.req.Context(), candidate, c.authority)
+		return resp, nil
+	}
+	if rt.current.Load() == candidate {
+		return nil, c.served(a) // promoted by its connection; this is the next story
+	}
+
+	gone, _ := callerGone(c.req)
+	rt.disproved(r, a, !gone && !(r.planned && rt.suspects(c.authority)))
+	c.hadVerdict = true
+	if !c.mayGoOn(a) {
+		return nil, a.err
+	}
+	if c.last == nil {
+		c.err = a.err
+	}
+	return nil, nil
+}
+
+func (rt *RecoveringRoundTripper) suspects(a authority) bool {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.streaks.get(a) != nil
+}
+
+// awaitVerdict waits for the candidate or, if another attempt has it, for what
+// becomes of it.
+func (c *call) awaitVerdict(w way) (*generation, error) {
+	var limit <-chan time.Time
+	if w.limited {
+		timer := time.NewTimer(c.patience())
+		defer timer.Stop()
+		limit = timer.C
+	}
+	select {
+	case candidate := <-w.recreation.baton:
+		return candidate, nil
+	case <-w.recreation.done:
+		if w.recreation.err != nil {
+			c.hadVerdict = true
+		}
+	case <-limit:
+	case <-c.req.Context().Done():
+		return nil, c.gaveUp()
+	case <-legacyCancel(c.req):
+		return nil, c.gaveUp()
+	}
+	return nil, nil
+}
+
+// awaitWindow waits until the next trial may be made, or the trip is over.
+func (c *call) awaitWindow(w way) error {
+	timer := time.NewTimer(min(time.Until(w.until), c.patience()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.over:
+	case <-c.req.Context().Done():
+		return c.gaveUp()
+	case <-legacyCancel(c.req):
+		return c.gaveUp()
+	}
+	return nil
+}
+
+// patience is what is left of WithWaitForReady, counted from the first wait.
+func (c *call) patience() time.Duration {
+	if c.readyBy.IsZero() {
+		c.readyBy = time.Now().Add(c.rt.cfg.waitForReady)
+	}
+	return time.Until(c.readyBy)
+}
+
+var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
+
+// gaveUp is the error for a caller that left while the call was waiting.
+func (c *call) gaveUp() error {
+	if c.err != nil {
+		return c.err
+	}
+	if err := context.Cause(c.req.Context()); err != nil {
+		return err
+	}
+	return errCanceled
+}
+
+// sendFallback makes the last attempt, off the books.
+func (c *call) sendFallback() (*http.Response, error) {
+	req, err := c.dress()
+	if err != nil {
+		return nil, err
+	}
+	c.resent()
+	resp, err := c.rt.cfg.fallback.RoundTrip(req)
+	return c.undress(resp, req), err
+}
+
+// send makes attempt a with a request of its own. The transport's error is in
+// a.err; an error returned means that nothing could be sent.
+func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*http.Response, error) {
+	req, err := c.dress()
+	if err != nil {
+		a.gen.leave(slot)
+		return nil, err
+	}
+	var after func()
+	if a.gen.cut != nil {
+		req, after = a.gen.severable(req)
+	}
+	if watch {
+		req = a.watch(req, proved)
+	}
+	a.req = req
+	c.resent()
+	c.sent++
+	resp, err := a.gen.transport.RoundTrip(req)
+	if resp == nil && err == nil {
+		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.transport)
+	}
+	if err != nil {
+		a.err = err
+		a.gen.leave(slot)
+		if after != nil {
+			after()
+		}
+		return nil, nil
+	}
+	return a.gen.track(c.undress(resp, req), slot, after), nil
+}
+
+// resent counts an attempt that is not the request's first.
+func (c *call) resent() {
+	if c.sent > 0 {
+		c.rt.telemetry.resent(c.req.Context(), c.sent)
+	}
+}

@@ -1,0 +1,139 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Recreate replaces the transport now, whatever the backoff says: after
+// credentials were rotated, on SIGHUP. It blocks until the fresh transport is
+// in service or was rejected; calls at the same time make one. If requests
+// are in flight the next one must prove the fresh transport; if none come
+// within [WithRecreateTimeout], or nothing is in flight, it is promoted as it
+// is.
+//
+// A non-nil error means that the current transport stays: the factory's or the
+// trial's error, ctx's, or [ErrClosed]. Recreate is safe for concurrent use.
+func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("respawn: recreate: %w", err)
+		}
+		rt.mu.Lock()
+		if rt.closed {
+			rt.mu.Unlock()
+			return ErrClosed
+		}
+		r, mine, join := rt.running, false, false
+		switch {
+		case r == nil:
+			r, mine = rt.newRecreation(ctx, triggerManual), true
+			r.planned = true
+		case r.trigger == triggerManual && r.candidate == nil:
+			join = true
+		}
+		rt.mu.Unlock()
+		if mine {
+			go rt.build(r)
+		}
+		if !mine && !join {
+			// What is under way was built before this call and may hold the
+			// old credentials. If nobody tries it, it gives way.
+			select {
+			case <-r.baton:
+				rt.settle(r, errSuperseded)
+			default:
+			}
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			if mine {
+				rt.abandon(r, context.Cause(ctx))
+			}
+			return fmt.Errorf("respawn: recreate: %w", context.Cause(ctx))
+		}
+		switch {
+		case !mine && !join:
+			continue
+		case r.err == nil:
+			return nil
+		case join && isGivenUp(r.err):
+			continue // the call that was joined gave up, this one has not
+		}
+		return fmt.Errorf("respawn: recreate: %w", r.err)
+	}
+}
+
+func isGivenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// replaceEnded replaces a transport that says itself that it has ended, before
+// a request is lost on it. It blocks for the verdict, at most until ctx ends.
+func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
+	g := rt.current.Load()
+	if g == nil || !g.hasEnded() {
+		return
+	}
+	rt.mu.Lock()
+	r := rt.running
+	if r == nil && !rt.closed && !time.Now().Before(rt.pace.notBefore) {
+		r = rt.newRecreation(ctx, triggerEnded)
+		r.planned = true
+		r.delay = rt.pace.interval
+		go rt.build(r)
+	}
+	rt.mu.Unlock()
+	if r == nil {
+		return
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
+}
+
+// armAge sets the timer for the next replacement by age; the caller holds
+// rt.mu. After a rejection it is the backoff's turn.
+func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
+	if rt.cfg.maxAge == 0 || rt.closed {
+		return
+	}
+	if rt.ageTimer != nil {
+		rt.ageTimer.Stop()
+	}
+	age := time.Duration(float64(rt.cfg.maxAge) * (0.9 + 0.2*rt.cfg.chance()))
+	left := rt.current.Load().born.Add(age).Sub(now)
+	if rejected {
+		left = max(left, rt.pace.notBefore.Sub(now))
+	}
+	rt.ageTimer = time.AfterFunc(max(left, 0), rt.replaceAged)
+}
+
+func (rt *RecoveringRoundTripper) replaceAged() {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closed || rt.running != nil {
+		return // a running recreation arms the timer when it settles
+	}
+	r := rt.newRecreation(context.Background(), triggerMaxAge)
+	r.planned = true
+	go rt.build(r)
+}
+
+func (rt *RecoveringRoundTripper) idle() bool {
+	g := rt.current.Load()
+	return g == nil || g.inFlight() == 0
+}
+
+// promoteUntried promotes a planned candidate that no attempt has taken.
+func (rt *RecoveringRoundTripper) promoteUntried(r *recreation) {
+	select {
+	case <-r.baton:
+		rt.settle(r, nil)
+	default:
+	}
+}
