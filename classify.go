@@ -188,21 +188,33 @@ const (
 )
 
 // saysText is the only place that reads an error's text. Each string is pinned
-// to net/http by a test.
+// to net/http by a test. Only the innermost errors are read: what wraps them
+// has a type, and may not even be fit to print (an OpError without an Err).
 func saysText(err error) text {
-	for ; err != nil; err = errors.Unwrap(err) {
-		switch s := err.Error(); {
-		case s == "net/http: timeout awaiting response headers",
-			s == "http2: timeout awaiting response headers":
-			return textHeaderTimeout
-		case s == "net/http: TLS handshake timeout":
-			return textHandshakeTimeout
-		case s == "http2: client connection lost":
-			return textConnectionLost
-		case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"),
-			strings.HasPrefix(s, "stream error: stream ID "):
-			return textStream
+	switch e := err.(type) {
+	case nil:
+		return textNone
+	case interface{ Unwrap() error }:
+		return saysText(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if t := saysText(err); t != textNone {
+				return t
+			}
 		}
+		return textNone
+	}
+	switch s := err.Error(); {
+	case s == "net/http: timeout awaiting response headers",
+		s == "http2: timeout awaiting response headers":
+		return textHeaderTimeout
+	case s == "net/http: TLS handshake timeout":
+		return textHandshakeTimeout
+	case s == "http2: client connection lost":
+		return textConnectionLost
+	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"),
+		strings.HasPrefix(s, "stream error: stream ID "):
+		return textStream
 	}
 	return textNone
 }

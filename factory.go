@@ -37,7 +37,7 @@ type panicError struct {
 	stack []byte
 }
 
-func (e *panicError) Error() string     { return fmt.Sprintf("respawn: the factory panicked: %v", e.value) }
+func (e *panicError) Error() string     { return fmt.Sprintf("the factory panicked: %v", e.value) }
 func (e *panicError) ErrorType() string { return "factory_panic" }
 
 // maxStuck bounds the goroutines that a factory which ignores its context can

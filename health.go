@@ -138,7 +138,7 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 		if reason == "" {
 			reason = triggerEnded
 		}
-		return &kindError{reason, fmt.Sprintf("%s is failing: %s", h.Name, reason)}
+		return &kindError{reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason)}
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ var (
 type kindError struct{ kind, text string }
 
 func newKindError(kind, text string) error { return &kindError{kind, text} }
-func (e *kindError) Error() string         { return "respawn: " + e.text }
+func (e *kindError) Error() string         { return e.text }
 func (e *kindError) ErrorType() string     { return e.kind }
 
 // build runs the factory and lays the candidate ready. It is the recreation's

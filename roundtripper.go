@@ -1,3 +1,32 @@
+// Package respawn keeps a shared HTTP client alive.
+//
+// A transport can die for good: the HTTP/2 connection in its pool is a black
+// hole, the tunnel under its dialer is gone, the session was closed. Every
+// request fails from then on, while a fresh transport would work, and only a
+// restart helps. A [RecoveringRoundTripper] is that restart, for one transport:
+//
+//	rt, err := respawn.New(client.Transport)
+//	...
+//	client.Transport = rt
+//
+// # Prove, then swap
+//
+// A swap costs every other host its warm connections, so a fresh transport must
+// earn its place. When an authority (scheme, host and port) looks dead, one
+// request is tried on a freshly built candidate. If it gets through, the
+// candidate becomes the current transport, and the old one retires: what is in
+// flight on it finishes. If it does not, the upstream is down and not the
+// transport: the candidate is thrown away, and the next trial waits for the
+// backoff. Requests that failed meanwhile wait for the verdict and are sent
+// again if that is safe.
+//
+// While all is well respawn costs a few atomic operations and one small
+// allocation per response body.
+//
+// # What it does not do
+//
+// It does not retry answers (5xx), break circuits, hedge, limit rates or
+// balance load. Chain a library for that around it.
 package respawn
 
 import (
@@ -14,7 +43,7 @@ import (
 const Version = "0.1.0"
 
 // ErrClosed is what requests get after [RecoveringRoundTripper.Close].
-var ErrClosed error = &kindError{"closed", "the RecoveringRoundTripper is closed"}
+var ErrClosed error = &kindError{"closed", "respawn: the RoundTripper is closed"}
 
 // A RecoveringRoundTripper is an [http.RoundTripper] that replaces the
 // transport under it when that is dead. It is made by [New], safe for

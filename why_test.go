@@ -1,0 +1,111 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Why not simply ...? Each of these is the usual advice for a client that is
+// stuck, put to the same two faults. The figures are README's.
+
+// lostInBlackHole counts the requests lost to a black-holed HTTP/2 connection
+// at 10 requests/s with 1 s deadlines, and the time until the first answer.
+func lostInBlackHole(t *testing.T, make func(n *network) http.RoundTripper, every func(http.RoundTripper)) (lost int64, down time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		a := n.serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+		rt := make(n)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		a.blackhole()
+		begin := time.Now()
+		var failed, answered atomic.Int64
+		var wg sync.WaitGroup
+		for range 600 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := get(ctx, rt, "http://a.test/"); err != nil {
+					failed.Add(1)
+				} else {
+					answered.CompareAndSwap(0, int64(time.Since(begin)))
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+			if every != nil {
+				every(rt)
+			}
+		}
+		wg.Wait()
+		lost, down = failed.Load(), time.Duration(answered.Load())
+		if c, ok := rt.(io.Closer); ok {
+			c.Close()
+		}
+		rt.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+		settle()
+	})
+	return lost, down
+}
+
+func TestWhyNotInABlackHole(t *testing.T) {
+	bare := func(n *network) http.RoundTripper { return n.h2() }
+	closeIdle := func(rt http.RoundTripper) { rt.(*http.Transport).CloseIdleConnections() }
+	pings := func(n *network) http.RoundTripper {
+		t := n.h2()
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
+		return t
+	}
+	recovering := func(n *network) http.RoundTripper {
+		rt, err := New(n.h2())
+		require.NoError(t, err)
+		return rt
+	}
+
+	lost, down := lostInBlackHole(t, bare, nil)
+	t.Logf("net/http alone:         lost %3d, down %v", lost, down)
+	assert.EqualValues(t, 250, lost, "until the connection's streams are used up")
+
+	lost, down = lostInBlackHole(t, bare, closeIdle)
+	t.Logf("CloseIdleConnections:   lost %3d, down %v", lost, down)
+	assert.EqualValues(t, 250, lost, "a connection with requests on it is not idle")
+
+	lost, down = lostInBlackHole(t, pings, nil)
+	t.Logf("SendPingTimeout = 10 s: lost %3d, down %v", lost, down)
+	assert.Greater(t, lost, int64(100))
+
+	lost, down = lostInBlackHole(t, recovering, nil)
+	t.Logf("respawn:                lost %3d, down %v", lost, down)
+	assert.Less(t, lost, int64(30))
+	assert.Less(t, down, 2500*time.Millisecond)
+}
+
+// A clone keeps the dead dialer.
+func TestWhyNotClone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shutdown := errors.New("session shutdown")
+		base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, shutdown }}
+		for range 10 {
+			_, err := get(t.Context(), base.Clone(), "http://a.test/")
+			assert.ErrorIs(t, err, shutdown)
+		}
+		n := newNetwork(t)
+		n.serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		rt := start(t, base, WithFactory(func(context.Context) (http.RoundTripper, error) { return n.h1(), nil }))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		assert.NoError(t, err)
+		rt.Close()
+		settle()
+	})
+}
