@@ -1,0 +1,47 @@
+# Everything here needs Go and make; `make deps` adds the system packages that
+# some tests can use (Debian).
+SHELL       := /bin/bash
+MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
+ALL         := . $(MODULES)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES    :=
+FUZZTIME    ?= 30s
+COUNT       ?= 1
+
+.PHONY: test lint bench fuzz deps
+
+# What was skipped is said, one line each. With CI=true nothing may be.
+test:
+	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
+	for m in $(ALL); do \
+		echo "== go test -race -shuffle=on ./... in $$m"; \
+		if ! (cd $$m && go test -race -shuffle=on -count=$(COUNT) -v ./...) >$$log 2>&1; then cat $$log; exit 1; fi; \
+		grep -E '^(ok|FAIL)[[:space:]]' $$log; \
+		if grep -q -- '--- SKIP' $$log; then \
+			grep -A1 -- '--- SKIP' $$log; \
+			if [ "$$CI" = true ]; then echo 'skipped in CI: see make deps'; exit 1; fi; \
+		fi; \
+	done
+
+lint:
+	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
+	@set -e; for m in $(ALL); do \
+		echo "== go vet, staticcheck, go mod tidy -diff in $$m"; \
+		(cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); \
+	done
+
+# Nanoseconds and allocations beside the bare transport, in one run.
+bench:
+	go test -run '^$$' -bench . -benchmem -count 6 .
+
+fuzz:
+	@set -e; for f in $$(grep -ho 'func Fuzz[A-Za-z]*' *_test.go | sed 's/func //'); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
+	done
+
+deps:
+ifneq ($(strip $(PACKAGES)),)
+	apt-get update -q && apt-get install -q -y --no-install-recommends $(PACKAGES)
+else
+	@echo 'no test needs a system package yet'
+endif
