@@ -180,7 +180,7 @@ func (c *call) mayWait(r *recreation) bool {
 
 // sendOn makes an attempt on the transport in service.
 func (c *call) sendOn(w way) (*http.Response, error) {
-	g, slot, ok := c.rt.enter()
+	g, slot, ok := c.rt.enter(c.req)
 	if !ok {
 		return nil, ErrClosed
 	}
@@ -228,14 +228,21 @@ func (c *call) mayGoOn(a *attempt) bool {
 // goes on elsewhere.
 func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
 	rt := c.rt
-	slot, ok := candidate.enter()
+	slot, ok := candidate.enter(c.req)
 	if !ok {
 		return nil, nil // called off in the meantime
 	}
 	limit := time.AfterFunc(rt.trialLimit(r), func() { rt.settle(r, errTrialTimeout) })
-	defer limit.Stop()
+	returned := false
+	defer func() {
+		limit.Stop()
+		if !returned {
+			rt.settle(r, errTrialPanicked) // or no other trial would ever be made
+		}
+	}()
 	a := &attempt{gen: candidate, began: rt.clock.Load()}
 	resp, err := c.send(a, slot, true, func(p phase) { rt.proved(r, a, p) })
+	returned = true
 	if err != nil {
 		rt.disproved(r, a, false)
 		return nil, err
@@ -357,7 +364,14 @@ func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*h
 	a.req = req
 	c.resent()
 	c.sent++
+	panicked := true
+	defer func() {
+		if panicked {
+			a.gen.leave(slot)
+		}
+	}()
 	resp, err := a.gen.transport.RoundTrip(req)
+	panicked = false
 	if resp == nil && err == nil {
 		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.transport)
 	}

@@ -335,7 +335,7 @@ func TestNobodyEntersARetiredGeneration(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for {
-					slot, ok := g.enter()
+					slot, ok := g.enter(&http.Request{})
 					if !ok {
 						return
 					}

@@ -80,10 +80,11 @@ func (rt *RecoveringRoundTripper) newTrial(parent context.Context, s *streak) *r
 }
 
 var (
-	errTrialTimeout = newKindError("trial_timeout", "the fresh transport did not prove itself within WithRecreateTimeout")
-	errUpstreamSlow = newKindError("upstream_slow", "the fresh transport was no faster: the upstream is slow")
-	errRecovered    = newKindError("recovered", "the current transport recovered by itself")
-	errSuperseded   = newKindError("superseded", "a Recreate called for a newer transport")
+	errTrialTimeout  = newKindError("trial_timeout", "the fresh transport did not prove itself within WithRecreateTimeout")
+	errTrialPanicked = newKindError("trial_panic", "the fresh transport panicked")
+	errUpstreamSlow  = newKindError("upstream_slow", "the fresh transport was no faster: the upstream is slow")
+	errRecovered     = newKindError("recovered", "the current transport recovered by itself")
+	errSuperseded    = newKindError("superseded", "a Recreate called for a newer transport")
 )
 
 // A kindError names its own error.type, as semconv's ErrorType asks for.

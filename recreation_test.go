@@ -841,3 +841,23 @@ func TestFloodDoesNotHideAnOutage(t *testing.T) {
 		assert.Fail(t, "the outage was forgotten")
 	})
 }
+
+// A transport that panics takes its caller down, and nobody else.
+func TestTrialThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProbe(t)
+		f := &factory{build: func(n int64, _ context.Context) (http.RoundTripper, error) {
+			if n == 1 {
+				return rtFunc(func(*http.Request) (*http.Response, error) { panic("oops") }), nil
+			}
+			return &stub{}, nil
+		}}
+		rt := start(t, dead(refused()), append(p.options(), WithFactory(f.make), every(time.Second))...)
+		assert.PanicsWithValue(t, "oops", func() { get(t.Context(), rt, "http://a.test/") })
+		time.Sleep(time.Second)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"connection_refused rejected": 1, "connection_refused promoted": 1}, p.outcomes())
+		assert.Zero(t, rt.Health().InFlight)
+	})
+}

@@ -157,7 +157,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // failure until the trial of a fresh transport has its verdict, but never past
 // the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	g, slot, ok := rt.enter()
+	g, slot, ok := rt.enter(req)
 	if !ok {
 		closeBody(req)
 		return nil, ErrClosed
@@ -185,13 +185,13 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 }
 
 // enter counts a request in on the generation in service.
-func (rt *RecoveringRoundTripper) enter() (*generation, uint32, bool) {
+func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, uint32, bool) {
 	for {
 		g := rt.current.Load()
 		if g == nil {
 			return nil, 0, false
 		}
-		if slot, ok := g.enter(); ok {
+		if slot, ok := g.enter(req); ok {
 			return g, slot, true
 		}
 		// It was retired in between, so its successor is in place.
