@@ -26,6 +26,7 @@ type attempt struct {
 	began uint64        // rt.clock when it began; 0 is before any failure now in the streak table
 	req   *http.Request // as it was sent; nil for the caller's own
 	err   error
+	after func() // releases what the attempt holds when it has failed and was judged; nil for most
 
 	// Of watched attempts only.
 	watched bool
@@ -53,6 +54,14 @@ func (a *attempt) reached() phase {
 		}
 	}
 	return p
+}
+
+// finish must be called for a failed attempt once it has been judged: until
+// then its request's context tells whether it was cut.
+func (a *attempt) finish() {
+	if a.after != nil {
+		a.after()
+	}
 }
 
 // waited is how long a watched attempt has been waiting.

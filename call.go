@@ -201,6 +201,7 @@ func (c *call) sendOn(w way) (*http.Response, error) {
 // served judges a failed attempt on the transport in service. It returns the
 // error that the caller gets, or nil if the call may go on.
 func (c *call) served(a *attempt) error {
+	defer a.finish()
 	c.last, c.err = a, a.err
 	c.verdict = c.rt.cfg.classify(a.req, a.err)
 	if c.verdict == Neutral {
@@ -256,6 +257,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 		return nil, c.served(a) // promoted by its connection; this is the next story
 	}
 
+	defer a.finish()
 	gone, _ := callerGone(c.req)
 	rt.disproved(r, a, !gone && !(r.planned && rt.suspects(c.authority)))
 	c.hadVerdict = true
@@ -376,11 +378,8 @@ func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*h
 		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.transport)
 	}
 	if err != nil {
-		a.err = err
+		a.err, a.after = err, after
 		a.gen.leave(slot)
-		if after != nil {
-			after()
-		}
 		return nil, nil
 	}
 	return a.gen.track(c.undress(resp, req), slot, after), nil

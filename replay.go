@@ -102,9 +102,10 @@ func (c *call) dress() (*http.Request, error) {
 	return req, nil
 }
 
-// undress gives the caller its own request back.
+// undress gives the caller its own request back if resp names a copy of it:
+// the one that was sent, or the one net/http makes of that (setupRewindBody).
 func (c *call) undress(resp *http.Response, sent *http.Request) *http.Response {
-	if resp != nil && resp.Request == sent {
+	if resp != nil && resp.Request != nil && sent != c.req && resp.Request.URL == c.req.URL {
 		resp.Request = c.req
 	}
 	return resp
