@@ -32,6 +32,7 @@ type attempt struct {
 	watched bool
 	start   time.Time
 	phase   atomic.Int32
+	dialed  atomic.Int64 // how long after start it had its connection, in ns
 }
 
 type attemptKey struct{}
@@ -67,6 +68,15 @@ func (a *attempt) finish() {
 // waited is how long a watched attempt has been waiting.
 func (a *attempt) waited() time.Duration { return time.Since(a.start) }
 
+// unanswered is how long it has been waiting on a connection, which is what can
+// be compared: a fresh transport has to dial first.
+func (a *attempt) unanswered() time.Duration {
+	if a.reached() < phaseConnected {
+		return 0
+	}
+	return a.waited() - time.Duration(a.dialed.Load())
+}
+
 // unsent reports whether nothing of the request can have reached the server:
 // no connection was got. WroteHeaders would be no proof, it fires even when
 // nothing was written.
@@ -95,8 +105,11 @@ func (a *attempt) watch(req *http.Request, proved func(phase)) *http.Request {
 	// which it does only while that is safe: the last word counts.
 	ctx := context.WithValue(req.Context(), attemptKey{}, a)
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(string) { a.phase.Store(int32(phaseDialing)) },
-		GotConn:              func(httptrace.GotConnInfo) { reach(phaseConnected) },
+		GetConn: func(string) { a.phase.Store(int32(phaseDialing)) },
+		GotConn: func(httptrace.GotConnInfo) {
+			a.dialed.Store(int64(a.waited()))
+			reach(phaseConnected)
+		},
 		GotFirstResponseByte: func() { reach(phaseAnswered) },
 	}))
 }

@@ -86,6 +86,12 @@ func serveOn(t *testing.T, h http.Handler, http2 bool) (*httptest.Server, func()
 	}
 }
 
+// request is a GET under the test's context.
+func request(t *testing.T, url string) *http.Request {
+	t.Helper()
+	return mustRequest(t.Context(), http.MethodGet, url, nil)
+}
+
 // script is a RoundTripper that does the steps one after another, the last one
 // for ever.
 func script(steps ...rtFunc) rtFunc {

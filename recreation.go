@@ -231,7 +231,7 @@ func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
 // disproved takes the error of a trial that was not proven. decisive is false
 // when the error says nothing about the candidate.
 func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive bool) {
-	slow := r.proof == proofFaster && a.reached() >= phaseConnected && a.waited() >= r.toBeat
+	slow := r.proof == proofFaster && a.unanswered() >= r.toBeat
 	switch {
 	case slow:
 		rt.settle(r, errUpstreamSlow)
