@@ -337,6 +337,12 @@ var paths = []struct {
 	{"deadline while waiting for the verdict", func(t *testing.T) *RecoveringRoundTripper {
 		return start(t, rtFunc(unsent), WithThreshold(1), WithFactory(hangs), WithRecreateTimeout(time.Hour))
 	}, syscall.ECONNREFUSED},
+	// Nothing was lent to any transport, so nobody else closes the body.
+	{"deadline while an ended transport is replaced", func(t *testing.T) *RecoveringRoundTripper {
+		base := &sessionStub{}
+		base.end(net.ErrClosed)
+		return start(t, base, WithFactory(hangs), WithRecreateTimeout(time.Hour))
+	}, context.DeadlineExceeded},
 }
 
 // The caller's request is not written to, its body is closed exactly once, and

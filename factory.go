@@ -143,13 +143,11 @@ func cloneTransport(t *http.Transport) *http.Transport {
 	clone := t.Clone() // first: it also completes t.TLSNextProto
 	switch _, shared := clone.TLSNextProto["h2"]; {
 	case shared:
-		// x/net's http2.ConfigureTransports was here. This entry leads to the
+		// x/net's http2.ConfigureTransports was here. Its entries lead to the
 		// connection pool of t: the clone would dial, throw the connection
-		// away and use the dead one.
-		delete(clone.TLSNextProto, "h2")
-		if len(clone.TLSNextProto) == 0 {
-			clone.TLSNextProto = nil
-		}
+		// away and use the dead one. All of them go, since net/http enables
+		// HTTP/2 by itself only where there is no map at all.
+		clone.TLSNextProto = nil
 		clone.ForceAttemptHTTP2 = true
 	case clone.TLSNextProto == nil && t.TLSNextProto["h2"] != nil:
 		// net/http enabled HTTP/2 on t by itself, which left a TLSClientConfig

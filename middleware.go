@@ -2,6 +2,7 @@ package respawn
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 )
 
@@ -27,13 +28,17 @@ func WithClient(client *http.Client) MiddlewareOption {
 // it has ended is replaced before the handler runs; if that fails the handler
 // runs all the same, and the rejection has been logged. The wait is limited by
 // the request's context and [WithRecreateTimeout]. The ResponseWriter is handed
-// on as it is. Middleware panics if rt is nil.
+// on as it is. Middleware panics if rt or an option is
+// nil.
 func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
 	if rt == nil {
 		panic("respawn: Middleware: nil RecoveringRoundTripper: pass what New returned")
 	}
 	client := &http.Client{}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			panic(fmt.Sprintf("respawn: Middleware: option %d is nil: leave it out", i+1))
+		}
 		opt(client)
 	}
 	if client.Transport == nil {

@@ -873,3 +873,61 @@ func TestTrialThatPanics(t *testing.T) {
 		assert.Zero(t, rt.Health().InFlight)
 	})
 }
+
+// What the transport says of itself is the trigger, also when requests that
+// had to go on to it inside the window have failed since.
+func TestEndedStaysTheTrigger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProbe(t)
+		var last *sessionStub
+		session := func() http.RoundTripper { last = &sessionStub{}; return last }
+		rt := start(t, session(), append(p.options(), every(time.Minute), WithFactory(builds(session).make))...)
+		for range 2 {
+			last.end(errors.New("session is closed"))
+			get(t.Context(), rt, "http://a.test/")
+		}
+		require.EqualValues(t, 2, rt.Health().Generation, "the second is inside the window")
+		assert.Equal(t, triggerEnded, rt.Health().LastFailure.Reason)
+		time.Sleep(time.Minute)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"transport_ended promoted": 2}, p.outcomes())
+	})
+}
+
+// A late success of a retired generation says nothing about the one in service.
+func TestStaleSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &stub{delay: time.Minute}
+		rt := start(t, base, WithReplay(ReplayNever), WithFactory(builds(func() http.RoundTripper { return dead(net.ErrClosed) }).make))
+		var wg sync.WaitGroup
+		wg.Go(func() { _, err := get(t.Context(), rt, "http://a.test/"); assert.NoError(t, err) })
+		synctest.Wait()
+		require.NoError(t, rt.Recreate(t.Context())) // untried: no request comes
+		for range 2 {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.ErrorIs(t, err, net.ErrClosed)
+		}
+		wg.Wait() // the answer of the first generation
+		require.Len(t, rt.Health().Streaks, 1)
+		assert.Equal(t, 2, rt.Health().Streaks[0].Failures)
+	})
+}
+
+// Among equals the oldest has to go.
+func TestTheOldestIsEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, dead(refused()), WithReplay(ReplayNever), WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+		for i := range maxStreaks + 1 {
+			get(t.Context(), rt, fmt.Sprintf("http://%d.test/", i))
+			time.Sleep(time.Second)
+		}
+		left := map[string]bool{}
+		for _, s := range rt.Health().Streaks {
+			left[s.Authority] = true
+		}
+		assert.Len(t, left, maxStreaks)
+		assert.False(t, left["http://0.test:80"])
+		assert.True(t, left[fmt.Sprintf("http://%d.test:80", maxStreaks)])
+	})
+}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -249,6 +251,25 @@ func TestReplayAttemptsAreBounded(t *testing.T) {
 			assert.EqualValues(t, 1, attempts.Swap(0), "threshold %d, steady state", threshold)
 		}
 	}
+}
+
+// The same for a request that waits for ready, and would have the time to try
+// for ever.
+func TestReplayAttemptsAreBoundedWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts atomic.Int64
+		broken := func(req *http.Request) (*http.Response, error) {
+			attempts.Add(1)
+			return unsent(req)
+		}
+		rt := start(t, rtFunc(broken), WithThreshold(3), every(time.Second), WithWaitForReady(time.Hour),
+			WithFactory(builds(func() http.RoundTripper { return rtFunc(broken) }).make))
+		for range 2 {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.Error(t, err)
+			assert.EqualValues(t, 4, attempts.Swap(0), "threshold + 1, however long it may wait")
+		}
+	})
 }
 
 // shielded is a oneShot over a tracked body.

@@ -214,7 +214,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 		if s.fail(a, rt.clock.Load()+1) {
 			rt.clock.Add(1)
 			s.proof = proofAnswer
-			if a.unsent() {
+			if a.unsent() || s.tripped && s.trigger == triggerEnded {
 				s.proof = proofConnection
 			}
 		}
@@ -229,9 +229,12 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 		s.proof = proofConnection
 		trip = true
 	}
-	s.last, s.trigger = now, trigger
+	if !s.tripped || s.trigger != triggerEnded {
+		s.trigger = trigger // what the transport says of itself says more than any error
+	}
+	s.last = now
 	s.link(c.req)
-	rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: trigger}
+	rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: s.trigger}
 	trip = trip && !s.tripped
 	s.tripped = s.tripped || trip
 	note := *s
