@@ -1,0 +1,288 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/stretchr/testify/require"
+)
+
+// A safeBuffer is a bytes.Buffer that tests may read while others write.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// A rig is a gateway on a loopback port, before an upstream of the test's.
+type rig struct {
+	url  string
+	link *link // nil unless the upstream is the embedded one
+	rt   *respawn.RecoveringRoundTripper
+	logs *safeBuffer
+	out  *safeBuffer
+}
+
+func newRig(t *testing.T, target string, pool *sessions, l *link) *rig {
+	t.Helper()
+	r := &rig{link: l, logs: &safeBuffer{}, out: &safeBuffer{}}
+	tel, err := newTelemetry(t.Context(), summary{
+		spans: &recreationPrinter{w: r.out}, logs: slog.NewTextHandler(r.logs, nil),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { flush(tel, io.Discard) })
+	r.rt, err = recovering("upstream", pool, tel)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.rt.Close() })
+	to, err := url.Parse(target)
+	require.NoError(t, err)
+	var chaos http.Handler
+	if l != nil {
+		chaos = chaosHandler(l, tel.logger)
+	}
+	server := httptest.NewServer(newGateway(to, r.rt, tel, chaos))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+// newEmbeddedRig has the embedded upstream behind the gateway.
+func newEmbeddedRig(t *testing.T) *rig {
+	t.Helper()
+	u, err := newUpstream(time.Millisecond)
+	require.NoError(t, err)
+	t.Cleanup(u.close)
+	l, err := newLink(t.Context(), u, sessionConfig{firstByte: 500 * time.Millisecond})
+	require.NoError(t, err)
+	return newRig(t, l.url(), l.sessions, l)
+}
+
+// get returns status and body.
+func (r *rig) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	return r.do(t, http.MethodGet, path, "")
+}
+
+func (r *rig) do(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(text)
+}
+
+// The upstream sends its second chunk only when the client has read the first:
+// a gateway that holds anything back never gets there.
+func TestStreamsArriveChunkByChunk(t *testing.T) {
+	const first, last = "data: first\n", "data: last\n"
+	for name, header := range map[string]http.Header{
+		"events":       {"Content-Type": {"text/event-stream"}},
+		"other stream": {"Content-Type": {"application/x-ndjson"}},
+		"known length": {"Content-Type": {"text/plain"}, "Content-Length": {strconv.Itoa(len(first + last))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hasRead := make(chan struct{})
+			upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				maps.Copy(w.Header(), header)
+				w.Header().Set("X-Proto", req.Proto)
+				_, _ = io.WriteString(w, first)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-hasRead:
+					_, _ = io.WriteString(w, last)
+				case <-time.After(5 * time.Second):
+				}
+			}))
+			upstream.EnableHTTP2 = true
+			upstream.StartTLS()
+			defer upstream.Close()
+			pool := &sessions{cfg: sessionConfig{roots: upstream.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+			r := newRig(t, upstream.URL, pool, nil)
+
+			resp, err := http.Post(r.url+"/v1/chat/completions", "application/json", strings.NewReader("{}"))
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			require.Equal(t, "HTTP/2.0", resp.Header.Get("X-Proto"))
+			lines := bufio.NewReader(resp.Body)
+			line, err := lines.ReadString('\n')
+			require.NoError(t, err, "held back until the upstream gave up waiting")
+			require.Equal(t, first, line)
+			close(hasRead)
+			line, err = lines.ReadString('\n')
+			require.NoError(t, err, r.logs)
+			require.Equal(t, last, line)
+		})
+	}
+}
+
+func TestEmbeddedUpstreamSpeaksOpenAI(t *testing.T) {
+	r := newEmbeddedRig(t)
+
+	status, body := r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m","messages":[]}`)
+	require.Equal(t, http.StatusOK, status)
+	var whole chatResponse
+	require.NoError(t, json.Unmarshal([]byte(body), &whole))
+	require.Equal(t, "chat.completion", whole.Object)
+	require.Equal(t, "m", whole.Model)
+	require.Equal(t, "A fresh transport has to earn its place.", whole.Choices[0].Message.Content)
+	require.Equal(t, "stop", *whole.Choices[0].FinishReason)
+
+	status, body = r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m","stream":true,"max_tokens":3}`)
+	require.Equal(t, http.StatusOK, status)
+	events := strings.Split(strings.TrimSuffix(body, "\n\n"), "\n\n")
+	require.Len(t, events, 4)
+	require.Equal(t, "data: [DONE]", events[3])
+	var said strings.Builder
+	for i, event := range events[:3] {
+		var chunk chatResponse
+		require.NoError(t, json.Unmarshal([]byte(strings.TrimPrefix(event, "data: ")), &chunk))
+		require.Equal(t, "chat.completion.chunk", chunk.Object)
+		require.Equal(t, i == 2, chunk.Choices[0].FinishReason != nil)
+		said.WriteString(chunk.Choices[0].Delta.Content)
+	}
+	require.Equal(t, "A fresh transport ", said.String())
+
+	status, body = r.do(t, http.MethodPost, "/v1/chat/completions", `not JSON`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, body, "invalid_request_error")
+
+	status, body = r.get(t, "/v1/models")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, `"id":"embedded"`)
+
+	status, _ = r.get(t, "/v1/nothing")
+	require.Equal(t, http.StatusNotFound, status)
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	r := newEmbeddedRig(t)
+	status, body := r.get(t, "/v1/models")
+	require.Equal(t, http.StatusOK, status, body)
+
+	status, body = r.get(t, "/health/liveness")
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"status":"pass"}`, body)
+
+	status, body = r.get(t, "/health/readiness")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, `"name":"upstream"`)
+
+	status, body = r.get(t, "/metrics")
+	require.Equal(t, http.StatusOK, status)
+	require.Regexp(t, `(?m)^respawn_transport_generation\{.*respawn_name="upstream".*\} 1$`, body)
+	require.Contains(t, body, "http_server_request_duration_seconds_count")
+	require.Contains(t, body, "http_client_request_duration_seconds_count")
+
+	require.NoError(t, r.rt.Close())
+	status, _ = r.get(t, "/health/readiness")
+	require.Equal(t, http.StatusServiceUnavailable, status, "not fit to serve")
+	status, _ = r.get(t, "/health/liveness")
+	require.Equal(t, http.StatusOK, status, "a restart would not help")
+}
+
+func TestRecreationsByHandAreReportedToo(t *testing.T) {
+	r := newEmbeddedRig(t)
+	require.NoError(t, r.rt.Recreate(t.Context())) // no request is there to lead to the tracer
+	require.Contains(t, r.out.String(), "trigger        manual")
+	require.Contains(t, r.out.String(), "parent         none, a root")
+}
+
+func TestChaosByHand(t *testing.T) {
+	for f, recovers := range map[fault]struct {
+		after     time.Duration
+		promotion int
+	}{
+		faultClosed:    {0, 1},
+		faultTunnel:    {0, 1},
+		faultBlackhole: {10 * time.Second, 1},
+	} {
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			r := newEmbeddedRig(t)
+			status, _ := r.get(t, "/v1/models")
+			require.Equal(t, http.StatusOK, status)
+			status, body := r.do(t, http.MethodPost, "/chaos/"+string(f), "")
+			require.Equal(t, http.StatusOK, status)
+			require.Contains(t, body, string(f))
+			require.Contains(t, r.logs.String(), "chaos: ")
+
+			deadline := time.Now().Add(recovers.after)
+			for {
+				status, body = r.get(t, "/v1/models")
+				if status == http.StatusOK || time.Now().After(deadline) {
+					break
+				}
+				require.Equal(t, http.StatusGatewayTimeout, status, body)
+			}
+			require.Equal(t, http.StatusOK, status, body)
+			require.Equal(t, recovers.promotion, r.rt.Health().Promotions)
+			require.Contains(t, r.out.String(), "outcome        promoted", "the summary for want of OTEL_*")
+			_, body = r.get(t, "/metrics")
+			require.Contains(t, body, "respawn_transport_recreations_total")
+		})
+	}
+}
+
+func TestChaosDownAndBack(t *testing.T) {
+	t.Parallel()
+	r := newEmbeddedRig(t)
+	status, _ := r.get(t, "/v1/models")
+	require.Equal(t, http.StatusOK, status)
+	status, _ = r.do(t, http.MethodPost, "/chaos/down", "")
+	require.Equal(t, http.StatusOK, status)
+	status, body := r.get(t, "/v1/models")
+	require.Equal(t, http.StatusBadGateway, status)
+	require.NotContains(t, body, "127.0.0.1", "internal addresses are for the log")
+	require.Contains(t, r.logs.String(), "connection refused")
+
+	status, _ = r.do(t, http.MethodPost, "/chaos/none", "")
+	require.Equal(t, http.StatusOK, status)
+	status, body = r.get(t, "/v1/models")
+	require.Equal(t, http.StatusOK, status, body)
+	require.Zero(t, r.rt.Health().Promotions)
+}
+
+func TestChaosOfNoSuchFault(t *testing.T) {
+	r := newEmbeddedRig(t)
+	status, body := r.do(t, http.MethodPost, "/chaos/earthquake", "")
+	require.Equal(t, http.StatusNotFound, status)
+	require.Contains(t, body, "blackhole, closed, tunnel, down, or none")
+	status, _ = r.get(t, "/chaos/down")
+	require.Equal(t, http.StatusMethodNotAllowed, status)
+}
+
+func TestNoChaosForARealUpstream(t *testing.T) {
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	defer upstream.Close()
+	r := newRig(t, upstream.URL, &sessions{}, nil)
+	status, _ := r.do(t, http.MethodPost, "/chaos/closed", "")
+	require.Equal(t, http.StatusNotFound, status)
+}

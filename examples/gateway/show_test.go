@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// shortScript is fullScript with less before and after the fault. The times
+// that matter, of the stall rule, the deadline and the backoff, are the same.
+func shortScript(f fault) script {
+	s := fullScript(f)
+	s.faultAt = 500 * time.Millisecond
+	switch f {
+	case faultBlackhole:
+		s.length = 4 * time.Second
+	case faultDown:
+		// Between the trials at 0.5 s, 1.2 s and 2.6 s, and clear of them.
+		s.length, s.healAt = 3*time.Second, 1900*time.Millisecond
+	default:
+		s.length = 2 * time.Second
+	}
+	return s
+}
+
+func playShort(t *testing.T, s script) *incident {
+	t.Helper()
+	in, err := show(t.Context(), s, muteScreen{}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, s.fault, in.Fault)
+	for _, f := range []figures{in.Plain, in.Respawn} {
+		require.Equal(t, int(s.length/s.every), f.Sent, "the load is the same whatever happens")
+		require.Equal(t, f.Sent, f.Answered+f.Failed)
+		require.NotZero(t, f.Answered)
+		require.Len(t, f.ticks, s.ticks())
+	}
+	return in
+}
+
+// requests is how many of them a client sends in a time.
+func (s script) requests(d time.Duration) int { return int(d / s.every) }
+
+// requireDead asserts that a client was well up to the fault and never after.
+func requireDead(t *testing.T, s script, f figures) {
+	t.Helper()
+	require.Nil(t, f.RecoveredAt)
+	require.GreaterOrEqual(t, f.Failed, s.requests(s.length-s.faultAt))
+	require.Greater(t, f.LongestOutage, (s.length - s.faultAt - 200*time.Millisecond).Seconds())
+	require.EqualValues(t, 1, f.Connections)
+	for i, tick := range f.ticks[s.faultAt/s.tick+1:] {
+		require.Zero(t, tick.answered, "tick %d after the fault", i+1)
+	}
+}
+
+// requireRecovered asserts that a client was back within some time of the
+// fault, and lost no more requests than it sent in that time.
+func requireRecovered(t *testing.T, s script, f figures, within time.Duration) {
+	t.Helper()
+	if f.RecoveredAt != nil { // else nothing had failed
+		require.Less(t, *f.RecoveredAt, (s.faultAt + within).Seconds())
+	}
+	require.LessOrEqual(t, f.Failed, s.requests(within)+1, "and the one in flight")
+	require.NotZero(t, f.ticks[len(f.ticks)-2].answered)
+}
+
+func requirePromotedOnce(t *testing.T, in *incident, triggers ...string) {
+	t.Helper()
+	require.Equal(t, 1, in.Promotions)
+	require.Zero(t, in.Rejections)
+	require.Equal(t, 2, in.Respawn.Transports)
+	require.Len(t, in.Recreations, 1)
+	r := in.Recreations[0]
+	require.Equal(t, recreationSpan, r.Name)
+	require.Equal(t, "HTTP POST (client)", r.Parent, "a child of the request that made the trial")
+	require.Contains(t, triggers, r.Trigger)
+	require.Equal(t, "promoted", r.Outcome)
+	require.Empty(t, r.Error)
+	require.EqualValues(t, 2, r.Generation)
+	require.Zero(t, r.BackoffDelay, "the first one is at once")
+	require.Len(t, r.TraceID, 32)
+}
+
+// slack is what a busy machine may take longer.
+const slack = 1200 * time.Millisecond
+
+func TestShowBlackhole(t *testing.T) {
+	t.Parallel()
+	s := shortScript(faultBlackhole)
+	in := playShort(t, s)
+	requireDead(t, s, in.Plain)
+	requireRecovered(t, s, in.Respawn, s.deadline+time.Second+slack) // the stall rule is three over 1 s
+	requirePromotedOnce(t, in, "stall")
+	require.GreaterOrEqual(t, in.Recreations[0].Failures, int64(3))
+	require.NotZero(t, in.Recreations[0].Links)
+	require.GreaterOrEqual(t, in.Recreations[0].Outage, 1.0)
+	require.Nil(t, in.HealedAt)
+
+	waited := in.Plain.ticks[s.faultAt/s.tick+1]
+	require.Equal(t, lookWaiting, waited.look(), "before the first deadline passes")
+}
+
+func TestShowClosed(t *testing.T) {
+	t.Parallel()
+	s := shortScript(faultClosed)
+	in := playShort(t, s)
+	requireDead(t, s, in.Plain)
+	requireRecovered(t, s, in.Respawn, slack/2)
+	requirePromotedOnce(t, in, "transport_ended")
+	require.Zero(t, in.Recreations[0].Failures, "replaced before a request is lost on it")
+}
+
+func TestShowTunnel(t *testing.T) {
+	t.Parallel()
+	s := shortScript(faultTunnel)
+	in := playShort(t, s)
+	requireDead(t, s, in.Plain)
+	requireRecovered(t, s, in.Respawn, slack/2)
+	requirePromotedOnce(t, in, "_OTHER", "connection_closed") // session shutdown has no kind
+	require.EqualValues(t, 3, in.Recreations[0].Failures)
+}
+
+func TestShowDown(t *testing.T) {
+	t.Parallel()
+	s := shortScript(faultDown)
+	in := playShort(t, s)
+	require.Zero(t, in.Promotions, "the transport was fine")
+	require.NotZero(t, in.Rejections, "but that had to be found out")
+	require.Len(t, in.Recreations, in.Rejections)
+	for _, r := range in.Recreations {
+		require.Equal(t, "rejected", r.Outcome)
+		require.NotEmpty(t, r.Error)
+		require.EqualValues(t, 1, r.Generation)
+	}
+	require.Equal(t, s.healAt.Seconds(), *in.HealedAt)
+	for _, f := range []figures{in.Plain, in.Respawn} {
+		require.NotNil(t, f.RecoveredAt, "both recover with the upstream")
+		require.Greater(t, *f.RecoveredAt, s.healAt.Seconds())
+		require.Less(t, *f.RecoveredAt, (s.healAt + slack).Seconds())
+		require.GreaterOrEqual(t, f.Failed, s.requests(s.healAt-s.faultAt))
+		require.LessOrEqual(t, f.Failed, s.requests(s.healAt-s.faultAt+slack))
+	}
+}
+
+func TestShowEndsWhenInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := show(ctx, fullScript(faultDown), muteScreen{}, io.Discard)
+	require.EqualError(t, err, "interrupted")
+	require.Less(t, time.Since(start), 5*time.Second)
+}
+
+// sample is an incident as a show of four seconds might leave it.
+func sample() *incident {
+	s := fullScript(faultBlackhole)
+	s.length, s.faultAt = 4*time.Second, time.Second
+	in := &incident{
+		Fault: s.fault, Seconds: s.length.Seconds(), FaultAt: s.faultAt.Seconds(), Promotions: 1,
+		Recreations: []recreation{{
+			Name: recreationSpan, TraceID: "0af7651916cd43dd8448eb211c80319c", Parent: "HTTP POST (client)",
+			Trigger: "stall", Outcome: "promoted", Generation: 2, Failures: 21, Outage: 1.05, Links: 8,
+		}},
+	}
+	for _, lane := range []struct {
+		f    *figures
+		back time.Duration
+	}{{&in.Plain, s.length}, {&in.Respawn, 2500 * time.Millisecond}} {
+		var records []record
+		for at := time.Duration(0); at < s.length; at += s.every {
+			r := record{sent: at, ended: at + 40*time.Millisecond}
+			if at >= s.faultAt && at < lane.back {
+				r.ended, r.err = at+s.deadline, context.DeadlineExceeded
+			}
+			records = append(records, r)
+		}
+		*lane.f = sumUp(records, s.faultAt, s.length)
+		lane.f.ticks = ticksOf(records, s.tick, s.ticks(), s.length)
+		lane.f.Connections, lane.f.Transports = 1, 1
+	}
+	return in
+}
+
+func TestJSONHasTheDocumentedFields(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, sample().writeJSONTo(&out))
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
+
+	require.ElementsMatch(t, keys(doc), []string{
+		"fault", "seconds", "fault_at_seconds", "plain", "respawn", "promotions", "rejections", "recreations"})
+	for _, lane := range []string{"plain", "respawn"} {
+		require.ElementsMatch(t, keys(doc[lane].(map[string]any)), []string{
+			"sent", "answered", "failed", "longest_outage_seconds", "recovered_at_seconds",
+			"p50_seconds", "p99_seconds", "connections_opened", "transports_built"})
+	}
+	require.ElementsMatch(t, keys(doc["recreations"].([]any)[0].(map[string]any)), []string{
+		"name", "trace_id", "parent", "trigger", "outcome", "generation", "failure_count",
+		"backoff_delay_seconds", "outage_seconds", "duration_seconds", "links"})
+	require.Nil(t, doc["plain"].(map[string]any)["recovered_at_seconds"])
+	require.InDelta(t, 2.54, doc["respawn"].(map[string]any)["recovered_at_seconds"], 0.001)
+}
+
+func keys(m map[string]any) []string {
+	all := make([]string, 0, len(m))
+	for k := range m {
+		all = append(all, k)
+	}
+	return all
+}
