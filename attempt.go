@@ -82,9 +82,9 @@ func (a *attempt) unanswered() time.Duration {
 // nothing was written.
 func (a *attempt) unsent() bool {
 	switch a.reached() {
-	case phaseDialing, phaseRefused:
+	case phaseDialing:
 		return true
-	case phaseUnwatched, phaseSilent:
+	case phaseUnwatched, phaseSilent, phaseRefused:
 		return neverSent(a.err)
 	}
 	return false
@@ -102,10 +102,16 @@ func (a *attempt) watch(req *http.Request, proved func(phase)) *http.Request {
 		}
 	}
 	// net/http asks again when it retries on another connection by itself,
-	// which it does only while that is safe: the last word counts.
+	// which it does only while that is safe: its last word counts. Others may
+	// retry what was sent, so with them a connection once had stays had.
+	_, own := a.gen.transport.(*http.Transport)
 	ctx := context.WithValue(req.Context(), attemptKey{}, a)
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { a.phase.Store(int32(phaseDialing)) },
+		GetConn: func(string) {
+			if own || a.reached() < phaseConnected {
+				a.phase.Store(int32(phaseDialing))
+			}
+		},
 		GotConn: func(httptrace.GotConnInfo) {
 			a.dialed.Store(int64(a.waited()))
 			reach(phaseConnected)

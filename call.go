@@ -113,6 +113,9 @@ func (c *call) next() (step, way) {
 	}
 	rt.streaks.forget(now)
 	s, r := rt.streaks.get(c.authority), rt.running
+	if s != nil {
+		s.last = now // asked for
+	}
 	w := way{watch: s != nil, recreation: r}
 	spent := c.sent > rt.cfg.threshold // threshold + 1 attempts for one request
 
@@ -121,7 +124,7 @@ func (c *call) next() (step, way) {
 		switch {
 		case spent:
 			return stepGiveUp, w
-		case r != nil && r.planned && w.take():
+		case r != nil && r.planned && !c.hadVerdict && w.take():
 			return stepTrial, w // on its way anyway: it proves the planned candidate
 		case first, c.last.gen != rt.current.Load(), c.verdict != Stall:
 			return stepSend, w
@@ -175,6 +178,9 @@ func (w *way) take() bool {
 // wait runs beside the attempt and not after it, so that during an outage
 // nobody's wait is doubled.
 func (c *call) mayWait(r *recreation) bool {
+	if r.proof == proofFaster && r.authority != c.authority {
+		return false // that takes long, and says nothing about what fails at once
+	}
 	return c.last != nil && (r.first || c.last.began >= r.clock)
 }
 
@@ -229,9 +235,18 @@ func (c *call) mayGoOn(a *attempt) bool {
 // goes on elsewhere.
 func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
 	rt := c.rt
+	if candidate.hasEnded() {
+		rt.settle(r, errFactoryEnded)
+		c.hadVerdict = true
+		return nil, nil
+	}
 	slot, ok := candidate.enter(c.req)
 	if !ok {
 		return nil, nil // called off in the meantime
+	}
+	rt.rehome(r, c.authority)
+	if r.tried.IsZero() {
+		r.tried = time.Now()
 	}
 	limit := time.AfterFunc(rt.trialLimit(r), func() { rt.settle(r, errTrialTimeout) })
 	returned := false
@@ -259,7 +274,8 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 
 	defer a.finish()
 	gone, _ := callerGone(c.req)
-	rt.disproved(r, a, !gone && !(r.planned && rt.suspects(c.authority)))
+	fault := rt.cfg.classify(a.req, a.err) == Neutral && a.reached() < phaseConnected
+	rt.disproved(r, a, !gone && !fault && !(r.planned && rt.suspects(c.authority)))
 	c.hadVerdict = true
 	if !c.mayGoOn(a) {
 		return nil, a.err
@@ -268,6 +284,16 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 		c.err = a.err
 	}
 	return nil, nil
+}
+
+// rehome makes the trial the one of the authority whose request makes it: it
+// must show what that one needs, and its end says nothing about another.
+func (rt *RecoveringRoundTripper) rehome(r *recreation, au authority) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if s := rt.streaks.get(au); !r.settled && !r.planned && r.authority != au && s != nil {
+		r.authority, r.proof, r.toBeat, r.first = au, s.proof, s.toBeat, s.rejections == 0
+	}
 }
 
 func (rt *RecoveringRoundTripper) suspects(a authority) bool {
@@ -370,6 +396,9 @@ func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*h
 	defer func() {
 		if panicked {
 			a.gen.leave(slot)
+			if after != nil {
+				after()
+			}
 		}
 	}()
 	resp, err := a.gen.transport.RoundTrip(req)

@@ -195,12 +195,12 @@ var troubles = []trouble{
 	// The request's own fault.
 	{name: "bad scheme", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{}, request(t, "gopher://a.test")
-	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther, unsent: true},
+	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther},
 	{name: "bad header", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		req := request(t, "http://a.test")
 		req.Header["bad header"] = []string{"1"}
 		return &http.Transport{}, req
-	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther, unsent: true},
+	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther},
 	{name: "the caller's own reader failed", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h1.serve(t, http.HandlerFunc(hang))
 		req := request(t, srv.URL)

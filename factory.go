@@ -25,6 +25,7 @@ type Factory func(ctx context.Context) (http.RoundTripper, error)
 var (
 	errFactoryTimeout = newKindError("factory_timeout", "the factory took longer than WithRecreateTimeout allows")
 	errFactoryStuck   = newKindError("factory_stuck", "earlier calls of the factory have not returned: make it heed its context")
+	errFactoryExited  = newKindError("factory_exited", "the factory ended its goroutine (runtime.Goexit)")
 	errFactoryNil     = newKindError("factory_nil", "the factory returned a nil transport and no error")
 	errFactoryReused  = newKindError("factory_reused", "the factory returned a transport that is in service already: return a new one each time")
 	errFactoryShared  = newKindError("factory_shared", "the factory returned http.DefaultTransport, which belongs to the whole process: return a clone of it")
@@ -54,7 +55,7 @@ func (rt *RecoveringRoundTripper) produce(ctx context.Context) (*generation, err
 	ctx, cancel := context.WithTimeoutCause(ctx, rt.cfg.recreateTimeout, errFactoryTimeout)
 	defer cancel()
 	made := make(chan *generation)
-	var err error // written before made is closed
+	err := errFactoryExited // written before made is closed
 	go func() {
 		defer rt.producing.Add(-1)
 		defer close(made)

@@ -28,6 +28,8 @@ type generation struct {
 	// is striped: one cache line shared by all cores costs more than the rest
 	// of the healthy path. A request leaves by the stripe it entered by, so
 	// none is ever negative, and once retired is set all-zero stays all-zero.
+	// (A RoundTrip that panics on the healthy path never leaves, and keeps its
+	// generation draining: a defer there would cost every request more.)
 	stripes []stripe
 	retired atomic.Bool
 	drained sync.Once
@@ -174,13 +176,16 @@ func (g *generation) track(resp *http.Response, slot uint32, after func()) *http
 		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
 	}
 	if g.cut != nil {
-		stop := context.AfterFunc(g.cut, func() { _ = resp.Body.Close() })
+		body := resp.Body // the field is the caller's from now on
+		armed := make(chan struct{})
+		stop := context.AfterFunc(g.cut, func() { <-armed; _ = body.Close() })
 		b.after = func() {
 			stop()
 			if after != nil {
 				after()
 			}
 		}
+		close(armed)
 	}
 	return resp
 }

@@ -20,8 +20,11 @@ const (
 	// StateRecovering serves what the current transport can; a fresh one is
 	// being tried, or will be when the backoff allows.
 	StateRecovering State = "recovering"
-	// StateFailing cannot serve: the transport has ended, or an authority is
-	// tripped and the factory gave no transport to try.
+	// StateFailing cannot serve for now: the transport has ended, or an
+	// authority is tripped and the factory gave no transport to try, and the
+	// backoff forbids the next attempt. It does not last: where a request
+	// would start a recreation the state is StateRecovering, or a readiness
+	// probe would keep that request away.
 	StateFailing State = "failing"
 	// StateClosed was closed.
 	StateClosed State = "closed"
@@ -71,7 +74,7 @@ func (a authority) String() string {
 }
 
 // Health returns how the client is. It never blocks, whatever a recreation is
-// doing, and is safe for concurrent use.
+// doing, unless the transport's own Err() does, and is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Health() Health {
 	ended := false
 	if g := rt.current.Load(); g != nil {
@@ -112,13 +115,13 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	for _, s := range rt.streaks.m {
 		h.Streaks = append(h.Streaks, StreakHealth{s.authority.String(), s.failures, s.stalls, s.tripped, s.since})
 		outage = outage || s.outage()
-		unbuilt = unbuilt || s.tripped && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.since)
+		unbuilt = unbuilt || s.tripped && now.Before(rt.dueAt(s)) && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.since)
 	}
 	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
 	switch {
 	case rt.closed:
 		h.State = StateClosed
-	case ended && rt.running == nil, unbuilt:
+	case ended && rt.running == nil && now.Before(rt.pace.notBefore), unbuilt:
 		h.State = StateFailing
 	case outage || ended:
 		h.State = StateRecovering

@@ -313,17 +313,23 @@ func TestHealthAfterRecoveryWithoutSwap(t *testing.T) {
 	assert.Empty(t, h.Streaks)
 }
 
-// An ended transport that nobody is replacing cannot serve.
+// An ended transport that the next request would replace is recovering: a
+// readiness that failed would keep that request away. It fails while the
+// backoff forbids to replace it.
 func TestHealthOfEndedTransport(t *testing.T) {
-	base := &sessionStub{}
-	rt := start(t, base, WithFactory(fresh))
-	require.NoError(t, rt.Check(t.Context()))
-	base.end(net.ErrClosed)
-	assert.Equal(t, StateFailing, rt.Health().State)
-	assert.ErrorContains(t, rt.Check(t.Context()), "transport_ended")
-	_, err := get(t.Context(), rt, "http://a.test/")
-	require.NoError(t, err)
-	assert.Equal(t, StateHealthy, rt.Health().State)
+	synctest.Test(t, func(t *testing.T) {
+		base := &sessionStub{}
+		rt := start(t, base, WithFactory(fails), every(time.Minute))
+		require.NoError(t, rt.Check(t.Context()))
+		base.end(net.ErrClosed)
+		assert.Equal(t, StateRecovering, rt.Health().State)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.ErrorIs(t, err, net.ErrClosed)
+		assert.Equal(t, StateFailing, rt.Health().State)
+		assert.Error(t, rt.Check(t.Context()))
+		time.Sleep(time.Minute)
+		assert.Equal(t, StateRecovering, rt.Health().State)
+	})
 }
 
 // In flight is until the body's end, and a retired generation drains until

@@ -216,8 +216,8 @@ func WithMaxAge(d time.Duration) Option {
 
 // WithDrainTimeout cuts what is still in flight on a retired transport after
 // d: requests fail and bodies end with an error. The default 0 never cuts.
-// Setting it costs every request a copy and a derived context. Negative values
-// are errors.
+// Setting it takes every request off the healthy path: it costs a copy, a
+// derived context and a lock. Negative values are errors.
 func WithDrainTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -230,7 +230,8 @@ func WithDrainTimeout(d time.Duration) Option {
 
 // WithTracerProvider sets where recreation spans go. The default is resolved
 // for each recreation: the provider of the request's span, else the global one
-// of package otel. Nil is an error.
+// of package otel. A request that carries nothing but a remote parent has a
+// provider that records nothing: set one here. Nil is an error.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(c *config) error {
 		if p == nil {

@@ -25,28 +25,57 @@ func defaultBackOff() backoff.BackOff {
 	)
 }
 
-// next asks the policy for the coming interval. A policy that gives up is
-// overruled: respawn would be the outage it is meant to end.
-func (p *pace) next(newBackOff func() backoff.BackOff) time.Duration {
+// advance takes the policy's next interval.
+func (p *pace) advance(newBackOff func() backoff.BackOff) { p.interval = p.next(newBackOff) }
+
+// next asks the policy for the coming interval. A policy that gives up, or
+// panics, is overruled: respawn would be the outage it is meant to end.
+func (p *pace) next(newBackOff func() backoff.BackOff) (interval time.Duration) {
+	defer func() {
+		if recover() != nil || interval < 0 {
+			interval = max(p.interval, time.Second)
+		}
+	}()
 	if p.policy == nil {
 		p.policy = newBackOff()
 	}
-	if p.policy == nil {
-		p.policy = defaultBackOff()
+	return p.policy.NextBackOff()
+}
+
+// paceOf returns the pace that the end of r advances, and whether it holds back
+// everybody for a first interval. The caller holds rt.mu.
+func (rt *RecoveringRoundTripper) paceOf(r *recreation, err error) (p *pace, spaces bool) {
+	switch {
+	case err == errRecovered:
+		return &pace{}, true
+	case calledOff(err), err == nil && r.planned && r.trigger != triggerEnded:
+		return &pace{}, false // it was asked for: an outage's first recreation is still at once
+	case err != nil && r.candidate != nil && !r.planned:
+		// What its upstream refused holds back the one authority, and all
+		// others only for a first interval: one dead upstream must not keep
+		// a dead tunnel to another waiting, nor a flood of names build a
+		// transport each.
+		if s := rt.streaks.get(r.authority); s != nil {
+			return &s.pace, true
+		}
+		return &pace{}, true
 	}
-	if d := p.policy.NextBackOff(); d >= 0 {
-		return d
-	}
-	return max(p.interval, time.Second)
+	return &rt.pace, false // promotions, and factories that fail
 }
 
 // due reports whether the backoff allows s a recreation. It is reset when a
 // generation has stayed healthy for at least the last interval.
 func (rt *RecoveringRoundTripper) due(s *streak, now time.Time) bool {
-	if s.since.Sub(rt.settledAt) >= rt.pace.interval {
+	rt.relax(s.since)
+	return !now.Before(rt.dueAt(s))
+}
+
+// relax resets the client's pace if the generation that was promoted last had
+// been healthy for its interval at t.
+func (rt *RecoveringRoundTripper) relax(t time.Time) {
+	if rt.pacedWell && t.Sub(rt.pacedAt) >= rt.pace.interval {
 		rt.pace = pace{}
 	}
-	return !now.Before(rt.dueAt(s))
 }
 
 func (rt *RecoveringRoundTripper) dueAt(s *streak) time.Time {

@@ -2,7 +2,6 @@ package respawn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -14,9 +13,14 @@ import (
 // within [WithRecreateTimeout], or nothing is in flight, it is promoted as it
 // is.
 //
+// A call that joins one whose factory is at work already gets what that one
+// builds: if what it reads, a certificate say, may have changed since, call
+// again.
+//
 // A non-nil error means that the current transport stays: the factory's or the
 // trial's error, ctx's, or [ErrClosed]. Recreate is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
+	asked := rt.clock.Load()
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("respawn: recreate: %w", err)
@@ -31,27 +35,29 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 		case r == nil:
 			r, mine = rt.newRecreation(ctx, triggerManual), true
 			r.planned = true
-		case r.trigger == triggerManual && r.candidate == nil:
+		case r.trigger == triggerManual && (r.candidate == nil || r.clock > asked):
 			join = true
 		}
 		rt.mu.Unlock()
 		if mine {
 			go rt.build(r)
 		}
+		var untried <-chan *generation
 		if !mine && !join {
 			// What is under way was built before this call and may hold the
 			// old credentials. If nobody tries it, it gives way.
-			select {
-			case <-r.baton:
-				rt.settle(r, errSuperseded)
-			default:
-			}
+			untried = r.baton
 		}
 		select {
+		case <-untried:
+			rt.settle(r, errSuperseded)
 		case <-r.done:
 		case <-ctx.Done():
 			if mine {
-				rt.abandon(r, context.Cause(ctx))
+				rt.abandon(r, errGivenUp)
+				if <-r.done; r.err == nil {
+					return nil // it came just in time
+				}
 			}
 			return fmt.Errorf("respawn: recreate: %w", context.Cause(ctx))
 		}
@@ -60,15 +66,11 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 			continue
 		case r.err == nil:
 			return nil
-		case join && isGivenUp(r.err):
-			continue // the call that was joined gave up, this one has not
+		case r.err == errSuperseded, join && r.err == errGivenUp:
+			continue // by a later call, which this one joins; or the call that was joined gave up
 		}
 		return fmt.Errorf("respawn: recreate: %w", r.err)
 	}
-}
-
-func isGivenUp(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // replaceEnded replaces a transport that says itself that it has ended, before
@@ -80,6 +82,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	}
 	rt.mu.Lock()
 	r := rt.running
+	rt.relax(time.Now())
 	if r == nil && !rt.closed && !time.Now().Before(rt.pace.notBefore) {
 		r = rt.newRecreation(ctx, triggerEnded)
 		r.planned = true
@@ -91,6 +94,8 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 		return
 	}
 	select {
+	case <-r.baton: // anything is better than what has ended
+		rt.settle(r, nil)
 	case <-r.done:
 	case <-ctx.Done():
 	}
@@ -115,13 +120,28 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
 
 func (rt *RecoveringRoundTripper) replaceAged() {
 	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	if rt.closed || rt.running != nil {
-		return // a running recreation arms the timer when it settles
+	if rt.closed {
+		rt.mu.Unlock()
+		return
 	}
-	r := rt.newRecreation(context.Background(), triggerMaxAge)
-	r.planned = true
-	go rt.build(r)
+	r := rt.running
+	if r == nil {
+		r = rt.newRecreation(context.Background(), triggerMaxAge)
+		r.planned = true
+		go rt.build(r)
+		r = nil
+	}
+	rt.mu.Unlock()
+	if r == nil {
+		return
+	}
+	// A running recreation arms the timer when it settles. One that waits for
+	// somebody to try it gives way.
+	select {
+	case <-r.baton:
+		rt.settle(r, errSuperseded)
+	default:
+	}
 }
 
 func (rt *RecoveringRoundTripper) idle() bool {
@@ -129,11 +149,19 @@ func (rt *RecoveringRoundTripper) idle() bool {
 	return g == nil || g.inFlight() == 0
 }
 
-// promoteUntried promotes a planned candidate that no attempt has taken.
-func (rt *RecoveringRoundTripper) promoteUntried(r *recreation) {
+// untried ends a recreation whose candidate no attempt has taken: a planned one
+// is promoted as it is, any other is given up.
+func (rt *RecoveringRoundTripper) untried(r *recreation) {
 	select {
-	case <-r.baton:
-		rt.settle(r, nil)
+	case candidate := <-r.baton:
+		switch {
+		case candidate.hasEnded():
+			rt.settle(r, errFactoryEnded)
+		case r.planned:
+			rt.settle(r, nil)
+		default:
+			rt.settle(r, errUntried)
+		}
 	default:
 	}
 }

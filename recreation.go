@@ -42,10 +42,12 @@ type recreation struct {
 	// The candidate waits in the baton, and whoever takes it makes the trial:
 	// so there is one at a time, however many would like to.
 	baton chan *generation
+	tried time.Time     // when it was first taken; only for whoever holds it
 	done  chan struct{} // closed at the verdict, when it has been told, too
 
 	// Guarded by rt.mu; err can be read without it after done.
 	candidate *generation // nil while the factory is at work
+	expiry    *time.Timer // of its wait in the baton
 	settled   bool
 	err       error // nil for a promotion
 }
@@ -82,6 +84,8 @@ func (rt *RecoveringRoundTripper) newTrial(parent context.Context, s *streak) *r
 var (
 	errTrialTimeout  = newKindError("trial_timeout", "the fresh transport did not prove itself within WithRecreateTimeout")
 	errTrialPanicked = newKindError("trial_panic", "the fresh transport panicked")
+	errGivenUp       = newKindError("given_up", "the Recreate that asked for it was given up")
+	errUntried       = newKindError("untried", "nobody was left to try the fresh transport")
 	errUpstreamSlow  = newKindError("upstream_slow", "the fresh transport was no faster: the upstream is slow")
 	errRecovered     = newKindError("recovered", "the current transport recovered by itself")
 	errSuperseded    = newKindError("superseded", "a Recreate called for a newer transport")
@@ -111,23 +115,22 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 		rt.settle(r, err) // called off meanwhile
 		return
 	}
-	if !r.planned {
-		r.baton <- candidate
-		return
-	}
-
-	// Nobody waits to be the trial. Where requests are on their way the next
-	// one is; where there are none, there is nothing to prove it by.
-	patience := rt.cfg.recreateTimeout
-	if r.trigger == triggerEnded || r.trigger == triggerManual && rt.idle() {
-		patience = 0
-	}
 	r.baton <- candidate
-	if patience == 0 {
-		rt.promoteUntried(r)
-		return
+	// Where nobody waits to be the trial, the next request is one; where none
+	// comes, there is nothing to prove a planned candidate by. Another one may
+	// wait as long as its authority is remembered: it is in nobody's way.
+	patience := forgetAfter
+	if r.planned {
+		patience = rt.cfg.recreateTimeout
+		if r.trigger == triggerEnded || r.trigger == triggerManual && rt.idle() {
+			rt.untried(r)
+		}
 	}
-	time.AfterFunc(patience, func() { rt.promoteUntried(r) })
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if !r.settled {
+		r.expiry = time.AfterFunc(patience, func() { rt.untried(r) })
+	}
 }
 
 // settle ends r: promoted for a nil err, else rejected. The first verdict
@@ -139,36 +142,40 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		return false
 	}
 	r.settled = true
-	// What its upstream refused holds back the one authority, and all others
-	// only for a first interval: one dead upstream must not keep a dead tunnel
-	// to another waiting, nor a flood of names build a transport each.
-	p, spaced := &rt.pace, err == errRecovered || err != nil && r.candidate != nil && !r.planned
-	if spaced {
-		p = &pace{}
-		if s := rt.streaks.get(r.authority); s != nil {
-			p = &s.pace
-		}
-	}
+	p, spaces := rt.paceOf(r, err)
+	work := *p
 	rt.mu.Unlock()
 
-	// r is still running, so nobody else touches the paces' policies. They
-	// are callbacks, which are never called under the lock.
-	interval := p.next(rt.cfg.newBackOff)
+	// Policies are callbacks, which are never called under the lock. r is
+	// still running, so nobody else uses this one.
+	work.advance(rt.cfg.newBackOff)
 	spacing := time.Duration(0)
-	if spaced {
+	if spaces {
 		spacing = (&pace{}).next(rt.cfg.newBackOff)
 	}
 
+	kind := ""
+	if err != nil {
+		kind = errorType(err)
+	}
 	now := time.Now()
 	var old *generation
 	rt.mu.Lock()
 	if err == nil && rt.closed {
-		err = ErrClosed
+		err, kind = ErrClosed, "closed"
 	}
 	r.err = err
-	p.interval, p.notBefore = interval, now.Add(interval)
-	rt.spacedUntil = now.Add(spacing)
-	rt.settledAt = now
+	if r.expiry != nil {
+		r.expiry.Stop()
+	}
+	work.notBefore = now.Add(work.interval)
+	*p = work
+	if spaces {
+		rt.spacedUntil = now.Add(spacing)
+	}
+	if p == &rt.pace {
+		rt.pacedAt, rt.pacedWell = now, err == nil
+	}
 	if err == nil {
 		old = rt.current.Load()
 		r.candidate.number = old.number + 1
@@ -178,8 +185,8 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		rt.current.Store(r.candidate)
 	} else {
 		rt.rejections++
-		rt.lastRejection = rejection{at: now, kind: errorType(err), unbuilt: r.candidate == nil}
-		if s := rt.streaks.get(r.authority); s != nil {
+		rt.lastRejection = rejection{at: now, kind: kind, unbuilt: r.candidate == nil && !calledOff(err)}
+		if s := rt.streaks.get(r.authority); s != nil && !calledOff(err) {
 			s.rejections++
 		}
 	}
@@ -198,6 +205,12 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		rt.retire(r.candidate)
 	}
 	return true
+}
+
+// calledOff reports whether a recreation ended for a reason that says nothing
+// about factory, candidate or upstream.
+func calledOff(err error) bool {
+	return err == errRecovered || err == errSuperseded || err == errGivenUp || err == errUntried || err == ErrClosed
 }
 
 // abandon rejects r whatever it is doing.
@@ -237,7 +250,7 @@ func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive 
 		rt.settle(r, errUpstreamSlow)
 	case decisive:
 		rt.settle(r, a.err)
-	case time.Since(r.start) < rt.cfg.recreateTimeout:
+	case time.Since(r.tried) < rt.cfg.recreateTimeout:
 		r.baton <- r.candidate // its caller gave up first: the next one goes on
 	case r.planned:
 		rt.settle(r, nil)

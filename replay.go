@@ -21,7 +21,9 @@ const (
 	ReplayIdempotent Replay = iota
 	// ReplayUnsent sends again only what never reached the server.
 	ReplayUnsent
-	// ReplayNever sends nothing again, and leaves bodies as they are.
+	// ReplayNever sends nothing again, and leaves bodies as they are. It can
+	// then not tell a caller's body that fails to read, with an error like the
+	// network's, from a transport that fails to send.
 	ReplayNever
 )
 

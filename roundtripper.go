@@ -76,7 +76,8 @@ type RecoveringRoundTripper struct {
 	// When the next recreation may be.
 	pace        pace      // of the client: promotions and failing factories
 	spacedUntil time.Time // of everybody, after an upstream's rejection
-	settledAt   time.Time
+	pacedAt     time.Time // when pace last advanced
+	pacedWell   bool      // and whether that was a promotion
 	ageTimer    *time.Timer
 
 	// What Health tells.
@@ -208,7 +209,9 @@ func closeBody(req *http.Request) {
 // service, if it can. [http.Client.CloseIdleConnections] calls it.
 func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 	if g := rt.current.Load(); g != nil {
-		g.closeIdle()
+		if c, ok := g.transport.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package respawn
 import (
 	"context"
 	"math"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -75,7 +74,8 @@ const (
 	maxStreaks = 256
 	maxLinks   = 8
 	// forgetAfter drops authorities that nobody has asked for in that time,
-	// so that one dead link does not keep everybody off the healthy path.
+	// so that one dead link does not keep everybody off the healthy path for
+	// ever. It is long, since seldom used ones must trip, too.
 	forgetAfter = time.Hour
 )
 
@@ -184,8 +184,7 @@ func (s *streak) stall(a *attempt, now time.Time) {
 }
 
 // link remembers a failing request's span, for the recreation to link to.
-func (s *streak) link(req *http.Request) {
-	sc := trace.SpanContextFromContext(req.Context())
+func (s *streak) link(sc trace.SpanContext) {
 	if sc.IsValid() && len(s.links) < maxLinks && !slices.ContainsFunc(s.links, sc.Equal) {
 		s.links = append(s.links, sc)
 	}
@@ -202,20 +201,25 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 		trigger = triggerEnded
 	}
 
+	sc := trace.SpanContextFromContext(c.req.Context())
 	rt.mu.Lock()
 	if rt.current.Load() != a.gen {
 		rt.mu.Unlock()
 		return // stale: it says nothing about the generation in service
 	}
 	s := rt.streaks.open(c.authority, now)
+	// What the transport has said of itself says more than any error since.
+	ended := s.tripped && s.trigger == triggerEnded
 	trip := false
 	switch v {
 	case Failure:
 		if s.fail(a, rt.clock.Load()+1) {
 			rt.clock.Add(1)
-			s.proof = proofAnswer
-			if a.unsent() || s.tripped && s.trigger == triggerEnded {
-				s.proof = proofConnection
+			if s.failures >= rt.cfg.threshold && !ended {
+				s.proof = proofAnswer
+				if a.unsent() {
+					s.proof = proofConnection
+				}
 			}
 		}
 		trip = s.failures >= rt.cfg.threshold
@@ -223,21 +227,23 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 		s.stall(a, now)
 		if rt.cfg.stalls > 0 && s.stalls >= rt.cfg.stalls && now.Sub(s.firstStall) >= rt.cfg.stallSpan {
 			trip = true
-			s.proof = proofFaster
+			if !ended {
+				s.proof = proofFaster
+			}
 		}
 	case Ended:
 		s.proof = proofConnection
 		trip = true
 	}
-	if !s.tripped || s.trigger != triggerEnded {
-		s.trigger = trigger // what the transport says of itself says more than any error
+	if !ended {
+		s.trigger = trigger
 	}
 	s.last = now
-	s.link(c.req)
+	s.link(sc)
 	rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: s.trigger}
 	trip = trip && !s.tripped
 	s.tripped = s.tripped || trip
-	note := *s
+	note := streak{authority: s.authority, trigger: s.trigger, failures: s.failures, stalls: s.stalls}
 	rt.refreshAlert()
 	rt.mu.Unlock()
 
@@ -258,8 +264,9 @@ func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
 	}
 	s := rt.streaks.open(c.authority, now)
 	s.last = now
+	s.proof = proofConnection
 	if !s.tripped {
-		s.tripped, s.trigger, s.proof = true, triggerEnded, proofConnection
+		s.tripped, s.trigger = true, triggerEnded
 		rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: triggerEnded}
 	}
 	rt.refreshAlert()
