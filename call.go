@@ -235,8 +235,8 @@ func (c *call) mayGoOn(a *attempt) bool {
 // goes on elsewhere.
 func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
 	rt := c.rt
-	if candidate.hasEnded() {
-		rt.settle(r, errFactoryEnded)
+	if err := candidate.fit(); err != nil {
+		rt.settle(r, err)
 		c.hadVerdict = true
 		return nil, nil
 	}

@@ -516,7 +516,6 @@ func TestCalledOffIsNotFailing(t *testing.T) {
 		require.Error(t, rt.Recreate(ctx)) // the operator changed their mind
 		synctest.Wait()
 		assert.Equal(t, StateRecovering, rt.Health().State)
-		t.Log(rt.Check(t.Context()))
 	})
 }
 
@@ -705,7 +704,6 @@ func TestLaterRecreatesJoin(t *testing.T) {
 		require.NoError(t, err)
 		wg.Wait()
 		assert.Zero(t, failed.Load(), "all of them got a transport newer than their call")
-		t.Log(f.calls.Load(), rt.Health().Generation)
 	})
 }
 

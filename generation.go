@@ -61,6 +61,14 @@ func newGeneration(transport http.RoundTripper, drainTimeout time.Duration) *gen
 // use, as [http.ClientConn] does.
 func (g *generation) hasEnded() bool { return g.erring != nil && g.erring.Err() != nil }
 
+// fit is why a candidate cannot be put in service, or nil.
+func (g *generation) fit() error {
+	if g.hasEnded() {
+		return errFactoryEnded
+	}
+	return nil
+}
+
 // enter counts a request in. It fails once the generation is retired. The
 // request's address picks the stripe: requests of different cores come from
 // different spans of memory, and a hash of it is cheaper than a random number.

@@ -74,7 +74,8 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 }
 
 // replaceEnded replaces a transport that says itself that it has ended, before
-// a request is lost on it. It blocks for the verdict, at most until ctx ends.
+// a request is lost on it. It blocks for the verdict, at most until ctx ends or
+// WithRecreateTimeout is over.
 func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	g := rt.current.Load()
 	if g == nil || !g.hasEnded() {
@@ -82,21 +83,26 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	}
 	rt.mu.Lock()
 	r := rt.running
-	rt.relax(time.Now())
-	if r == nil && !rt.closed && !time.Now().Before(rt.pace.notBefore) {
-		r = rt.newRecreation(ctx, triggerEnded)
-		r.planned = true
-		r.delay = rt.pace.interval
-		go rt.build(r)
+	if now := time.Now(); r == nil && !rt.closed {
+		rt.relax(now)
+		if !now.Before(rt.pace.notBefore) {
+			r = rt.newRecreation(ctx, triggerEnded)
+			r.planned = true
+			r.delay = rt.pace.interval
+			go rt.build(r)
+		}
 	}
 	rt.mu.Unlock()
 	if r == nil {
 		return
 	}
+	limit := time.NewTimer(rt.cfg.recreateTimeout)
+	defer limit.Stop()
 	select {
-	case <-r.baton: // anything is better than what has ended
-		rt.settle(r, nil)
+	case candidate := <-r.baton: // anything is better than what has ended
+		rt.settle(r, candidate.fit())
 	case <-r.done:
+	case <-limit.C: // another's trial takes its time
 	case <-ctx.Done():
 	}
 }
@@ -154,14 +160,11 @@ func (rt *RecoveringRoundTripper) idle() bool {
 func (rt *RecoveringRoundTripper) untried(r *recreation) {
 	select {
 	case candidate := <-r.baton:
-		switch {
-		case candidate.hasEnded():
-			rt.settle(r, errFactoryEnded)
-		case r.planned:
-			rt.settle(r, nil)
-		default:
-			rt.settle(r, errUntried)
+		err := candidate.fit()
+		if err == nil && !r.planned {
+			err = errUntried
 		}
+		rt.settle(r, err)
 	default:
 	}
 }

@@ -88,7 +88,7 @@ var (
 	errUntried       = newKindError("untried", "nobody was left to try the fresh transport")
 	errUpstreamSlow  = newKindError("upstream_slow", "the fresh transport was no faster: the upstream is slow")
 	errRecovered     = newKindError("recovered", "the current transport recovered by itself")
-	errSuperseded    = newKindError("superseded", "a Recreate called for a newer transport")
+	errSuperseded    = newKindError("superseded", "a newer transport was asked for")
 )
 
 // A kindError names its own error.type, as semconv's ErrorType asks for.
