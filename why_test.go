@@ -88,7 +88,7 @@ func TestWhyNotInABlackHole(t *testing.T) {
 	lost, down = lostInBlackHole(t, recovering, nil)
 	t.Logf("respawn:                lost %3d, down %v", lost, down)
 	assert.InDelta(t, 21, lost, 1)
-	assert.InDelta(t, 2.1, down.Seconds(), 0.1)
+	assert.InDelta(t, 2.1, down.Seconds(), 0.2)
 }
 
 // A clone keeps the dead dialer.
