@@ -28,6 +28,10 @@ type attempt struct {
 	err   error
 	after func() // releases what the attempt holds when it has failed and was judged; nil for most
 
+	// What this one must show, if it is a trial.
+	proof  proof
+	toBeat time.Duration
+
 	// Of watched attempts only.
 	watched bool
 	start   time.Time

@@ -140,6 +140,9 @@ func (c *call) next() (step, way) {
 		case r != nil && w.take():
 			return stepTrial, w
 		case r == nil && rt.due(s, now):
+			if c.hadVerdict {
+				c.patience() // the wait has begun, if there is no window either
+			}
 			w.recreation = rt.newTrial(c.req.Context(), s)
 			go rt.build(w.recreation)
 			return stepVerdict, w
@@ -256,26 +259,32 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 			rt.settle(r, errTrialPanicked) // or no other trial would ever be made
 		}
 	}()
-	a := &attempt{gen: candidate, began: rt.clock.Load()}
+	// A hook may fire when the next trial of this candidate is under way.
+	a := &attempt{gen: candidate, began: rt.clock.Load(), proof: r.proof, toBeat: r.toBeat}
 	resp, err := c.send(a, slot, true, func(p phase) { rt.proved(r, a, p) })
-	returned = true
 	if err != nil {
 		rt.disproved(r, a, false)
+		returned = true
 		return nil, err
 	}
 	if a.err == nil {
 		rt.proved(r, a, phaseAnswered) // for those that fire no httptrace
+		returned = true
 		rt.succeeded(c.req.Context(), candidate, c.authority)
 		return resp, nil
 	}
 	if rt.current.Load() == candidate {
+		returned = true
 		return nil, c.served(a) // promoted by its connection; this is the next story
 	}
 
 	defer a.finish()
-	gone, _ := callerGone(c.req)
+	gone, late := callerGone(c.req)
 	fault := rt.cfg.classify(a.req, a.err) == Neutral && a.reached() < phaseConnected
-	rt.disproved(r, a, !gone && !fault && !(r.planned && rt.suspects(c.authority)))
+	suspect := r.planned && rt.suspects(c.authority)
+	r.doubted = r.doubted || late && a.reached() < phaseConnected && !suspect
+	rt.disproved(r, a, !gone && !fault && !suspect)
+	returned = true
 	c.hadVerdict = true
 	if !c.mayGoOn(a) {
 		return nil, a.err

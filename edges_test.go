@@ -50,10 +50,10 @@ type rwc struct{ io.ReadWriteCloser }
 // selfish is a context that asks for Health whenever it is looked at.
 type selfish struct {
 	context.Context
-	rt **RecoveringRoundTripper
+	rt *RecoveringRoundTripper
 }
 
-func (s selfish) Value(k any) any { (*s.rt).Health(); return s.Context.Value(k) }
+func (s selfish) Value(k any) any { s.rt.Health(); return s.Context.Value(k) }
 
 // A candidate that nobody is left to try must not hold inbound requests.
 func TestMiddlewareTakesAParkedCandidate(t *testing.T) {
@@ -604,10 +604,9 @@ func TestTrialIsTheTakersOwn(t *testing.T) {
 
 // The caller's context is code, which may ask for Health.
 func TestNoCallerCodeUnderTheLock(t *testing.T) {
-	var rt *RecoveringRoundTripper
-	rt = start(t, dead(refused()), WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+	rt := start(t, dead(refused()), WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
 	within(t, time.Second, "RoundTrip", func() {
-		_, _ = get(selfish{context.Background(), &rt}, rt, "http://a.test/")
+		_, _ = get(selfish{context.Background(), rt}, rt, "http://a.test/")
 	})
 }
 
@@ -754,5 +753,161 @@ func TestFewAndImpatientCallersRecover(t *testing.T) {
 		assert.EqualValues(t, 2, rt.Health().Generation)
 		assert.GreaterOrEqual(t, answered, 7)
 		rt.CloseIdleConnections()
+	})
+}
+
+// hole is a transport that dials for ever.
+func hole() rtFunc {
+	return func(req *http.Request) (*http.Response, error) {
+		if tr := httptrace.ContextClientTrace(req.Context()); tr != nil && tr.GetConn != nil {
+			tr.GetConn("")
+		}
+		<-req.Context().Done()
+		closeBody(req)
+		return nil, context.Cause(req.Context())
+	}
+}
+
+// A late trial that was given up does not leave Recreate without an end.
+func TestRecreateReturnsAfterALateTrialWasGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := builds(func() http.RoundTripper { return hole() })
+		rt := start(t, &stub{}, WithFactory(f.make))
+		stream, err := rt.RoundTrip(mustRequest(t.Context(), "GET", "http://a.test/", nil)) // keeps it busy
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- rt.Recreate(context.Background()) }()
+		time.Sleep(9 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err = get(ctx, rt, "http://a.test/")
+		require.Error(t, err)
+		time.Sleep(time.Minute)
+		select {
+		case err := <-done:
+			assert.Error(t, err)
+		default:
+			t.Error("Recreate still hangs after more than a minute")
+		}
+		stream.Body.Close()
+	})
+}
+
+// A planned candidate that gets no connection is not promoted over a transport
+// that is well, however impatient its callers are.
+func TestABlackHoleIsNotPromotedOverAHealthyTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := builds(func() http.RoundTripper { return hole() })
+		rt := start(t, &stub{}, WithFactory(f.make), WithMaxAge(time.Minute))
+		time.Sleep(67 * time.Second)
+		for range 60 {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			get(ctx, rt, "http://a.test/")
+			cancel()
+			time.Sleep(500 * time.Millisecond)
+		}
+		assert.EqualValues(t, 1, rt.Health().Generation)
+	})
+}
+
+// A classifier that panics takes its caller down, and nobody else.
+func TestClassifierThatPanicsOnATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		boom := errors.New("boom")
+		n := 0
+		f := builds(func() http.RoundTripper {
+			if n++; n == 1 {
+				return rtFunc(func(*http.Request) (*http.Response, error) { return nil, boom })
+			}
+			return &stub{}
+		})
+		rt := start(t, dead(refused()), WithFactory(f.make), WithThreshold(1), every(time.Second),
+			WithClassifier(func(req *http.Request, err error) Verdict {
+				if err == boom {
+					panic("classifier")
+				}
+				return DefaultClassifier(req, err)
+			}))
+		assert.Panics(t, func() { _, _ = get(t.Context(), rt, "http://a.test/") })
+		time.Sleep(time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := get(ctx, rt, "http://a.test/")
+		assert.NoError(t, err)
+	})
+}
+
+// WithWaitForReady is a limit also where there is no window to wait out.
+func TestWaitForReadyWithZeroBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &factory{build: func(n int64, ctx context.Context) (http.RoundTripper, error) {
+			time.Sleep(time.Millisecond)
+			return nil, refused()
+		}}
+		rt := start(t, dead(refused()), WithFactory(f.make), WithThreshold(1), WithWaitForReady(time.Second),
+			WithBackOff(func() backoff.BackOff { return &backoff.ZeroBackOff{} }))
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := get(ctx, rt, "http://a.test/")
+		assert.Error(t, err)
+		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
+	})
+}
+
+// A hook of a trial that was handed on fires beside the next one's: no race.
+func TestLateHookOfATrialThatWasHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := make(chan struct{})
+		f := builds(func() http.RoundTripper {
+			n := 0
+			return rtFunc(func(req *http.Request) (*http.Response, error) {
+				if n++; n == 1 {
+					tr := httptrace.ContextClientTrace(req.Context())
+					<-req.Context().Done()
+					go func() { time.Sleep(50 * time.Millisecond); tr.GotFirstResponseByte(); close(slow) }()
+					return nil, req.Context().Err()
+				}
+				time.Sleep(100 * time.Millisecond)
+				return answer(req)
+			})
+		})
+		rt := start(t, dead(refused()), WithFactory(f.make), WithThreshold(1))
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		go func() {
+			time.Sleep(10 * time.Millisecond)
+			_, _ = get(t.Context(), rt, "http://b.test/")
+		}()
+		_, err := get(ctx, rt, "http://a.test/")
+		assert.Error(t, err)
+		<-slow
+		time.Sleep(200 * time.Millisecond)
+	})
+}
+
+// The middleware, too, promotes nothing that has ended.
+func TestMiddlewarePromotesNoCandidateThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base, first := &sessionStub{}, &sessionStub{}
+		base.err.Store(new(error))
+		*base.err.Load() = refused()
+		n := 0
+		rt := start(t, base, WithThreshold(1), every(time.Second), WithFactory(func(context.Context) (http.RoundTripper, error) {
+			time.Sleep(time.Second)
+			if n++; n == 1 {
+				return first, nil
+			}
+			return &sessionStub{}, nil
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		_, err := get(ctx, rt, "http://a.test/") // asks for a candidate, and is gone when it comes
+		require.Error(t, err)
+		cancel()
+		time.Sleep(time.Minute)
+		base.end(refused())
+		first.end(refused())
+		rt.replaceEnded(t.Context())
+		assert.EqualValues(t, 1, rt.Health().Generation, "an ended candidate is not promoted")
 	})
 }

@@ -67,6 +67,10 @@ func (rt *RecoveringRoundTripper) produce(ctx context.Context) (*generation, err
 			return // not ours: nothing to close
 		}
 		g := newGeneration(product, rt.cfg.drainTimeout)
+		if err = g.fit(); err != nil {
+			rt.retire(g)
+			return
+		}
 		select {
 		case made <- g:
 		case <-ctx.Done():
@@ -102,9 +106,6 @@ func (rt *RecoveringRoundTripper) inspect(product http.RoundTripper) error {
 		return errFactoryShared
 	case sameInstance(product, rt), sameInstance(product, rt.cfg.fallback), rt.inService(product):
 		return errFactoryReused
-	}
-	if e, ok := product.(interface{ Err() error }); ok && e.Err() != nil {
-		return errFactoryEnded
 	}
 	return nil
 }

@@ -161,8 +161,12 @@ func (rt *RecoveringRoundTripper) untried(r *recreation) {
 	select {
 	case candidate := <-r.baton:
 		err := candidate.fit()
-		if err == nil && !r.planned {
+		switch {
+		case err != nil:
+		case !r.planned:
 			err = errUntried
+		case r.doubted:
+			err = errTrialTimeout
 		}
 		rt.settle(r, err)
 	default:

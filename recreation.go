@@ -41,9 +41,10 @@ type recreation struct {
 
 	// The candidate waits in the baton, and whoever takes it makes the trial:
 	// so there is one at a time, however many would like to.
-	baton chan *generation
-	tried time.Time     // when it was first taken; only for whoever holds it
-	done  chan struct{} // closed at the verdict, when it has been told, too
+	baton   chan *generation
+	tried   time.Time     // when it was first taken; only for whoever holds it
+	doubted bool          // likewise: it let a deadline pass without a connection, of an authority that is well
+	done    chan struct{} // closed at the verdict, when it has been told, too
 
 	// Guarded by rt.mu; err can be read without it after done.
 	candidate *generation // nil while the factory is at work
@@ -126,11 +127,20 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 			rt.untried(r)
 		}
 	}
+	rt.expire(r, patience)
+}
+
+// expire ends the wait of a candidate in the baton after patience.
+func (rt *RecoveringRoundTripper) expire(r *recreation, patience time.Duration) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	if !r.settled {
-		r.expiry = time.AfterFunc(patience, func() { rt.untried(r) })
+	if r.settled {
+		return
 	}
+	if r.expiry != nil {
+		r.expiry.Stop()
+	}
+	r.expiry = time.AfterFunc(patience, func() { rt.untried(r) })
 }
 
 // settle ends r: promoted for a nil err, else rejected. The first verdict
@@ -229,11 +239,11 @@ func (rt *RecoveringRoundTripper) abandon(r *recreation, err error) {
 // proved is told how far the trial got, and promotes as early as it may.
 func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
 	switch {
-	case r.proof == proofConnection && p >= phaseConnected,
-		r.proof == proofAnswer && p >= phaseAnswered:
+	case a.proof == proofConnection && p >= phaseConnected,
+		a.proof == proofAnswer && p >= phaseAnswered:
 		rt.settle(r, nil)
-	case r.proof == proofFaster && p >= phaseAnswered:
-		if a.waited() < r.toBeat {
+	case a.proof == proofFaster && p >= phaseAnswered:
+		if a.waited() < a.toBeat {
 			rt.settle(r, nil)
 		} else {
 			rt.settle(r, errUpstreamSlow)
@@ -244,7 +254,11 @@ func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
 // disproved takes the error of a trial that was not proven. decisive is false
 // when the error says nothing about the candidate.
 func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive bool) {
-	slow := r.proof == proofFaster && a.unanswered() >= r.toBeat
+	slow := a.proof == proofFaster && a.unanswered() >= a.toBeat
+	patience := forgetAfter
+	if r.planned {
+		patience = rt.cfg.recreateTimeout - time.Since(r.tried)
+	}
 	switch {
 	case slow:
 		rt.settle(r, errUpstreamSlow)
@@ -252,7 +266,8 @@ func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive 
 		rt.settle(r, a.err)
 	case time.Since(r.tried) < rt.cfg.recreateTimeout:
 		r.baton <- r.candidate // its caller gave up first: the next one goes on
-	case r.planned:
+		rt.expire(r, patience)
+	case r.planned && !r.doubted:
 		rt.settle(r, nil)
 	default:
 		rt.settle(r, errTrialTimeout)
