@@ -364,3 +364,19 @@ func TestGaugesEndWithClose(t *testing.T) {
 	require.NoError(t, rt.Close())
 	assert.Zero(t, p.total("respawn.transport.generation"))
 }
+
+// What never tripped was no outage: nothing to recover from.
+func TestNoRecoveryWithoutATrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProbe(t)
+		base := dead(refused())
+		rt := start(t, base, append(p.options(), WithReplay(ReplayNever), WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))...)
+		get(t.Context(), rt, "http://a.test/")
+		get(t.Context(), rt, "http://a.test/")
+		base.err.Store(nil)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Empty(t, p.logs)
+		assert.Nil(t, p.metric("respawn.recovery.duration").Data)
+	})
+}
