@@ -798,8 +798,9 @@ func TestRecreateReturnsAfterALateTrialWasGivenUp(t *testing.T) {
 func TestABlackHoleIsNotPromotedOverAHealthyTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := builds(func() http.RoundTripper { return hole() })
-		rt := start(t, &stub{}, WithFactory(f.make), WithMaxAge(time.Minute))
-		time.Sleep(67 * time.Second)
+		late := func(c *config) error { c.chance = func() float64 { return 1 }; return nil }
+		rt := start(t, &stub{}, WithFactory(f.make), WithMaxAge(time.Minute), late)
+		time.Sleep(67 * time.Second) // it was built a second ago
 		for range 60 {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			get(ctx, rt, "http://a.test/")
@@ -909,5 +910,52 @@ func TestMiddlewarePromotesNoCandidateThatHasEnded(t *testing.T) {
 		first.end(refused())
 		rt.replaceEnded(t.Context())
 		assert.EqualValues(t, 1, rt.Health().Generation, "an ended candidate is not promoted")
+	})
+}
+
+// stallOnce sends a request that nobody answers within d.
+func stallOnce(t *testing.T, rt http.RoundTripper, url string, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	_, err := get(ctx, rt, url)
+	require.Error(t, err)
+}
+
+// A stall trial holds the gate, but not for as long as the most patient caller
+// would wait.
+func TestStallTrialDoesNotHoldTheGateForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := func() http.RoundTripper {
+			return rtFunc(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Host == "tunnel.test" {
+					return nil, refused()
+				}
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			})
+		}
+		n := 0
+		rt := start(t, silent(), every(time.Second), WithFactory(func(context.Context) (http.RoundTripper, error) {
+			if n++; n > 1 {
+				return &stub{}, nil
+			}
+			return silent(), nil
+		}))
+		for range 3 {
+			stallOnce(t, rt, "http://slow.test/", time.Hour)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { stallOnce(t, rt, "http://slow.test/", time.Hour) }) // the trial
+		synctest.Wait()
+		begin := time.Now()
+		for {
+			if _, err := get(t.Context(), rt, "http://tunnel.test/"); err == nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		assert.Less(t, time.Since(begin), 2*time.Minute)
+		wg.Wait()
 	})
 }

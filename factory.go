@@ -116,6 +116,9 @@ func (rt *RecoveringRoundTripper) inService(product http.RoundTripper) bool {
 	if g := rt.current.Load(); g != nil && sameInstance(product, g.transport) {
 		return true
 	}
+	if r := rt.running; r != nil && r.candidate != nil && sameInstance(product, r.candidate.transport) {
+		return true // a late product of a call that hung
+	}
 	for g := range rt.retired {
 		if sameInstance(product, g.transport) {
 			return true

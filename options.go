@@ -135,7 +135,9 @@ func WithBackOff(newBackOff func() backoff.BackOff) Option {
 }
 
 // WithRecreateTimeout limits how long the factory may take, and then again how
-// long a trial may wait for its proof. The default is 10 s; zero and negative
+// long a trial may wait for its proof; a trial after stalls, which has to wait
+// for a first byte, may take up to a minute if the stalled attempts did. Set it
+// higher for upstreams that take longer to begin. The default is 10 s; zero and negative
 // values are errors, since a factory that hangs would end recovery for good.
 func WithRecreateTimeout(d time.Duration) Option {
 	return func(c *config) error {

@@ -83,7 +83,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	}
 	rt.mu.Lock()
 	r := rt.running
-	if now := time.Now(); r == nil && !rt.closed {
+	if now := time.Now(); r == nil && rt.current.Load() == g {
 		rt.relax(now)
 		if !now.Before(rt.pace.notBefore) {
 			r = rt.newRecreation(ctx, triggerEnded)

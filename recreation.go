@@ -205,15 +205,16 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	rt.armAge(now, err != nil)
 	rt.mu.Unlock()
 
-	// Who hears the verdict finds the span ended and the log written.
-	rt.telemetry.settled(r, now)
-	close(r.done)
 	switch {
 	case err == nil:
 		rt.retire(old)
 	case r.candidate != nil:
 		rt.retire(r.candidate)
 	}
+	// Who hears the verdict finds the span ended and the log written, and
+	// hears it even if one of those panics.
+	defer close(r.done)
+	rt.telemetry.settled(r, now)
 	return true
 }
 
@@ -274,9 +275,11 @@ func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive 
 	}
 }
 
-// trialLimit is how long one trial may wait for its proof.
+// trialLimit is how long one trial may wait for its proof. It holds the gate
+// for everybody meanwhile, so that what patient callers have waited for a
+// stalled answer counts only up to a minute.
 func (rt *RecoveringRoundTripper) trialLimit(r *recreation) time.Duration {
-	return max(rt.cfg.recreateTimeout, r.toBeat)
+	return max(rt.cfg.recreateTimeout, min(r.toBeat, time.Minute))
 }
 
 // refreshAlert tells the healthy path whether it may be taken; the caller
