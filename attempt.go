@@ -91,7 +91,8 @@ func (a *attempt) unsent() bool {
 	case phaseUnwatched, phaseSilent, phaseRefused:
 		return neverSent(a.err)
 	}
-	return false
+	// The first stream of a connection that was closed before it could begin.
+	return saysText(a.err) == textNotEstablished
 }
 
 // watch derives a request whose errors can be told by phase. For a trial the

@@ -202,7 +202,7 @@ func (c *call) sendOn(w way) (*http.Response, error) {
 		return nil, c.served(a)
 	}
 	if c.rt.alert.Load() {
-		c.rt.succeeded(c.req.Context(), g, c.authority)
+		c.rt.succeeded(c.req.Context(), g, c.authority, a.began)
 	}
 	return resp, nil
 }
@@ -270,7 +270,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 	if a.err == nil {
 		rt.proved(r, a, phaseAnswered) // for those that fire no httptrace
 		returned = true
-		rt.succeeded(c.req.Context(), candidate, c.authority)
+		rt.succeeded(c.req.Context(), candidate, c.authority, a.began)
 		return resp, nil
 	}
 	if rt.current.Load() == candidate {

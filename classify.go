@@ -80,7 +80,7 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 	switch saysText(err) {
 	case textHeaderTimeout:
 		return Stall
-	case textConnectionLost, textHandshakeTimeout:
+	case textConnectionLost, textHandshakeTimeout, textNotEstablished:
 		return Failure
 	case textStream:
 		return Neutral // the server's word on this stream or connection; net/http dials again by itself
@@ -169,7 +169,11 @@ func isTimeout(err error) bool {
 // neverSent reports whether err by its type alone proves that no connection
 // was got, so that nothing of the request can have reached anyone.
 func neverSent(err error) bool {
-	if isDial(err) || saysText(err) == textHandshakeTimeout {
+	if isDial(err) {
+		return true
+	}
+	switch saysText(err) {
+	case textHandshakeTimeout, textNotEstablished:
 		return true
 	}
 	_, dns := errors.AsType[*net.DNSError](err)
@@ -184,6 +188,7 @@ const (
 	textHeaderTimeout
 	textHandshakeTimeout
 	textConnectionLost
+	textNotEstablished
 	textStream
 )
 
@@ -212,6 +217,8 @@ func saysText(err error) text {
 		return textHandshakeTimeout
 	case s == "http2: client connection lost":
 		return textConnectionLost
+	case s == "http2: client conn could not be established":
+		return textNotEstablished
 	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"),
 		strings.HasPrefix(s, "stream error: stream ID "):
 		return textStream
@@ -249,7 +256,7 @@ func triggerOf(err error) string {
 	case isDial(err) && isTimeout(err): // ETIMEDOUT among them
 		return triggerDialTimeout
 	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ETIMEDOUT), saysText(err) == textConnectionLost:
+		errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ETIMEDOUT), saysText(err) == textConnectionLost, saysText(err) == textNotEstablished:
 		return triggerClosed
 	}
 	return triggerOther

@@ -526,3 +526,29 @@ func TestErrorsKeepTheirSecrets(t *testing.T) {
 	assert.Equal(t, triggerRefused, errorType(refused()))
 	assert.True(t, strings.HasPrefix(errorType(text), "*"), "an error without a kind is its type: %s", errorType(text))
 }
+
+// The first stream of an HTTP/2 connection that was closed before it could
+// begin, as by a TLS 1.3 alert: nothing was sent. It is a race in net/http, so
+// it may take some tries.
+func TestClassifyNotEstablished(t *testing.T) {
+	noLeaks(t)
+	for range 2000 {
+		base := &http.Transport{Protocols: new(http.Protocols)}
+		base.Protocols.SetUnencryptedHTTP2(true)
+		base.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			client, server := newWires()
+			server.out.close(io.EOF) // the preface can still be written
+			return client, nil
+		}
+		req := mustRequest(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader("once"))
+		verdict, a := judge(t, base, req, true)
+		if saysText(a.err) != textNotEstablished {
+			continue
+		}
+		assert.Equal(t, Failure, verdict)
+		assert.True(t, a.unsent(), "%v", a.err)
+		assert.Equal(t, triggerClosed, triggerOf(a.err))
+		return
+	}
+	t.Error("net/http says it in other words now")
+}

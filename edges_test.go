@@ -959,3 +959,34 @@ func TestStallTrialDoesNotHoldTheGateForLong(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// The answer to a request that was sent before the transport died says nothing
+// about what is since: it calls no trial off.
+func TestLateAnswerIsNoRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		base := rtFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/sent-before" {
+				time.Sleep(30 * time.Millisecond)
+				return answer(req)
+			}
+			if down.Load() {
+				return nil, refused()
+			}
+			return answer(req)
+		})
+		f := builds(func() http.RoundTripper { time.Sleep(50 * time.Millisecond); return &stub{} })
+		rt := start(t, base, WithFactory(f.make))
+		var wg sync.WaitGroup
+		wg.Go(func() { _, err := get(t.Context(), rt, "http://a.test/sent-before"); assert.NoError(t, err) })
+		synctest.Wait()
+		down.Store(true)
+		for range 300 {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.NoError(t, err)
+			time.Sleep(10 * time.Millisecond)
+		}
+		wg.Wait()
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}

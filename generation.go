@@ -119,7 +119,11 @@ func (g *generation) retire(drainTimeout time.Duration, gone func()) {
 		}
 		g.sweep(0, gone)
 	})
-	g.closeIdle()
+	// What is idle can go at once, if it is net/http's: http3 takes a
+	// connection for idle whose headers have come, and would cut its body.
+	if t, ok := g.transport.(*http.Transport); ok {
+		closeIdle(t)
+	}
 }
 
 // drain lets no new request in and calls then, once, when the last one in

@@ -180,7 +180,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 		return c.run()
 	}
 	if rt.alert.Load() {
-		rt.succeeded(req.Context(), g, authorityOf(req.URL))
+		rt.succeeded(req.Context(), g, authorityOf(req.URL), 0)
 	}
 	return g.track(resp, slot, nil), nil
 }

@@ -217,7 +217,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 			rt.clock.Add(1)
 			if s.failures >= rt.cfg.threshold && !ended {
 				s.proof = proofAnswer
-				if a.unsent() {
+				if a.unsent() && a.reached() < phaseConnected {
 					s.proof = proofConnection
 				}
 			}
@@ -284,13 +284,15 @@ func (rt *RecoveringRoundTripper) cleared(c *call, a *attempt) {
 	}
 }
 
-// succeeded takes note of an answer on g: it ends the authority's streak, and
-// its trip with no swap if there was one.
-func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au authority) {
+// succeeded takes note of an answer on g to an attempt that began at the given
+// clock: it ends the authority's streak, and its trip with no swap if there was
+// one. An attempt that began before the last failure says nothing about what
+// is since: its answer may come from a connection that outlived the dialer.
+func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au authority, began uint64) {
 	now := time.Now()
 	rt.mu.Lock()
 	s := rt.streaks.get(au)
-	if s == nil || rt.current.Load() != g {
+	if s == nil || rt.current.Load() != g || s.failures > 0 && began < s.counted {
 		rt.mu.Unlock()
 		return
 	}
