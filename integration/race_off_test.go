@@ -1,0 +1,6 @@
+//go:build !race
+
+package integration
+
+// slack stretches the limits on time.
+const slack = 1

@@ -1,0 +1,214 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// An owner is a transport that closes its connections when it is closed, as
+// those of tunnels, sessions and http3 do: whoever closes it too early cuts
+// the streams on it.
+type owner struct {
+	*http.Transport
+	mu     sync.Mutex
+	conns  []net.Conn
+	closed bool
+}
+
+func newOwner(tr *http.Transport) *owner {
+	o := &owner{Transport: tr}
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.closed {
+			conn.Close() // a dial that was under way
+			return nil, net.ErrClosed
+		}
+		o.conns = append(o.conns, conn)
+		return conn, nil
+	}
+	return o
+}
+
+func (o *owner) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	for _, conn := range o.conns {
+		conn.Close() // most are closed already
+	}
+	return nil
+}
+
+// Streams outlive the transport that they began on: an event stream of 2 s and
+// a conversation (an upgraded connection over h1, a full-duplex request over h2
+// and h3) during ten swaps. The old transport is closed, but not before they
+// are done.
+func TestStreamsDuringSwaps(t *testing.T) {
+	for _, protocol := range []string{"h1", "h2", "h3"} {
+		t.Run(protocol, func(t *testing.T) {
+			r := begin(t)
+			s := newServer(r)
+			ca := newAuthority(t)
+			transports := &maker[http.RoundTripper]{make: func(context.Context) (http.RoundTripper, error) {
+				if protocol == "h3" {
+					return &http3.Transport{TLSClientConfig: ca.client()}, nil
+				}
+				tr := &http.Transport{TLSClientConfig: ca.client(), Protocols: new(http.Protocols)}
+				protocols[protocol](tr.Protocols)
+				return newOwner(tr), nil
+			}}
+			var url string
+			if protocol == "h3" {
+				url = "https://" + serveHTTP3(t, s, ca.server()) + "/"
+			} else {
+				url = "https://" + s.serveTLS(t, ca.server()) + "/"
+			}
+			converse := duplex
+			if protocol == "h1" {
+				converse = upgraded
+			}
+
+			// By hand, the obvious way: the fresh transport is there, so close
+			// the old one.
+			bare := transports.first(t)
+			began := make(chan struct{}, 2)
+			cut := make(chan error, 2)
+			go func() { cut <- readEvents(bare, url, began) }()
+			go func() { cut <- converse(bare, url, began) }()
+			<-began
+			<-began
+			require.NoError(t, bare.(io.Closer).Close())
+			for range 2 {
+				r.bareSent++
+				if <-cut != nil {
+					r.bareFailed++
+				}
+			}
+			require.Equal(t, 2, r.bareFailed, "closing the transport did not cut its streams")
+
+			rt := start(t, transports.first(t), withFactory(transports))
+			var streams sync.WaitGroup
+			streams.Go(func() { assert.NoError(t, readEvents(rt, url, began), "events") })
+			streams.Go(func() { assert.NoError(t, converse(rt, url, began), "conversation") })
+			<-began
+			<-began
+			curable := time.Now()
+			l := gets(t, rt, url, 1, patience) // a fresh transport is proven by requests
+			for range 10 {
+				require.NoError(t, rt.Recreate(t.Context()))
+				l.awaitSuccesses(5, time.Now())
+			}
+			require.Equal(t, 1, rt.Health().Draining, "the swaps came too late: the streams are done")
+			streams.Wait()
+			r.take(l, curable, rt)
+			require.Zero(t, r.failed+r.cut)
+			require.Equal(t, 11, r.built)
+			require.Equal(t, 10, r.promoted)
+			require.Eventually(t, func() bool { return s.open.Load() <= 1 }, patience, 10*time.Millisecond,
+				"a retired transport has left connections behind")
+		})
+	}
+}
+
+// readEvents reads the event stream to its end, and reports what is missing.
+func readEvents(rt http.RoundTripper, url string, began chan<- struct{}) error {
+	req, err := http.NewRequest(http.MethodGet, url+"events", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := rt.RoundTrip(req)
+	began <- struct{}{}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	want := ""
+	for i := range ticks {
+		want += fmt.Sprintf("data: %d\n\n", i)
+	}
+	if want += "data: end\n\n"; string(got) != want {
+		return fmt.Errorf("the events are not those that were sent: %q", got)
+	}
+	return nil
+}
+
+// upgraded has a conversation over an upgraded connection.
+func upgraded(rt http.RoundTripper, url string, began chan<- struct{}) error {
+	req, err := http.NewRequest(http.MethodGet, url+"upgrade", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "echo")
+	resp, err := rt.RoundTrip(req)
+	began <- struct{}{}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	conn, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("status %d with a %T is no upgrade", resp.StatusCode, resp.Body)
+	}
+	return talk(conn, conn)
+}
+
+// duplex has a conversation within one request.
+func duplex(rt http.RoundTripper, url string, began chan<- struct{}) error {
+	body, out := io.Pipe()
+	defer out.Close()
+	req, err := http.NewRequest(http.MethodPost, url+"conversation", body)
+	if err != nil {
+		return err
+	}
+	resp, err := rt.RoundTrip(req)
+	began <- struct{}{}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return talk(out, resp.Body)
+}
+
+// talk says something every tick and expects to hear it back.
+func talk(out io.Writer, in io.Reader) error {
+	beat := time.NewTicker(tick)
+	defer beat.Stop()
+	heard := bufio.NewReader(in)
+	for i := range ticks {
+		said := fmt.Sprintf("line %d", i)
+		if _, err := fmt.Fprintln(out, said); err != nil {
+			return err
+		}
+		line, err := heard.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(line) != said {
+			return fmt.Errorf("said %q, heard %q", said, line)
+		}
+		<-beat.C
+	}
+	return nil
+}
