@@ -54,7 +54,7 @@ type recreation struct {
 }
 
 // newRecreation makes r the running recreation; the caller holds rt.mu, has
-// seen that there is none, and starts rt.build(r) when it has let go of it.
+// seen that there is none, and starts rt.build(r) in a goroutine of its own.
 func (rt *RecoveringRoundTripper) newRecreation(parent context.Context, trigger string) *recreation {
 	r := &recreation{
 		trigger:    trigger,
