@@ -329,6 +329,52 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	}
 }
 
+// What WithDrainTimeout holds for a request is let go with its body: at its end,
+// and where both halves of a connection are open, not before Close.
+func TestDrainLimitHoldsNothingPastTheBody(t *testing.T) {
+	for name, tt := range map[string]struct {
+		body  io.ReadCloser
+		drops func(io.ReadCloser)
+		kept  func(io.ReadCloser)
+	}{
+		"its end": {
+			body:  io.NopCloser(strings.NewReader("x")),
+			drops: func(b io.ReadCloser) { _, _ = io.ReadAll(b) },
+		},
+		"Close": {
+			body:  io.NopCloser(strings.NewReader("x")),
+			drops: func(b io.ReadCloser) { b.Close() },
+		},
+		"Close of an upgraded connection": {
+			body: struct {
+				io.Reader
+				io.WriteCloser
+			}{strings.NewReader(""), struct {
+				io.Writer
+				io.Closer
+			}{io.Discard, io.NopCloser(nil)}},
+			kept:  func(b io.ReadCloser) { _, _ = io.ReadAll(b) },
+			drops: func(b io.ReadCloser) { b.Close() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent context.Context
+			rt := start(t, rtFunc(func(req *http.Request) (*http.Response, error) {
+				sent = req.Context()
+				return &http.Response{StatusCode: 200, Body: tt.body, Request: req}, nil
+			}), WithDrainTimeout(time.Hour), WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+			resp, err := rt.RoundTrip(mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil))
+			require.NoError(t, err)
+			if tt.kept != nil {
+				tt.kept(resp.Body)
+			}
+			require.NoError(t, sent.Err())
+			tt.drops(resp.Body)
+			require.ErrorIs(t, sent.Err(), context.Canceled)
+		})
+	}
+}
+
 // A request that was let in is never on a transport that is being closed.
 func TestNobodyEntersARetiredGeneration(t *testing.T) {
 	var closing atomic.Bool
