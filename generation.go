@@ -105,9 +105,10 @@ func (g *generation) inFlight() int64 {
 var sweeps = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}
 
 // retire lets no new request in, waits for those in flight without blocking,
-// and then closes the transport. gone is called when nothing is left to do.
+// and then closes the transport. drained is called when the last one has left,
+// gone when nothing is left to do.
 // It must be called once, after another generation has been published.
-func (g *generation) retire(drainTimeout time.Duration, gone func()) {
+func (g *generation) retire(drainTimeout time.Duration, drained, gone func()) {
 	var limit *time.Timer
 	if drainTimeout > 0 {
 		limit = time.AfterFunc(drainTimeout, g.cutNow)
@@ -117,6 +118,7 @@ func (g *generation) retire(drainTimeout time.Duration, gone func()) {
 			limit.Stop()
 			g.cutNow()
 		}
+		drained()
 		g.sweep(0, gone)
 	})
 	// What is idle can go at once, if it is net/http's: http3 takes a
@@ -322,9 +324,9 @@ func sameInstance(a, b http.RoundTripper) bool {
 // retire lets g finish what is in flight, and closes it.
 func (rt *RecoveringRoundTripper) retire(g *generation) {
 	rt.mu.Lock()
-	rt.retired[g] = struct{}{}
+	rt.retired[g] = time.Now()
 	rt.mu.Unlock()
-	g.retire(rt.cfg.drainTimeout, func() {
+	g.retire(rt.cfg.drainTimeout, func() { rt.drained(g) }, func() {
 		rt.mu.Lock()
 		delete(rt.retired, g)
 		rt.mu.Unlock()

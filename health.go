@@ -41,6 +41,8 @@ type Health struct {
 	Draining   int           `json:"draining"`   // retired generations with requests in flight
 	Recreating bool          `json:"recreating"` // a recreation is under way
 
+	DrainingGenerations []GenerationHealth `json:"draining_generations,omitempty"` // each of them, the oldest first
+
 	Promotions int `json:"promotions"` // recreations that brought a new generation
 	Rejections int `json:"rejections"` // recreations that did not
 
@@ -56,6 +58,13 @@ type StreakHealth struct {
 	Stalls    int       `json:"stalls"`
 	Tripped   bool      `json:"tripped"`
 	Since     time.Time `json:"since"` // the first failure
+}
+
+// GenerationHealth is a retired generation with requests in flight.
+type GenerationHealth struct {
+	Generation uint64    `json:"generation"` // 0: a candidate that was rejected while its answer is still read
+	InFlight   int64     `json:"in_flight"`
+	Since      time.Time `json:"since"` // when it was retired
 }
 
 // FailureHealth is the last failure that counted against a transport.
@@ -102,12 +111,16 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	if !rt.closed {
 		h.InFlight = g.inFlight()
 	}
-	for old := range rt.retired {
+	for old, since := range rt.retired {
 		if n := old.inFlight(); n > 0 {
 			h.InFlight += n
 			h.Draining++
+			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.number, n, since})
 		}
 	}
+	slices.SortFunc(h.DrainingGenerations, func(a, b GenerationHealth) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Generation, b.Generation))
+	})
 	if f := rt.lastFailure; !f.at.IsZero() {
 		h.LastFailure = &FailureHealth{f.at, f.authority.String(), f.trigger}
 	}

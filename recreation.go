@@ -200,6 +200,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 			s.rejections++
 		}
 	}
+	rt.remember(r, old, kind, now)
 	rt.running = nil
 	rt.refreshAlert()
 	rt.armAge(now, err != nil)

@@ -70,8 +70,8 @@ type RecoveringRoundTripper struct {
 	mu      sync.Mutex
 	closed  bool
 	streaks streakTable
-	running *recreation // at most one
-	retired map[*generation]struct{}
+	running *recreation               // at most one
+	retired map[*generation]time.Time // since when
 
 	// When the next recreation may be.
 	pace        pace      // of the client: promotions and failing factories
@@ -86,6 +86,7 @@ type RecoveringRoundTripper struct {
 	rejections    int
 	lastFailure   failureNote
 	lastRejection rejection
+	history       history
 }
 
 type failureNote struct {
@@ -139,7 +140,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		}
 		factory = func(context.Context) (http.RoundTripper, error) { return cloneTransport(t), nil }
 	}
-	rt := &RecoveringRoundTripper{cfg: cfg, factory: factory, retired: make(map[*generation]struct{})}
+	rt := &RecoveringRoundTripper{cfg: cfg, factory: factory, retired: make(map[*generation]time.Time)}
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
