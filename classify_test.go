@@ -509,7 +509,7 @@ func TestErrorsKeepTheirSecrets(t *testing.T) {
 		x509.HostnameError{Certificate: &x509.Certificate{}, Host: secret},
 		tls.AlertError(42),
 		tls.RecordHeaderError{Msg: secret},
-		&panicError{value: secret, stack: []byte(secret)},
+		&panicError{value: secret, stack: secret},
 		&kindError{"factory_timeout", secret},
 		fmt.Errorf("%s: %w", secret, &kindError{"factory_timeout", secret}),
 		syscall.ECONNREFUSED, syscall.ECONNABORTED, io.EOF, context.Canceled, context.DeadlineExceeded,

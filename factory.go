@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime/debug"
+	"runtime"
+	"strings"
 	"time"
 )
 
@@ -35,7 +36,7 @@ var (
 // A panicError is a panic of the factory.
 type panicError struct {
 	value any
-	stack []byte
+	stack string // never with a value in it
 }
 
 func (e *panicError) Error() string     { return fmt.Sprintf("the factory panicked: %v", e.value) }
@@ -91,10 +92,24 @@ func (rt *RecoveringRoundTripper) produce(ctx context.Context) (*generation, err
 func callFactory(ctx context.Context, f Factory) (product http.RoundTripper, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
+			err = &panicError{v, stackTrace()}
 		}
 	}()
 	return f(ctx)
+}
+
+// stackTrace is where the caller is, from the inside out. Unlike debug.Stack it
+// leaves out the arguments: those of a factory can be keys.
+func stackTrace() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var trace strings.Builder
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		fmt.Fprintf(&trace, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+	}
+	return trace.String()
 }
 
 // inspect refuses products that would be closed under somebody else's feet.

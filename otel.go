@@ -166,7 +166,7 @@ func (t *telemetry) logRejection(r *recreation) {
 		slog.Uint64(string(keyGeneration), r.generation),
 	)
 	if p, ok := errors.AsType[*panicError](r.err); ok {
-		attrs = append(attrs, slog.String("exception.stacktrace", string(p.stack)))
+		attrs = append(attrs, slog.String("exception.stacktrace", p.stack))
 	}
 	t.log(r.ctx, slog.LevelWarn, "respawn: fresh transport rejected, the current one stays", attrs...)
 }
