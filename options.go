@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -79,13 +80,14 @@ func WithFactory(f Factory) Option {
 
 // WithName names this client in telemetry, health and logs. The default is
 // "default"; give each client of a process its own, since metrics of clients
-// that share a name cannot be told apart. The empty name is an error.
+// that share a name cannot be told apart. The empty name is an error; bytes that
+// are no UTF-8 are replaced, which exporters would refuse.
 func WithName(name string) Option {
 	return func(c *config) error {
 		if name == "" {
 			return errors.New(`WithName(""): give the client a name, or leave the option out for "default"`)
 		}
-		c.name = name
+		c.name = strings.ToValidUTF8(name, "\ufffd")
 		return nil
 	}
 }

@@ -20,7 +20,13 @@ func authorityOf(u *url.URL) authority {
 	if u == nil {
 		return authority{}
 	}
-	a := authority{strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()}
+	host := u.Hostname()
+	host = host[strings.LastIndexByte(host, '@')+1:] // user info, where a URL was put together by hand
+	// ToLower also replaces what is no UTF-8, which would cost the OTLP exporter
+	// all spans of its batch.
+	a := authority{
+		strings.ToLower(clip(u.Scheme, maxScheme)), strings.ToLower(clip(host, maxHost)), clip(u.Port(), maxPort),
+	}
 	if a.port == "" {
 		switch a.scheme {
 		case "http":
@@ -30,6 +36,21 @@ func authorityOf(u *url.URL) authority {
 		}
 	}
 	return a
+}
+
+// What a URL can be expected to hold, in bytes: a host name of RFC 1035, with
+// some room, and a port of 16 bits. A redirect may hold megabytes.
+const (
+	maxScheme = 32
+	maxHost   = 256
+	maxPort   = 5
+)
+
+func clip(s string, most int) string { return s[:min(len(s), most)] }
+
+// clone lets go of the URL that a is a part of.
+func (a authority) clone() authority {
+	return authority{strings.Clone(a.scheme), strings.Clone(a.host), strings.Clone(a.port)}
 }
 
 func (a authority) portNumber() int {
@@ -98,6 +119,7 @@ func (t *streakTable) open(a authority, now time.Time) *streak {
 	if t.m == nil {
 		t.m = make(map[authority]*streak)
 	}
+	a = a.clone()
 	s := &streak{authority: a, since: now, last: now, over: make(chan struct{})}
 	t.m[a] = s
 	return s
@@ -240,7 +262,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 	}
 	s.last = now
 	s.link(sc)
-	rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: s.trigger}
+	rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: s.trigger}
 	trip = trip && !s.tripped
 	s.tripped = s.tripped || trip
 	note := streak{authority: s.authority, trigger: s.trigger, failures: s.failures, stalls: s.stalls}
@@ -267,7 +289,7 @@ func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
 	s.proof = proofConnection
 	if !s.tripped {
 		s.tripped, s.trigger = true, triggerEnded
-		rt.lastFailure = failureNote{at: now, authority: c.authority, trigger: triggerEnded}
+		rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: triggerEnded}
 	}
 	rt.refreshAlert()
 }

@@ -1,0 +1,140 @@
+package respawn
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// This file is about hosts that an attacker chooses, by redirects or because the
+// program sends where it is told to.
+
+// An authority is fit for every output, whatever the URL is.
+func TestAuthorityOfHostileURLs(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for _, tc := range []struct {
+		url  url.URL
+		want string
+	}{
+		{url.URL{Scheme: "HTTPS", Host: "API.test"}, "https://api.test:443"},
+		{url.URL{Scheme: "http", Host: "a.test", User: url.UserPassword("user", "password"), Path: "/p", RawQuery: "q"}, "http://a.test:80"},
+		{url.URL{Scheme: "http", Host: "user:password@a.test:8080"}, "http://a.test:8080"},
+		{url.URL{Scheme: "http", Host: "user:p@ssword@a.test"}, "http://a.test:80"},
+		{url.URL{Scheme: "http", Host: "@"}, "http://:80"},
+		{url.URL{Scheme: "http", Host: "\xff\xfe.test"}, "http://\ufffd\ufffd.test:80"},
+		{url.URL{Scheme: "http", Host: strings.Repeat("\xff", 1000)}, "http://" + strings.Repeat("\ufffd", 256) + ":80"},
+		{url.URL{Scheme: "http", Host: strings.Repeat("ä", 255) + "b"}, "http://" + strings.Repeat("ä", 128) + ":80"},
+		{url.URL{Scheme: "http", Host: "b" + strings.Repeat("ä", 255)}, "http://b" + strings.Repeat("ä", 127) + "\ufffd:80"},
+		{url.URL{Scheme: long, Host: long + ":" + strings.Repeat("1", 1<<20)}, long[:32] + "://" + long[:256] + ":11111"},
+		{url.URL{Scheme: "http", Host: "[2001:DB8::1]"}, "http://[2001:db8::1]:80"},
+		{url.URL{Scheme: "http+unix", Host: "/run/a.sock"}, "http+unix:///run/a.sock:"},
+		{url.URL{}, ""},
+	} {
+		got := authorityOf(&tc.url).String()
+		assert.Equal(t, tc.want, got)
+		assert.True(t, utf8.ValidString(got))
+	}
+	assert.Equal(t, "\ufffd.test", start(t, nil, WithName("\xff.test")).Health().Name)
+}
+
+// heapAfter is what f leaves on the heap, in bytes.
+func heapAfter(f func()) int64 {
+	use := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // for what the first one has finalised
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := use()
+	f()
+	return use() - before
+}
+
+// A streak remembers an authority, not the URL that it was a part of.
+func TestStreaksLetGoOfURLs(t *testing.T) {
+	rt := start(t, dead(refused()), WithFactory(fails), WithReplay(ReplayNever))
+	path := strings.Repeat("x", 1<<20)
+	grown := heapAfter(func() {
+		for i := range 4 * maxStreaks {
+			_, err := get(t.Context(), rt, fmt.Sprintf("http://%d.test/%s", i, path))
+			require.Error(t, err)
+		}
+	})
+	require.Len(t, rt.Health().Streaks, maxStreaks)
+	assert.Less(t, grown, int64(4<<20), "%d URLs of a megabyte", maxStreaks)
+	runtime.KeepAlive(rt)
+}
+
+// What follows a redirect is the other host's own: a failure there says nothing
+// about the host that sent it, and the other way round.
+func TestRedirectsCarryNoStreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		var to atomic.Pointer[string]
+		redirect := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, *to.Load(), http.StatusFound) })
+		n.serve("a.test:80", redirect)
+		b := n.serve("b.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+		n.serve("c.test:80", redirect)
+		b.set(true)
+		o := newOutputs(t)
+		f := builds(func() http.RoundTripper { return n.h1() })
+		rt := start(t, n.h1(), append(o.options(), WithFactory(f.make), WithReplay(ReplayNever), every(time.Minute))...)
+		client := &http.Client{Transport: rt}
+		tracer := o.tracers.Tracer("caller")
+		follow := func(from, target string) error {
+			to.Store(&target)
+			ctx, span := tracer.Start(t.Context(), from, trace.WithSpanKind(trace.SpanKindClient))
+			defer span.End()
+			resp, err := client.Do(mustRequest(ctx, http.MethodGet, from, nil))
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		}
+
+		// Two by way of a, one by way of c: three of b, none of the others.
+		for _, from := range []string{"http://a.test/", "http://a.test/", "http://c.test/"} {
+			require.Error(t, follow(from, "http://b.test/landing?token="+secret))
+			time.Sleep(time.Second)
+		}
+		streaks := rt.Health().Streaks
+		require.Len(t, streaks, 1)
+		assert.Equal(t, "http://b.test:80", streaks[0].Authority)
+		assert.Equal(t, 3, streaks[0].Failures)
+		assert.True(t, streaks[0].Tripped)
+
+		// Its trial is rejected; a and c stay as they are.
+		require.Error(t, follow("http://a.test/", "http://b.test/"))
+		assert.EqualValues(t, 1, f.calls.Load())
+		assert.EqualValues(t, 1, rt.Health().Generation)
+		for _, s := range o.spans.Ended() {
+			if s.InstrumentationScope().Name == scopeName {
+				assert.Equal(t, "b.test", attributesOf(s.Attributes())["server.address"])
+			}
+		}
+
+		// And b's answers end no streak of another's.
+		b.set(false)
+		require.Error(t, follow("http://a.test/", "http://nowhere-1.test:1/"), "no such host is no failure of the transport")
+		time.Sleep(time.Minute)
+		require.NoError(t, follow("http://a.test/", "http://b.test/"))
+		assert.Empty(t, rt.Health().Streaks)
+		for name, text := range o.texts(rt) {
+			assert.NotContains(t, text, secret, name)
+		}
+		settle()
+	})
+}
