@@ -152,11 +152,18 @@ func (c *call) next() (step, way) {
 			w.limited = true
 			return stepVerdict, w
 		case r == nil && waits && (!first || ended):
+			s.turnedAway = now
+			if turn := rt.turnAt(s); turn.After(w.until) {
+				w.until = turn
+			}
 			return stepWindow, w
 		}
 	}
 
 	// No trial for this one: as if respawn were not there, or the fallback.
+	if first {
+		s.turnedAway = now
+	}
 	switch {
 	case rt.cfg.fallback != nil:
 		return stepFallback, w

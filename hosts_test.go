@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -76,6 +78,110 @@ func TestStreaksLetGoOfURLs(t *testing.T) {
 	require.Len(t, rt.Health().Streaks, maxStreaks)
 	assert.Less(t, grown, int64(4<<20), "%d URLs of a megabyte", maxStreaks)
 	runtime.KeepAlive(rt)
+}
+
+// A million host names, next to a host that matters and whose transport dies
+// among them: the table and the heap stay within their bounds, no more
+// transports are built than the backoff allows, and that host recovers. It is
+// one request in a hundred: the table can hold what is one in 256.
+func TestAMillionHosts(t *testing.T) {
+	const interval, batch = time.Second, 100
+	hosts := 100_000
+	if os.Getenv("RESPAWN_FULL") != "" {
+		hosts = 1_000_000
+	}
+	for name, replay := range map[string]Replay{"each fails once": ReplayNever, "each trips": ReplayIdempotent} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tunnelDead atomic.Bool
+				serve := func(fresh bool) http.RoundTripper {
+					return rtFunc(func(req *http.Request) (*http.Response, error) {
+						if req.URL.Host != "good.test" || tunnelDead.Load() && !fresh {
+							return nil, refused()
+						}
+						return answer(req)
+					})
+				}
+				f := builds(func() http.RoundTripper { return serve(true) })
+				rt := start(t, serve(false), WithFactory(f.make), WithReplay(replay), every(interval))
+				began, most := time.Now(), 0
+				var died, recovered time.Time
+				grown := heapAfter(func() {
+					for i := range hosts {
+						_, err := get(t.Context(), rt, fmt.Sprintf("http://%d.test/", i))
+						require.Error(t, err)
+						if i%batch > 0 {
+							continue
+						}
+						if i == hosts/2 {
+							tunnelDead.Store(true)
+							died = time.Now()
+						}
+						// After the others at each instant: they are there
+						// first when the backoff allows a trial.
+						_, err = get(t.Context(), rt, "http://good.test/")
+						if err == nil && !died.IsZero() && recovered.IsZero() {
+							recovered = time.Now()
+						}
+						most = max(most, len(rt.Health().Streaks))
+						time.Sleep(100 * time.Millisecond)
+					}
+				})
+				assert.LessOrEqual(t, most, maxStreaks)
+				assert.Less(t, grown, int64(2<<20))
+				assert.LessOrEqual(t, f.calls.Load(), 1+int64(time.Since(began)/interval), "transports built")
+				require.False(t, recovered.IsZero(), "it never recovered")
+				assert.LessOrEqual(t, recovered.Sub(died), 3*interval)
+				t.Logf("%d hosts in %s: %d streaks at most, %d bytes more on the heap, %d transports built; recovered after %s",
+					hosts, time.Since(began), most, grown, f.calls.Load(), recovered.Sub(died))
+			})
+		})
+	}
+}
+
+// Hosts that are down and always asked for first do not keep one from its trial
+// whose transport is dead: trials go round, whether its callers come again or
+// wait.
+func TestTrialsTakeTurns(t *testing.T) {
+	const down = 5
+	for name, opts := range map[string][]Option{"come again": nil, "wait": {WithWaitForReady(time.Minute)}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				serve := func(fresh bool) http.RoundTripper {
+					return rtFunc(func(req *http.Request) (*http.Response, error) {
+						if fresh && req.URL.Host == "good.test" {
+							return answer(req)
+						}
+						return nil, refused()
+					})
+				}
+				f := builds(func() http.RoundTripper { return serve(true) })
+				rt := start(t, serve(false), append(opts, WithFactory(f.make), every(time.Second))...)
+				var recovered atomic.Bool
+				var callers sync.WaitGroup
+				ask := func(host string) { // whoever waits holds up nobody
+					callers.Go(func() {
+						_, err := get(t.Context(), rt, "http://"+host)
+						recovered.Store(recovered.Load() || err == nil)
+					})
+					synctest.Wait()
+				}
+				began := time.Now()
+				for i := 0; !recovered.Load() && i < 1000; i++ {
+					for n := range down {
+						ask(fmt.Sprintf("down-%d.test", n))
+					}
+					if i >= 10 {
+						ask("good.test")
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				assert.True(t, recovered.Load(), "it never had its turn")
+				assert.LessOrEqual(t, time.Since(began), time.Second+(down+2)*time.Second)
+				callers.Wait()
+			})
+		})
+	}
 }
 
 // What follows a redirect is the other host's own: a failure there says nothing

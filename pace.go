@@ -63,11 +63,12 @@ func (rt *RecoveringRoundTripper) paceOf(r *recreation, err error) (p *pace, spa
 	return &rt.pace, false // promotions, and factories that fail
 }
 
-// due reports whether the backoff allows s a recreation. It is reset when a
-// generation has stayed healthy for at least the last interval.
+// due reports whether s may have a recreation now: whether the backoff allows it
+// and it is its turn. The backoff is reset when a generation has stayed healthy
+// for at least the last interval.
 func (rt *RecoveringRoundTripper) due(s *streak, now time.Time) bool {
 	rt.relax(s.since)
-	return !now.Before(rt.dueAt(s))
+	return !now.Before(rt.dueAt(s)) && !now.Before(rt.turnAt(s))
 }
 
 // relax resets the client's pace if the generation that was promoted last had
@@ -86,4 +87,17 @@ func (rt *RecoveringRoundTripper) dueAt(s *streak) time.Time {
 		}
 	}
 	return at
+}
+
+// turnAt is when s need not leave the next recreation to others. Those that
+// follow an upstream's rejection are few, whoever asks: the authority that has
+// waited longest comes first, if it was asked for in vain since. Names that an
+// attacker invents would else always be there before a host that matters.
+func (rt *RecoveringRoundTripper) turnAt(s *streak) time.Time {
+	for _, o := range rt.streaks.m {
+		if o.tripped && o.queued.Before(s.queued) && o.turnedAway.After(rt.spacedFrom) && !o.pace.notBefore.After(rt.spacedUntil) {
+			return rt.spacedUntil.Add(rt.spacedUntil.Sub(rt.spacedFrom)) // for as long again
+		}
+	}
+	return time.Time{}
 }

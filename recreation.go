@@ -181,7 +181,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	work.notBefore = now.Add(work.interval)
 	*p = work
 	if spaces {
-		rt.spacedUntil = now.Add(spacing)
+		rt.spacedFrom, rt.spacedUntil = now, now.Add(spacing)
 	}
 	if p == &rt.pace {
 		rt.pacedAt, rt.pacedWell = now, err == nil
@@ -198,6 +198,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		rt.lastRejection = rejection{at: now, kind: kind, unbuilt: r.candidate == nil && !calledOff(err)}
 		if s := rt.streaks.get(r.authority); s != nil && !calledOff(err) {
 			s.rejections++
+			s.queued = now
 		}
 	}
 	rt.remember(r, old, kind, now)

@@ -75,7 +75,8 @@ type RecoveringRoundTripper struct {
 
 	// When the next recreation may be.
 	pace        pace      // of the client: promotions and failing factories
-	spacedUntil time.Time // of everybody, after an upstream's rejection
+	spacedFrom  time.Time // of everybody, after an upstream's rejection
+	spacedUntil time.Time
 	pacedAt     time.Time // when pace last advanced
 	pacedWell   bool      // and whether that was a promotion
 	ageTimer    *time.Timer

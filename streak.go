@@ -75,9 +75,11 @@ type streak struct {
 	toBeat     time.Duration // the longest wait of a stalled attempt
 
 	tripped    bool
-	proof      proof // what a candidate must show
-	rejections int   // trials that did not help
-	pace       pace  // spaces the trials that this authority asks for
+	proof      proof     // what a candidate must show
+	rejections int       // trials that did not help
+	pace       pace      // spaces the trials that this authority asks for
+	queued     time.Time // when it tripped, or its last trial was rejected
+	turnedAway time.Time // when it was last asked for and had no trial
 
 	// After a promotion a streak that had tripped stays until its first
 	// success, when the outage is over. recovery carries the recreation's span.
@@ -264,7 +266,9 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 	s.link(sc)
 	rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: s.trigger}
 	trip = trip && !s.tripped
-	s.tripped = s.tripped || trip
+	if trip {
+		s.tripped, s.queued = true, now
+	}
 	note := streak{authority: s.authority, trigger: s.trigger, failures: s.failures, stalls: s.stalls}
 	rt.refreshAlert()
 	rt.mu.Unlock()
@@ -288,7 +292,7 @@ func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
 	s.last = now
 	s.proof = proofConnection
 	if !s.tripped {
-		s.tripped, s.trigger = true, triggerEnded
+		s.tripped, s.queued, s.trigger = true, now, triggerEnded
 		rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: triggerEnded}
 	}
 	rt.refreshAlert()
