@@ -68,7 +68,7 @@ func heapAfter(f func()) int64 {
 // A streak remembers an authority, not the URL that it was a part of.
 func TestStreaksLetGoOfURLs(t *testing.T) {
 	rt := start(t, dead(refused()), WithFactory(fails), WithReplay(ReplayNever))
-	path := strings.Repeat("x", 1<<20)
+	path := strings.Repeat("x", 1<<16)
 	grown := heapAfter(func() {
 		for i := range 4 * maxStreaks {
 			_, err := get(t.Context(), rt, fmt.Sprintf("http://%d.test/%s", i, path))
@@ -76,7 +76,7 @@ func TestStreaksLetGoOfURLs(t *testing.T) {
 		}
 	})
 	require.Len(t, rt.Health().Streaks, maxStreaks)
-	assert.Less(t, grown, int64(4<<20), "%d URLs of a megabyte", maxStreaks)
+	assert.Less(t, grown, int64(1<<20), "%d URLs of 64 KiB", maxStreaks)
 	runtime.KeepAlive(rt)
 }
 
