@@ -6,9 +6,11 @@ ALL         := . $(MODULES)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    :=
 FUZZTIME    ?= 30s
+SEEDS       ?= 20000
+FROM        ?= 1
 COUNT       ?= 1
 
-.PHONY: test lint bench fuzz deps
+.PHONY: test lint bench fuzz simulate deps
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test:
@@ -38,6 +40,10 @@ fuzz:
 	@set -e; for f in $$(grep -ho 'func Fuzz[A-Za-z]*' *_test.go | sed 's/func //'); do \
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 	done
+
+# More seeds than the test's own; one that fails prints the line that runs it again.
+simulate:
+	SEEDS=$(SEEDS) FROM=$(FROM) go test -count=1 -run '^TestSimulation$$' -timeout 0 .
 
 deps:
 ifneq ($(strip $(PACKAGES)),)

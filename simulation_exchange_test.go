@@ -1,0 +1,342 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A simTry is one request on one transport. It is written by the goroutine
+// that makes it; others read it after it has returned, under simWorld.mu.
+type simTry struct {
+	link   *simLink
+	order  *simOrder
+	number int // of the order's tries, from 1
+	req    *http.Request
+	trace  *httptrace.ClientTrace
+	conn   *simConn
+
+	arrived  time.Duration
+	returned time.Duration
+	answered time.Duration // when its first byte came; 0: never
+	trial    bool          // on a candidate
+	err      error
+	fault    simFault
+}
+
+// A simFault is what an error says, as the network knows that caused it.
+type simFault int
+
+const (
+	simNone    simFault = iota
+	simAgainst          // it speaks against the transport
+	simStall            // a deadline without a first byte
+	simNeutral          // it says nothing
+)
+
+// RoundTrip is the transport's.
+func (l *simLink) RoundTrip(req *http.Request) (*http.Response, error) {
+	w := l.w
+	t := w.arrive(l, req)
+	if l.kind.traces() {
+		t.trace = httptrace.ContextClientTrace(req.Context())
+	}
+	resp, err := t.exchange()
+	w.depart(t, resp, err)
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// blame and neutral return err, and note what it says.
+func (t *simTry) blame(err error) error   { t.fault = simAgainst; return err }
+func (t *simTry) neutral(err error) error { t.fault = simNeutral; return err }
+
+// await waits d, for ever if that is negative, or until ready; or until the
+// caller leaves, the connection is lost or the transport ends. Of many who
+// hear of the same event each takes a moment of its own to say so.
+func (t *simTry) await(d time.Duration, ready <-chan struct{}) error {
+	var timer <-chan time.Time
+	if d >= 0 {
+		clock := time.NewTimer(d)
+		defer clock.Stop()
+		timer = clock.C
+	}
+	var broken chan struct{}
+	if t.conn != nil {
+		broken = t.conn.broken
+	}
+	ctx := t.req.Context()
+	select {
+	case <-timer:
+		return nil
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		t.link.w.mustNotCut(t)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.fault = simStall
+			return ctx.Err()
+		}
+		return t.neutral(context.Cause(ctx))
+	case <-legacyCancel(t.req):
+		return t.neutral(errors.New("net/http: request canceled"))
+	case <-broken:
+		t.moment()
+		return t.blame(t.lostConn())
+	case <-t.link.over:
+		t.moment()
+		return t.blame(fmt.Errorf("session: %w", net.ErrClosed))
+	case <-t.link.w.halt:
+		return errSimHalted
+	}
+}
+
+func (t *simTry) moment() {
+	t.link.w.pause(t.link.w.draw(1, 2000, "moment", t.order.id, t.number))
+}
+
+// lostConn is what the transports say of a connection that was lost.
+func (t *simTry) lostConn() error {
+	switch {
+	case t.link.kind == simHTTP2:
+		return errors.New("http2: client connection lost")
+	case t.order.id%2 == 0:
+		return io.EOF
+	}
+	return simConnReset()
+}
+
+func simConnReset() error {
+	return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+}
+
+// exchange sends the request and takes the answer. It keeps net/http's
+// contract: the request's body is closed whatever happens.
+func (t *simTry) exchange() (*http.Response, error) {
+	w, l := t.link.w, t.link
+	early := t.order.early
+	defer func() {
+		if !early {
+			closeBody(t.req)
+		}
+	}()
+	if t.link.gone() {
+		early = false
+		return nil, t.blame(fmt.Errorf("session: %w", net.ErrClosed))
+	}
+	if t.trace != nil && t.trace.GetConn != nil {
+		t.trace.GetConn(t.req.URL.Host)
+	}
+	if err := t.connect(); err != nil {
+		early = false
+		return nil, err
+	}
+	if t.trace != nil && t.trace.GotConn != nil {
+		t.trace.GotConn(httptrace.GotConnInfo{})
+	}
+	resp, err := t.serve(early)
+	if err != nil {
+		early = false
+		w.mu.Lock()
+		t.conn.waiting--
+		t.conn.leave(false)
+		w.mu.Unlock()
+		return nil, err
+	}
+	w.mu.Lock()
+	t.conn.waiting--
+	t.answered = w.now()
+	l.answers++
+	if resp.Body == http.NoBody {
+		t.conn.leave(true)
+	}
+	w.mu.Unlock()
+	if t.trace != nil && t.trace.GotFirstResponseByte != nil {
+		t.trace.GotFirstResponseByte()
+	}
+	if early && t.req.Body != nil {
+		// RoundTrip may return before the body is closed.
+		body := t.req.Body
+		late := w.draw(time.Microsecond, 5*time.Millisecond, "early", t.order.id, t.number)
+		go func() { w.pause(late); body.Close() }()
+	}
+	return resp, nil
+}
+
+func (l *simLink) gone() bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.ended
+}
+
+// connect takes a connection from the pool, or dials. As with net/http, a dial
+// goes on when its caller has left, and its connection is pooled.
+func (t *simTry) connect() error {
+	w, l := t.link.w, t.link
+	w.mu.Lock()
+	for _, c := range l.pool {
+		if c.au == t.order.au && !c.lost && (c.streams == 0 || l.kind.shares()) {
+			t.take(c)
+			t.conn = c
+			w.mu.Unlock()
+			return nil
+		}
+	}
+	w.mu.Unlock()
+
+	done := make(chan struct{})
+	left := false // guarded by w.mu
+	var (
+		got   *simConn // likewise
+		err   error
+		fault simFault
+	)
+	go func() {
+		defer close(done)
+		says, dialed := l.dial(t.order, t.number)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if dialed == nil && l.ended {
+			dialed, says = fmt.Errorf("session: %w", net.ErrClosed), simAgainst
+		}
+		if err, fault = dialed, says; err != nil {
+			return
+		}
+		c := &simConn{link: l, au: t.order.au, broken: make(chan struct{})}
+		l.pool = append(l.pool, c)
+		if !left {
+			t.take(c)
+			got = c
+		}
+	}()
+	gone := t.await(-1, done)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if gone == nil {
+		if t.conn = got; err != nil {
+			t.fault = fault
+		}
+		return err
+	}
+	left = true
+	if got != nil { // it came in the same instant
+		got.waiting--
+		got.leave(true)
+	}
+	return gone
+}
+
+// take puts the try on the connection; the caller holds w.mu.
+func (t *simTry) take(c *simConn) {
+	c.streams++
+	c.waiting++
+	t.link.dialed++
+	t.order.sent++
+	t.link.w.mustSendOnce(t)
+}
+
+// dial takes its time and says why there is no connection, or nil.
+func (l *simLink) dial(o *simOrder, try int) (simFault, error) {
+	w := l.w
+	take := w.draw(time.Millisecond, 15*time.Millisecond, "dial", o.id, try)
+	if !w.pause(take) {
+		return simNeutral, errSimHalted
+	}
+	refuse := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	if l.sick(simNoDials, simTunnel) {
+		switch o.id % 3 {
+		case 0:
+			return simAgainst, io.EOF // as the channels of some tunnels do
+		case 1:
+			return simAgainst, refuse(net.ErrClosed)
+		}
+		return simAgainst, errors.New("tunnel is down")
+	}
+	switch sky := w.sky(o.au); sky {
+	case simRefused:
+		return simAgainst, refuse(os.NewSyscallError("connect", syscall.ECONNREFUSED))
+	case simUnreachable:
+		if !w.pause(3*time.Second + take) {
+			return simNeutral, errSimHalted
+		}
+		return simAgainst, refuse(os.ErrDeadlineExceeded)
+	case simTLS:
+		return simAgainst, errors.New("net/http: TLS handshake timeout")
+	case simNoName:
+		return simAgainst, refuse(&net.DNSError{Err: "server misbehaving", Name: "sim", IsTemporary: true})
+	case simWrongName:
+		return simNeutral, refuse(&net.DNSError{Err: "no such host", Name: "sim", IsNotFound: true})
+	}
+	return simNone, nil
+}
+
+// serve is the upstream's side of it.
+func (t *simTry) serve(early bool) (*http.Response, error) {
+	w := t.link.w
+	var payload []byte
+	if t.req.Body != nil && !early {
+		var err error
+		if payload, err = io.ReadAll(t.req.Body); err != nil {
+			return nil, t.callersFault(err)
+		}
+	}
+	trip := w.draw(time.Millisecond, 12*time.Millisecond, "trip", t.order.id, t.number)
+	if err := t.await(trip, nil); err != nil {
+		return nil, err
+	}
+	if t.swallowed() {
+		return nil, t.await(-1, nil)
+	}
+	sky := w.sky(t.order.au)
+	switch sky {
+	case simReset, simRefused:
+		w.mu.Lock()
+		t.conn.lose()
+		w.mu.Unlock()
+		return nil, t.await(-1, nil)
+	case simMute:
+		return nil, t.await(-1, nil)
+	case simGoAway:
+		return nil, t.neutral(errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=\"\""))
+	}
+	w.deliver(t, payload, early)
+	switch sky {
+	case simLost:
+		w.mu.Lock()
+		t.conn.lose()
+		w.mu.Unlock()
+		return nil, t.await(-1, nil)
+	case simSlow:
+		trip += w.draw(200*time.Millisecond, 3*time.Second, "slow", t.order.id, t.number)
+	}
+	if err := t.await(trip, nil); err != nil {
+		return nil, err
+	}
+	if t.swallowed() {
+		return nil, t.await(-1, nil)
+	}
+	return t.answer(sky == simPartial), nil
+}
+
+// callersFault judges an error of the request body's own Read.
+func (t *simTry) callersFault(err error) error {
+	if t.link.w.plan.replay == ReplayNever {
+		return t.blame(err) // which nobody can tell then
+	}
+	return t.neutral(err)
+}
+
+func (t *simTry) swallowed() bool {
+	t.link.w.mu.Lock()
+	defer t.link.w.mu.Unlock()
+	return t.conn.black
+}

@@ -1,0 +1,290 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// What must hold at every step. All functions here hold w.mu or take it.
+
+// look compares the client's own state with what it was.
+func (w *simWorld) look() {
+	if w.rt == nil {
+		return
+	}
+	last := w.gens[len(w.gens)-1]
+	g := w.rt.current.Load()
+	w.must(g != nil || w.shutting, "no generation is in service")
+	if l := w.linkOf(last); g != last && !l.retired {
+		l.retired, l.off = true, w.now()
+	}
+	if g != nil && g != last {
+		w.must(g.number == last.number+1, "generation %d follows generation %d", g.number, last.number)
+		w.must(!slices.Contains(w.gens, g), "generation %d is back", g.number)
+		w.gens = append(w.gens, g)
+		w.past = w.blames
+		w.blames = map[int]*simBlame{}
+		for au := range w.plan.weather {
+			w.blames[au] = &simBlame{}
+		}
+		w.log.events = append(w.log.events, simEvent{w.now(), "client", fmt.Sprintf("generation %d is %v", g.number, w.linkOf(g))})
+	}
+	for _, g := range w.gens {
+		for i := range g.stripes {
+			w.must(g.stripes[i].n.Load() >= 0, "a negative count in flight on generation %d", g.number)
+		}
+		w.linkOf(g).served = true
+	}
+}
+
+func (l *simLink) link() *simLink { return l }
+
+func (w *simWorld) linkOf(g *generation) *simLink {
+	if g == nil {
+		return nil
+	}
+	return g.transport.(interface{ link() *simLink }).link()
+}
+
+// arrive is called when a transport gets a request.
+func (w *simWorld) arrive(l *simLink, req *http.Request) *simTry {
+	candidate, _ := w.free("RoundTrip")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, _ := strconv.Atoi(req.Header.Get(simID))
+	o := w.orders[id]
+	t := &simTry{link: l, order: o, number: len(o.tries) + 1, req: req, arrived: w.now()}
+	o.tries = append(o.tries, t)
+	l.open++
+	w.noteLocked(o.who(), "try %d on %v", t.number, l)
+	w.must(!o.late, "r%d is sent after Close", id)
+	if l == w.spare {
+		w.must(t.number <= w.plan.threshold+2, "r%d makes %d attempts", id, t.number)
+		return t
+	}
+	w.must(t.number <= w.plan.threshold+1, "r%d makes %d attempts", id, t.number)
+	w.must(t.number == 1 || w.plan.replay != ReplayNever, "r%d is sent again under ReplayNever", id)
+	w.must(!l.retired || l.off == w.now(), "r%d is sent on %v, which was retired at %v", id, l, l.off)
+	if !l.served {
+		t.trial = true
+		w.must(candidate == l.self || l.retired, "r%d is sent on %v, which is not on trial", id, l)
+		w.must(l.trying == 0, "two trials at a time on %v", l)
+		l.trying++
+	}
+	return t
+}
+
+// mustSendOnce is called when a try gets a connection.
+func (w *simWorld) mustSendOnce(t *simTry) {
+	o := t.order
+	if w.plan.replay == ReplayUnsent || !o.idempotent() {
+		w.must(o.sent == 1, "r%d, a %s, is sent %d times", o.id, o.method, o.sent)
+	}
+}
+
+// deliver is called when the upstream processes a request.
+func (w *simWorld) deliver(t *simTry, payload []byte, early bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := t.order
+	o.served++
+	w.must(o.idempotent() || o.served == 1, "r%d, a %s, is processed twice", o.id, o.method)
+	if o.body != simBare && !early {
+		w.must(string(payload) == simPayload(o.id), "r%d arrives with the body %q", o.id, payload)
+	}
+}
+
+// mustNotCut is called when the context of a try has ended.
+func (w *simWorld) mustNotCut(t *simTry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := t.order
+	if errors.Is(context.Cause(t.req.Context()), errDrainLimit) && w.plan.drain > 0 && t.link.retired {
+		w.must(w.now() >= t.link.off+w.plan.drain, "r%d is cut %v after %v was retired", o.id, w.now()-t.link.off, t.link)
+		return
+	}
+	w.must(o.req.Context().Err() != nil, "r%d is cut on %v, its caller is still there", o.id, t.link)
+}
+
+// depart is called when a transport returns.
+func (w *simWorld) depart(t *simTry, resp *http.Response, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := t.link
+	t.returned, t.err = w.now(), err
+	w.noteLocked(t.order.who(), "try %d on %v: %v", t.number, l, err)
+	if t.trial {
+		l.trying--
+	}
+	if err != nil || resp.Body == http.NoBody {
+		l.open--
+	}
+	if l == w.linkOf(w.rt.current.Load()) {
+		w.blames[t.order.au].learn(t)
+		if err == nil {
+			host := simHost(t.order.au)
+			w.answers[host] = append(w.answers[host], w.now())
+		}
+	}
+}
+
+// A simBlame is what speaks against the transport in service for one
+// authority: at least what the client may count.
+type simBlame struct {
+	faults     int
+	last       time.Duration
+	sent       bool // the last one had a connection
+	stalls     int
+	firstStall time.Duration
+	lastStall  time.Duration
+	longest    time.Duration // of the stalled waits
+}
+
+func (b *simBlame) learn(t *simTry) {
+	switch {
+	case t.err == nil:
+		if b.faults == 0 || t.arrived > b.last {
+			*b = simBlame{}
+		}
+	case t.fault == simAgainst:
+		if b.faults == 0 || t.arrived >= b.last {
+			b.faults++
+			b.last, b.sent = t.returned, t.conn != nil
+		}
+	case t.fault == simStall:
+		if b.stalls == 0 {
+			b.firstStall = t.returned
+		}
+		b.stalls++
+		b.lastStall = t.returned
+		b.longest = max(b.longest, t.returned-t.arrived)
+	}
+}
+
+// trips reports whether that may be a reason for a recreation.
+func (b *simBlame) trips(p *simPlan) bool {
+	return b.faults >= p.threshold || p.stalls > 0 && b.stalls >= p.stalls && b.lastStall-b.firstStall >= p.stallSpan
+}
+
+// started is called when a recreation begins.
+func (w *simWorld) started(s sdktrace.ReadWriteSpan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := attributesOf(s.Attributes())
+	r := &simRun{start: s.StartTime().Sub(w.began), trigger: a["respawn.trigger"].(string)}
+	r.from, _ = a["server.address"].(string)
+	r.delay = time.Duration(a["respawn.backoff.delay"].(float64) * 1e9)
+	w.runs = append(w.runs, r)
+	w.bySpan[s.SpanContext().SpanID()] = r
+	w.noteLocked("client", "recreation %d of %q: %s", len(w.runs), r.from, r.trigger)
+	ended := w.linkOf(w.rt.current.Load())
+	switch {
+	case r.trigger == triggerManual || r.trigger == triggerMaxAge || ended == nil:
+	case r.trigger == triggerEnded:
+		w.must(ended.ended, "%v is replaced because it has ended, which it has not", ended)
+	default:
+		b := w.blames[int(r.from[0]-'a')]
+		w.must(b.trips(w.plan), "a recreation for %s without a reason: %+v", r.from, *b)
+	}
+}
+
+// ended is called when a recreation ends.
+func (w *simWorld) ended(s sdktrace.ReadOnlySpan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.bySpan[s.SpanContext().SpanID()]
+	w.must(!r.over, "a recreation ends twice")
+	a := attributesOf(s.Attributes())
+	r.over, r.end = true, s.EndTime().Sub(w.began)
+	r.promoted = a["respawn.outcome"] == outcomePromoted
+	r.to, _ = a["server.address"].(string)
+	r.err, _ = a["error.type"].(string)
+	r.generation = a["respawn.transport.generation"].(int64)
+	if d, ok := a["respawn.outage.duration"].(float64); ok {
+		r.outage = time.Duration(d * 1e9)
+	}
+	w.noteLocked("client", "recreation %d of %q: %v %s", slices.Index(w.runs, r)+1, r.to, a["respawn.outcome"], r.err)
+	w.must(r.end == w.now(), "a recreation's span ends at %v", r.end)
+	for _, other := range w.runs {
+		w.must(other.start <= r.start || other.start >= r.end, "two recreations at a time")
+	}
+	switch l := r.link; {
+	case !r.promoted:
+		w.must(r.err != "", "a rejection without an error")
+		if l != nil {
+			w.must(!l.served, "%v is in service and rejected", l)
+			l.retired, l.off = true, w.now()
+		}
+	default:
+		if l == nil {
+			w.must(false, "promoted, and nothing was built")
+			return
+		}
+		w.must(l.served, "promoted, and %v is not in service", l)
+		w.must(int64(w.gens[len(w.gens)-1].number) == r.generation, "generation %d is promoted as %d", w.gens[len(w.gens)-1].number, r.generation)
+		w.mustBeProven(r)
+	}
+}
+
+// mustBeProven holds a promotion to what its candidate has shown.
+func (w *simWorld) mustBeProven(r *simRun) {
+	l := r.link
+	if r.planned() || w.linkOf(w.gens[len(w.gens)-2]).ended {
+		return // anything is better than what has ended
+	}
+	w.must(l.dialed > 0, "%v is promoted without a connection", l)
+	if !l.kind.traces() {
+		w.must(l.answers > 0, "%v is promoted without an answer", l)
+	}
+	if r.from != r.to {
+		return
+	}
+	b := w.past[int(r.to[0]-'a')]
+	if b.faults >= w.plan.threshold && b.sent && b.stalls == 0 {
+		w.must(l.answers > 0, "%v is promoted by a connection, which the failures had, too", l)
+	}
+	if r.trigger == triggerStall && b.faults < w.plan.threshold {
+		for _, o := range w.orders {
+			for _, t := range o.tries {
+				if t.link == l && t.trial && t.answered > 0 {
+					w.must(t.answered-t.arrived < b.longest, "%v is promoted after stalls of %v, and took %v", l, b.longest, t.answered-t.arrived)
+				}
+			}
+		}
+	}
+}
+
+// mustBeOwn holds an error to be one that the caller would have got without
+// respawn: a transport's, or its own context's.
+func (w *simWorld) mustBeOwn(o *simOrder, err error) {
+	for _, t := range o.tries {
+		if t.err == err {
+			return
+		}
+	}
+	switch ctx := o.req.Context(); {
+	case err == ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx), err == errCanceled && o.ends == simLegacy:
+		return
+	}
+	w.must(false, "r%d gets an error of nobody: %v", o.id, err)
+}
+
+// classified is called when the client has judged an error.
+func (w *simWorld) classified(req *http.Request, v Verdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, _ := strconv.Atoi(req.Header.Get(simID))
+	o := w.orders[id]
+	l := o.tries[len(o.tries)-1].link
+	if v != Neutral && l == w.linkOf(w.rt.current.Load()) {
+		w.fails++
+	}
+	w.noteLocked(o.who(), "judged: %v", v)
+}
