@@ -1,0 +1,112 @@
+// Package respawndebug serves a page that shows what respawn is doing, in the
+// habit of net/http/pprof: how each client is, its past recreations on a
+// timeline, the authorities under suspicion, and what is in flight.
+//
+//	mux.Handle("/debug/respawn", respawndebug.DebugHandler(rt))
+//
+// The page shows the names of hosts, and no more of any request: no path,
+// query, header or credential. Still, serve it where you would serve pprof,
+// not to the public.
+package respawndebug
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// defaultRefresh is how often the page loads itself again, in seconds.
+const defaultRefresh = 5
+
+// A document is what format=json answers, and what the page is made of.
+type document struct {
+	Version string    `json:"version"` // of respawn
+	Time    time.Time `json:"time"`    // of the snapshot
+	Clients []client  `json:"clients"`
+}
+
+type client struct {
+	respawn.Health
+	AgeSeconds  float64                    `json:"age_seconds"` // of the generation in service
+	Summary     string                     `json:"summary"`     // the state in words
+	Recreations []respawn.RecreationRecord `json:"recreations"` // the oldest first
+}
+
+func snapshot(rts []*respawn.RecoveringRoundTripper) document {
+	d := document{Version: respawn.Version, Time: time.Now(), Clients: []client{}}
+	for _, rt := range rts {
+		h := rt.Health()
+		d.Clients = append(d.Clients, client{h, h.Age.Seconds(), inWords(h), rt.Recreations()})
+	}
+	return d
+}
+
+// DebugHandler returns a handler that shows the clients on one page of HTML,
+// which needs no script and nothing from elsewhere. It loads itself again
+// every 5 seconds; refresh=N in the query says how often, and 0 turns it off.
+// format=json answers with the same data. It answers GET and HEAD from
+// snapshots, so at once whatever a recreation is doing, and is safe for
+// concurrent use. It panics if a client is nil.
+func DebugHandler(rts ...*respawn.RecoveringRoundTripper) http.Handler {
+	for i, rt := range rts {
+		if rt == nil {
+			panic(fmt.Sprintf("respawndebug: DebugHandler: client %d is nil: pass what respawn.New returned", i+1))
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		header := w.Header()
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Content-Security-Policy", policy)
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			http.Error(w, "use GET or HEAD", http.StatusMethodNotAllowed)
+			return
+		}
+		query := req.URL.Query()
+		refresh, err := parseRefresh(query)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		// Whole before the first byte goes out: half a page would be no page.
+		var out bytes.Buffer
+		switch doc := snapshot(rts); query.Get("format") {
+		case "", "html":
+			header.Set("Content-Type", "text/html; charset=utf-8")
+			err = page.Execute(&out, newView(doc, refresh))
+		case "json":
+			header.Set("Content-Type", "application/json")
+			encoder := json.NewEncoder(&out)
+			encoder.SetIndent("", "  ")
+			err = encoder.Encode(doc)
+		default:
+			http.Error(w, "format: use html or json", http.StatusBadRequest)
+			return
+		}
+		if err != nil {
+			http.Error(w, "the page could not be made: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_, _ = out.WriteTo(w) // the client left: nobody to tell
+	})
+}
+
+func parseRefresh(query url.Values) (seconds int, err error) {
+	if !query.Has("refresh") {
+		return defaultRefresh, nil
+	}
+	seconds, err = strconv.Atoi(query.Get("refresh"))
+	if err != nil || seconds < 0 || seconds > 3600 {
+		return 0, errors.New("refresh: use whole seconds up to 3600, or 0 to stop")
+	}
+	return seconds, nil
+}

@@ -1,0 +1,184 @@
+package respawndebug
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var night = time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+
+// at is a recreation of one second that began so long after the night did.
+func at(d time.Duration) respawn.RecreationRecord {
+	return respawn.RecreationRecord{Time: night.Add(d), Duration: time.Second, Outcome: "promoted"}
+}
+
+func TestEpisodes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		records  []respawn.RecreationRecord
+		episodes [][2]time.Duration // without their padding
+	}{
+		"one":              {[]respawn.RecreationRecord{at(0)}, [][2]time.Duration{{0, time.Second}}},
+		"near one another": {[]respawn.RecreationRecord{at(0), at(61 * time.Second)}, [][2]time.Duration{{0, 62 * time.Second}}},
+		"quiet in between": {[]respawn.RecreationRecord{at(0), at(62 * time.Second)}, [][2]time.Duration{{0, time.Second}, {62 * time.Second, 63 * time.Second}}},
+		"an outage's trials": {
+			[]respawn.RecreationRecord{
+				{Time: night.Add(10 * time.Second), Duration: time.Second, Outage: 11 * time.Second},
+				{Time: night.Add(50 * time.Second), Duration: time.Second, Outage: 51 * time.Second},
+				{Time: night.Add(95 * time.Second), Duration: time.Second, Outage: 96 * time.Second},
+			},
+			[][2]time.Duration{{0, 96 * time.Second}},
+		},
+		"an outage of hours": {
+			[]respawn.RecreationRecord{at(0), {Time: night.Add(5 * time.Hour), Duration: time.Second, Outage: 6 * time.Hour}},
+			[][2]time.Duration{{0, time.Second}, {5*time.Hour - time.Minute, 5*time.Hour + time.Second}},
+		},
+		"a drain": {
+			[]respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, DrainTime: 20 * time.Second}},
+			[][2]time.Duration{{0, 21 * time.Second}},
+		},
+		"a drain that does not end": {
+			[]respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, Draining: true}},
+			[][2]time.Duration{{0, 61 * time.Second}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScale(tc.records, night.Add(24*time.Hour))
+			var got [][2]time.Duration
+			for _, e := range s.episodes {
+				d := e.to.Sub(e.from)
+				pad := time.Duration(math.Round(float64(d) / 22)) // a 20th at both ends
+				got = append(got, [2]time.Duration{
+					e.from.Sub(night).Round(time.Millisecond) + pad.Round(time.Millisecond),
+					e.to.Sub(night).Round(time.Millisecond) - pad.Round(time.Millisecond),
+				})
+			}
+			require.Len(t, got, len(tc.episodes))
+			for i := range got {
+				assert.InDelta(t, tc.episodes[i][0].Seconds(), got[i][0].Seconds(), 0.01)
+				assert.InDelta(t, tc.episodes[i][1].Seconds(), got[i][1].Seconds(), 0.01)
+			}
+		})
+	}
+}
+
+// Within an episode the scale is linear, and quiet hours take little room.
+func TestScale(t *testing.T) {
+	s := newScale([]respawn.RecreationRecord{at(0), at(10 * time.Second), at(10 * time.Hour)}, night.Add(20*time.Hour))
+	require.Len(t, s.episodes, 2)
+	a, b, c := s.at(night), s.at(night.Add(5*time.Second)), s.at(night.Add(10*time.Second))
+	assert.InDelta(t, b-a, c-b, 1e-9)
+	assert.Greater(t, c-a, 40.0, "two of the three, so more than half of the room but for the padding")
+	assert.InDelta(t, 2.5, s.at(s.episodes[1].from)-s.at(s.episodes[0].to), 1e-9)
+	assert.InDelta(t, 98.5, s.at(night.Add(20*time.Hour)), 1e-9)
+	assert.InDelta(t, 98.5, s.at(night.Add(30*time.Hour)), 1e-9, "the future is at the edge")
+	assert.InDelta(t, 1.5, s.at(night.Add(-time.Hour)), 1e-9, "as is what was before")
+}
+
+// Whatever the past was like, all of it is on the picture and in its order.
+func TestTimelineOfAnyPast(t *testing.T) {
+	for seed := range uint64(500) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		now := night
+		records := make([]respawn.RecreationRecord, 1+rnd.IntN(64))
+		span := func(longest time.Duration) time.Duration {
+			return time.Duration(math.Pow(float64(longest), rnd.Float64())) // of any magnitude
+		}
+		for i := range records {
+			r := &records[i]
+			now = now.Add(span(48 * time.Hour))
+			r.Time, r.Duration = now, span(10*time.Second)
+			now = now.Add(r.Duration)
+			r.Outcome = []string{"promoted", "rejected"}[rnd.IntN(2)]
+			if rnd.IntN(2) == 0 {
+				r.Outage = span(10 * time.Hour)
+			}
+			if rnd.IntN(2) == 0 {
+				r.Drained, r.DrainTime = 3, span(10*time.Hour)
+				if rnd.IntN(3) == 0 {
+					r.Draining, r.DrainTime = true, 0
+				}
+			}
+		}
+		now = now.Add(span(48 * time.Hour))
+		tl := newTimeline(records, now)
+
+		inside := func(what string, x, width float64) {
+			require.False(t, math.IsNaN(x) || math.IsNaN(width), "seed %d: %s", seed, what)
+			require.GreaterOrEqual(t, x, 0.0, "seed %d: %s", seed, what)
+			require.Positive(t, width, "seed %d: %s", seed, what)
+			require.LessOrEqual(t, x+width, 100.0, "seed %d: %s", seed, what)
+		}
+		require.Len(t, tl.Marks, len(records))
+		require.Len(t, tl.Trials, len(records))
+		for i, m := range tl.Marks {
+			inside("mark", m.X, 1)
+			require.Equal(t, records[i].Outcome, m.Outcome)
+			inside("trial", tl.Trials[i].X, tl.Trials[i].Width)
+		}
+		require.True(t, slices.IsSortedFunc(tl.Marks, func(a, b mark) int { return cmp.Compare(a.X, b.X) }),
+			"seed %d: marks are in the order of their times", seed)
+		for _, o := range tl.Outages {
+			inside("outage", o.X, o.Width)
+		}
+		for _, d := range tl.Drains {
+			inside("drain", d.X, d.Width)
+			require.Less(t, d.Y(), tl.Axis())
+		}
+		for i, e := range tl.Episodes {
+			inside("episode", e.X, e.Width)
+			if i > 0 {
+				require.Greater(t, e.X, tl.Episodes[i-1].X+tl.Episodes[i-1].Width, "seed %d: episodes keep their distance", seed)
+			}
+		}
+		requireRoom(t, seed, tl.Labels)
+	}
+	assert.Nil(t, newTimeline(nil, night))
+}
+
+// requireRoom checks that no label is written over another.
+func requireRoom(t *testing.T, seed uint64, labels []label) {
+	t.Helper()
+	require.NotEmpty(t, labels, "seed %d", seed)
+	var taken [][2]float64
+	for _, l := range labels {
+		width := labelWidth
+		if l.Text == "now" {
+			width = nowWidth
+		}
+		from := l.X
+		if l.Anchor == "end" {
+			from -= width
+		}
+		require.GreaterOrEqual(t, from, 0.0, "seed %d: %s", seed, l.Text)
+		require.LessOrEqual(t, from+width, 100.0, "seed %d: %s", seed, l.Text)
+		for _, o := range taken {
+			require.True(t, from+width <= o[0]+1e-9 || from >= o[1]-1e-9, "seed %d: %s is written over", seed, l.Text)
+		}
+		taken = append(taken, [2]float64{from, from + width})
+	}
+}
+
+func TestDrainsSideBySide(t *testing.T) {
+	draining := func(d, drain time.Duration) respawn.RecreationRecord {
+		r := at(d)
+		r.Drained, r.DrainTime = 1, drain
+		return r
+	}
+	tl := newTimeline([]respawn.RecreationRecord{
+		draining(0, 10*time.Second), draining(5*time.Second, 20*time.Second), draining(12*time.Second, time.Second),
+	}, night.Add(time.Minute))
+	var lanes []int
+	for _, d := range tl.Drains {
+		lanes = append(lanes, d.Lane)
+	}
+	assert.Equal(t, []int{0, 1, 0}, lanes, "the third begins when the first is over")
+	assert.Equal(t, 2, tl.DrainLanes)
+}

@@ -1,0 +1,142 @@
+package respawndebug
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// inWords says how a client is to somebody who has just been woken up.
+func inWords(h respawn.Health) string {
+	tripped := 0
+	for _, s := range h.Streaks {
+		if s.Tripped {
+			tripped++
+		}
+	}
+	switch h.State {
+	case respawn.StateClosed:
+		return "Closed: requests are refused, those in flight finish."
+	case respawn.StateFailing:
+		reason := shown(h.LastRejection)
+		if reason == "" {
+			reason = "the transport has ended"
+		}
+		return "Cannot serve for now: no fresh transport could be had (" + reason + "), and the backoff holds back the next attempt."
+	case respawn.StateRecovering:
+		switch {
+		case h.Recreating:
+			return "A fresh transport is being tried. Requests that failed wait for the verdict."
+		case tripped > 0:
+			return "Tripped: once the backoff allows, the next request is tried on a fresh transport. Until then the current one serves what it can."
+		case len(h.Streaks) > 0:
+			return "A fresh transport is in service. The outage ends with its first success."
+		}
+		return "The transport has ended: the next request gets a fresh one."
+	}
+	switch {
+	case h.Recreating:
+		return "Serving. A replacement for the transport is being tried."
+	case len(h.Streaks) == 1:
+		return "Serving. One authority is under suspicion."
+	case len(h.Streaks) > 1:
+		return fmt.Sprintf("Serving. %d authorities are under suspicion.", len(h.Streaks))
+	}
+	return "Serving. Nothing is under suspicion."
+}
+
+// calledOff are the kinds of rejections that say nothing against a fresh
+// transport.
+var calledOff = map[string]string{
+	"recovered":  "the current transport recovered by itself",
+	"superseded": "a newer transport was asked for",
+	"given_up":   "its Recreate was given up",
+	"untried":    "no request was left to try it",
+	"closed":     "the client was closed",
+}
+
+// outcome is how a recreation ended: promoted, rejected or called off.
+func outcome(r respawn.RecreationRecord) string {
+	if _, ok := calledOff[r.ErrorType]; ok {
+		return "called off"
+	}
+	return r.Outcome
+}
+
+// standing is what a streak amounts to.
+func standing(s respawn.StreakHealth) string {
+	switch {
+	case s.Tripped:
+		return "tripped"
+	case s.Failures+s.Stalls == 0:
+		return "swapped, no success yet"
+	}
+	return "suspected"
+}
+
+// duration is d with as many digits as anybody needs.
+func duration(d time.Duration) string {
+	second := func(d time.Duration) int { return int(d/time.Second) % 60 }
+	switch {
+	case d <= 0:
+		return "0 s"
+	case d < time.Millisecond:
+		return "< 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", second(d))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d/time.Minute), second(d))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d/time.Hour), int(d/time.Minute)%60)
+	}
+	return fmt.Sprintf("%d d %d h", int(d/(24*time.Hour)), int(d/time.Hour)%24)
+}
+
+// clock is the time of t, with its day if that is not today's.
+func clock(t, now time.Time) string {
+	t, now = t.UTC(), now.UTC()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05")
+	}
+	return t.Format("2006-01-02 15:04:05")
+}
+
+// count is a number with its noun.
+func count[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.FormatInt(int64(n), 10) + " " + noun + "s"
+}
+
+// maxShown is how much of a name is shown; no host's is longer.
+const maxShown = 260
+
+// shown is a name as it can be shown: what cannot be seen, or could turn the
+// text around it, is spelt out. Escaping for HTML is the template's.
+func shown(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		switch {
+		case b.Len() > maxShown:
+			b.WriteString("…")
+			return b.String()
+		case r == utf8.RuneError && !strings.HasPrefix(name[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, name[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
