@@ -173,7 +173,8 @@ type scale struct {
 
 type interval struct {
 	from, to time.Time
-	n        int // recreations
+	n        int       // recreations
+	begin    time.Time // from, without the padding
 }
 
 type point struct {
@@ -192,7 +193,7 @@ func newScale(records []respawn.RecreationRecord, now time.Time) *scale {
 		// A long outage began before its episode, and a long drain goes on
 		// beyond it: neither may take the room of all others.
 		before := min(max(r.Outage-r.Duration, 0), quiet)
-		s.add(interval{r.Time.Add(-before), end.Add(min(drained, quiet)), 1})
+		s.add(interval{from: r.Time.Add(-before), to: end.Add(min(drained, quiet)), n: 1})
 	}
 	total, weights := 0.0, make([]float64, len(s.episodes))
 	for i := range s.episodes {
@@ -201,7 +202,7 @@ func newScale(records []respawn.RecreationRecord, now time.Time) *scale {
 		weights[i] = float64(e.n) + math.Log2(1+d.Seconds())
 		total += weights[i]
 		pad := min(max(d/20, time.Millisecond), quiet/2)
-		e.from, e.to = e.from.Add(-pad), e.to.Add(pad)
+		e.begin, e.from, e.to = e.from, e.from.Add(-pad), e.to.Add(pad)
 	}
 	gap := min(maxGap, allGaps/float64(len(s.episodes)))
 	room := 100 - 2*margin - gap*float64(len(s.episodes)) // the last gap leads to now
@@ -263,7 +264,7 @@ func (s *scale) labels(now time.Time) []label {
 	const edge = 100 - margin
 	free := edge // to the left of it
 	for _, e := range slices.Backward(s.episodes) {
-		x, text := s.at(e.from), clock(e.from, now)
+		x, text := s.at(e.begin), clock(e.begin, now)
 		if day, _, dated := strings.Cut(text, " "); dated {
 			text = day // a whole one is too wide; the table has it
 		}

@@ -182,3 +182,39 @@ func TestDrainsSideBySide(t *testing.T) {
 	assert.Equal(t, []int{0, 1, 0}, lanes, "the third begins when the first is over")
 	assert.Equal(t, 2, tl.DrainLanes)
 }
+
+// Of more episodes than have room for a label the newest has one, and a name
+// that is a day's if it was not today.
+func TestLabels(t *testing.T) {
+	var records []respawn.RecreationRecord
+	for i := range 20 {
+		records = append(records, at(time.Duration(i)*2*time.Hour))
+	}
+	tl := newTimeline(records, night.Add(39*time.Hour))
+	require.GreaterOrEqual(t, len(tl.Labels), 3)
+	assert.Equal(t, "17:00:00", tl.Labels[0].Text, "the last one's, without its padding")
+	assert.Equal(t, "2026-11-24", tl.Labels[len(tl.Labels)-1].Text)
+	assert.Less(t, tl.Labels[0].X, 100-margin)
+
+	labels := newTimeline(records[:1], night.Add(time.Hour)).Labels
+	require.Len(t, labels, 2)
+	assert.Equal(t, label{100 - margin, "end", "now"}, labels[1], "where there is room")
+}
+
+// Long episodes keep their distance, too.
+func TestLongEpisodesKeepTheirDistance(t *testing.T) {
+	var records []respawn.RecreationRecord
+	for i := range 60 {
+		d := time.Duration(i) * 50 * time.Second
+		if i >= 30 {
+			d += 15 * time.Second // so that there are two, of 24 minutes each
+		}
+		records = append(records, at(d))
+	}
+	tl := newTimeline(records, night.Add(time.Hour))
+	require.Len(t, tl.Episodes, 2)
+	assert.Greater(t, tl.Episodes[1].X, tl.Episodes[0].X+tl.Episodes[0].Width)
+	assert.True(t, slices.IsSortedFunc(tl.Marks, func(a, b mark) int { return cmp.Compare(a.X, b.X) }))
+	assert.Greater(t, tl.Marks[30].X, tl.Episodes[1].X)
+	assert.Less(t, tl.Marks[29].X, tl.Episodes[0].X+tl.Episodes[0].Width)
+}
