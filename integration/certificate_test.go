@@ -28,14 +28,14 @@ import (
 func TestClientCertificateRotated(t *testing.T) {
 	for protocol, choose := range protocols {
 		t.Run(protocol, func(t *testing.T) {
-			rotateCertificate(t, choose)
+			rotateCertificate(t, protocol, choose)
 		})
 	}
 }
 
-func rotateCertificate(t *testing.T, choose func(*http.Protocols)) {
+func rotateCertificate(t *testing.T, protocol string, choose func(*http.Protocols)) {
 	const secret = "secret-of-the-caller"
-	r := begin(t)
+	r := begin(t, "client certificate rotated, "+protocol)
 	s := newServer(r)
 	ca := newAuthority(t)
 	current := []tls.Certificate{ca.issue("client-before"), ca.issue("client-after")}
@@ -49,19 +49,19 @@ func rotateCertificate(t *testing.T, choose func(*http.Protocols)) {
 		return nil
 	}
 	url := "https://" + s.serveTLS(t, config) + "/" + secret + "?token=" + secret
-	transports := &maker[*http.Transport]{make: func(context.Context) (*http.Transport, error) {
+	w := &world{r: r, server: s, url: url, build: factory(func(context.Context) (*http.Transport, error) {
 		config := ca.client()
 		config.Certificates = []tls.Certificate{current[rotation.Load()]}
 		tr := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 		choose(tr.Protocols)
 		return tr, nil
-	}}
+	})}
 
 	var logs bytes.Buffer
 	spans := tracetest.NewSpanRecorder()
-	bare := transports.first(t)
-	require.NoError(t, get(bare, url, patience))
-	rt := start(t, transports.first(t), withFactory(transports),
+	bare := client{w.first(t), url, patience}
+	require.NoError(t, bare.get())
+	rt := w.start(t,
 		respawn.WithLogger(slog.New(slog.NewJSONHandler(&logs, nil))),
 		respawn.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))))
 	authorised := func() error {
@@ -74,15 +74,14 @@ func rotateCertificate(t *testing.T, choose func(*http.Protocols)) {
 
 	rotation.Store(1)
 	s.hangUp()
-	r.keepsFailing(bare, url, 300*time.Millisecond, patience)
+	r.keepsFailing(bare, 300*time.Millisecond)
 	curable := time.Now()
 	l := run(t, 1, authorised)
 	l.awaitSuccesses(50, curable)
 
-	r.take(l, curable, rt)
+	r.take(curable, rt, l)
 	require.NoError(t, l.outcomes[0].err, "the first GET after the rotation")
-	require.Zero(t, r.failed)
-	require.Equal(t, 2, r.built, "one rotation, one fresh transport")
+	r.healed()
 
 	// What was logged and traced names the host and the kind of the failure,
 	// and nothing that is the caller's or the certificates'.

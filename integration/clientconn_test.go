@@ -3,9 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,79 +17,82 @@ var protocols = map[string]func(*http.Protocols){
 	"h2": func(p *http.Protocols) { p.SetHTTP2(true) },
 }
 
+// newClientConnWorld is an upstream over TLS for one of the protocols, whose
+// clients have one connection each.
+func newClientConnWorld(r *report, choose func(*http.Protocols)) *world {
+	s := newServer(r)
+	ca := newAuthority(r.t)
+	addr := s.serveTLS(r.t, ca.server())
+	dialer := &http.Transport{TLSClientConfig: ca.client(), Protocols: new(http.Protocols)}
+	choose(dialer.Protocols)
+	return &world{
+		r: r, server: s, url: "https://" + addr + "/",
+		build: factory(func(ctx context.Context) (*http.ClientConn, error) {
+			return dialer.NewClientConn(ctx, "https", addr)
+		}),
+	}
+}
+
+// hungUp closes the server's end of all connections.
+func (w *world) hungUp(*testing.T, http.RoundTripper) { w.server.hangUp() }
+
+// lastAnswer asks for an answer that is announced to be the connection's last.
+func (w *world) lastAnswer(t *testing.T, inService http.RoundTripper) {
+	require.NoError(t, client{inService, w.url + "last", patience}.get())
+}
+
 // An http.ClientConn is one connection and nothing else: when the server ends
 // it, it is of no more use. It says so itself, by Err, and respawn asks before
 // it sends, so that even a POST whose body can be read only once is safe.
 func TestClientConnEnded(t *testing.T) {
-	endings := map[string]func(t *testing.T, s *server, bare *http.ClientConn, url string){
-		"server hangs up": func(_ *testing.T, s *server, _ *http.ClientConn, _ string) { s.hangUp() },
-		"server announces the end": func(t *testing.T, _ *server, conn *http.ClientConn, url string) {
-			require.NoError(t, get(conn, url+"last", patience))
-		},
+	endings := map[string]func(*world, *testing.T, http.RoundTripper){
+		"server hangs up":          (*world).hungUp,
+		"server announces the end": (*world).lastAnswer,
 	}
 	for protocol, choose := range protocols {
 		for how, end := range endings {
 			t.Run(protocol+" "+how, func(t *testing.T) {
-				r := begin(t)
-				s := newServer(r)
-				ca := newAuthority(t)
-				addr := s.serveTLS(t, ca.server())
-				url := "https://" + addr + "/"
-				dialer := &http.Transport{TLSClientConfig: ca.client(), Protocols: new(http.Protocols)}
-				choose(dialer.Protocols)
-				conns := &maker[*http.ClientConn]{make: func(ctx context.Context) (*http.ClientConn, error) {
-					return dialer.NewClientConn(ctx, "https", addr)
-				}}
+				r := begin(t, "http.ClientConn, "+protocol+": "+how)
+				w := newClientConnWorld(r, choose)
 				// endConn ends a connection and waits until its client knows: a
 				// request that meets the end on its way is a race that nobody
 				// can win for a POST.
-				endConn := func(conn *http.ClientConn) {
-					end(t, s, conn, url)
+				endConn := func(transport http.RoundTripper) {
+					conn := transport.(*http.ClientConn)
+					end(w, t, conn)
 					require.Eventually(t, func() bool { return conn.Err() != nil }, patience, time.Millisecond)
 				}
 
-				bare := conns.first(t)
-				require.NoError(t, get(bare, url, patience))
+				bare := w.first(t)
+				c := client{bare, w.url, patience}
+				require.NoError(t, c.get())
 				endConn(bare)
-				r.keepsFailing(bare, url, 300*time.Millisecond, patience)
-				require.NoError(t, bare.Close())
+				r.keepsFailing(c, 300*time.Millisecond)
+				w.discard(bare)
 
-				rt := start(t, conns.first(t), withFactory(conns))
+				rt := w.start(t)
+				c = client{rt, w.url, patience}
 				var turn sync.Mutex
 				posted := 0
 				l := run(t, 1, func() error {
 					turn.Lock()
 					defer turn.Unlock()
 					posted++
-					return post(rt, url, fmt.Sprintf("message %d", posted))
+					return c.send(shotPost, fmt.Sprintf("message#%d", posted))
 				})
 				l.awaitSuccesses(20, time.Now())
 				turn.Lock()
-				endConn(*conns.last.Load())
+				endConn(rt.WrappedRoundTripper())
 				curable := time.Now()
 				turn.Unlock()
 				l.awaitSuccesses(50, curable)
 
-				r.take(l, curable, rt)
-				require.Zero(t, r.failed+r.cut, "a POST was lost")
-				require.Equal(t, 2, r.built, "one fault, one fresh transport")
-				require.Len(t, s.bodies, posted, "a POST has not reached the server")
-				for body, n := range s.bodies {
-					require.Equal(t, 1, n, "%s reached the server more than once", body)
-				}
+				r.take(curable, rt, l)
+				r.healed()
+				require.Zero(t, r.Cut)
+				require.Equal(t, posted, w.server.messages(), "a POST has not reached the server")
+				require.Empty(t, w.server.twice("message"), "reached the server more than once")
 			})
 		}
 	}
-}
-
-// post sends a body that can be read only once.
-func post(rt http.RoundTripper, url, body string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	oneShot := io.NopCloser(struct{ io.Reader }{strings.NewReader(body)})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, oneShot)
-	if err != nil {
-		return err
-	}
-	return do(rt, req)
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -11,56 +12,65 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
+// newHTTP2World is an upstream that speaks HTTP/2 over TLS, behind a proxy.
+// configure may be nil. No factory is needed: respawn's own clone has an HTTP/2
+// pool of its own.
+func newHTTP2World(r *report, configure func(*testing.T, *http.Transport)) *world {
+	s := newServer(r)
+	ca := newAuthority(r.t)
+	way := newProxy(r.t, s.serveTLS(r.t, ca.server()))
+	return &world{
+		r: r, server: s, url: "https://" + way.addr() + "/", way: way, cloned: true,
+		build: factory(func(context.Context) (*http.Transport, error) {
+			transport := &http.Transport{TLSClientConfig: ca.client()}
+			if configure == nil {
+				transport.ForceAttemptHTTP2 = true
+			} else {
+				configure(r.t, transport)
+			}
+			return transport, nil
+		}),
+	}
+}
+
 // An HTTP/2 connection becomes a black hole, as when a NAT forgets it. The
 // transport keeps it in its pool and puts every request on it, although a new
-// connection would be fine. No factory is needed: respawn's own clone has a
-// pool of its own, even where x/net's ConfigureTransports gave the base one
-// that (*http.Transport).Clone would share.
+// connection would be fine.
+//
+// The TCP connection is alive all the while: the proxy's kernel acknowledges
+// what comes in, keep-alive probes too, so that TCP never finds out.
 func TestHTTP2BlackHole(t *testing.T) {
-	transports := map[string]func(*testing.T, *http.Transport){
-		"net/http": func(_ *testing.T, t *http.Transport) { t.ForceAttemptHTTP2 = true },
-		"x/net": func(t *testing.T, tr *http.Transport) {
+	variants := map[string]func(*testing.T, *http.Transport){
+		"net/http": nil,
+		// (*http.Transport).Clone would share the pool of this one.
+		"x/net's ConfigureTransports": func(t *testing.T, tr *http.Transport) {
 			//lint:ignore SA1019 many still use it, client-go among them
 			_, err := http2.ConfigureTransports(tr)
 			require.NoError(t, err)
 		},
 	}
-	for name, configure := range transports {
+	for name, configure := range variants {
 		t.Run(name, func(t *testing.T) {
-			r := begin(t)
-			s := newServer(r)
-			ca := newAuthority(t)
-			way := newProxy(t, s.serveTLS(t, ca.server()))
-			url := "https://" + way.addr() + "/"
-			build := func() *http.Transport {
-				tr := &http.Transport{TLSClientConfig: ca.client()}
-				configure(t, tr)
-				return tr
-			}
-			const deadline = 250 * time.Millisecond
-
-			bare := build()
-			require.NoError(t, get(bare, url, patience))
-			way.goDark()
-			r.keepsFailing(bare, url, 3*time.Second, deadline)
-			way.sever() // nothing else would part the transport from it
-			bare.CloseIdleConnections()
-
-			rt := start(t, build())
-			l := gets(t, rt, url, 4, deadline)
-			l.awaitSuccesses(50, time.Now())
-			way.goDark()
-			curable := time.Now()
-			l.awaitSuccesses(200, curable)
-			// Long enough for the backoff to allow a second swap, were there a
-			// reason for one.
-			l.awaitSuccesses(1, time.Now().Add(2*time.Second))
-
-			r.take(l, curable, rt)
-			require.Equal(t, 1, r.promoted, "one black hole, one swap")
-			require.Equal(t, 2, r.built)
-			require.Equal(t, respawn.StateHealthy, rt.Health().State)
-			r.withinStallRule(4, deadline)
+			r := begin(t, "HTTP/2 connection black-holed, "+name)
+			w := newHTTP2World(r, configure)
+			w.blackHole(w.dark)
 		})
 	}
+}
+
+// blackHole lets respawn meet a fault that is one, and swap once.
+func (w *world) blackHole(f fault) {
+	r := w.r
+	r.t.Helper()
+	const deadline = 250 * time.Millisecond
+	rt := w.undergo(ordeal{
+		fault: f, deadline: deadline, window: 3 * time.Second,
+		// Long enough for the backoff to allow a second swap, were there a
+		// reason for one.
+		linger: 2 * time.Second,
+	})
+	require.Equal(r.t, 1, r.Promoted, "one black hole, one swap")
+	require.Equal(r.t, 2, r.Built)
+	require.Equal(r.t, respawn.StateHealthy, rt.Health().State)
+	r.withinStallRule(workers, deadline)
 }

@@ -47,31 +47,14 @@ func listenUDP(t *testing.T) *net.UDPConn {
 	return socket
 }
 
-// An http3.Transport that was closed stays closed.
-func TestHTTP3TransportClosed(t *testing.T) {
-	r := begin(t)
+// newHTTP3World is an upstream that speaks HTTP/3.
+func newHTTP3World(r *report) *world {
 	s := newServer(r)
-	ca := newAuthority(t)
-	url := "https://" + serveHTTP3(t, s, ca.server()) + "/"
-	transports := &maker[*http3.Transport]{make: func(context.Context) (*http3.Transport, error) {
-		return &http3.Transport{TLSClientConfig: ca.client()}, nil
-	}}
-
-	bare := transports.first(t)
-	require.NoError(t, get(bare, url, patience))
-	require.NoError(t, bare.Close())
-	r.keepsFailing(bare, url, 300*time.Millisecond, patience)
-
-	rt := start(t, transports.first(t), withFactory(transports))
-	l := gets(t, rt, url, workers, patience)
-	l.awaitSuccesses(50, time.Now())
-	require.NoError(t, (*transports.last.Load()).Close())
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(l, curable, rt)
-	require.Zero(t, r.failed, "a GET was lost")
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
+	ca := newAuthority(r.t)
+	return &world{
+		r: r, server: s, url: "https://" + serveHTTP3(r.t, s, ca.server()) + "/",
+		build: factory(func(context.Context) (*quicTransport, error) { return newQUICTransport(r.t, ca.client()), nil }),
+	}
 }
 
 // A quicTransport is HTTP/3 over a UDP socket of the program's own, as one has
@@ -82,45 +65,40 @@ type quicTransport struct {
 	socket *net.UDPConn
 }
 
+func newQUICTransport(t *testing.T, config *tls.Config) *quicTransport {
+	socket := listenUDP(t)
+	q := &quic.Transport{Conn: socket}
+	dial := func(ctx context.Context, addr string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
+		to, err := net.ResolveUDPAddr("udp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return q.DialEarly(ctx, to, tlsConfig, config)
+	}
+	return &quicTransport{&http3.Transport{TLSClientConfig: config, Dial: dial}, q, socket}
+}
+
 func (t *quicTransport) Close() error {
 	return errors.Join(t.Transport.Close(), t.quic.Close(), t.socket.Close())
+}
+
+// An http3.Transport that was closed stays closed.
+func TestHTTP3TransportClosed(t *testing.T) {
+	r := begin(t, "http3.Transport closed")
+	newHTTP3World(r).undergo(ordeal{fault: func(t *testing.T, inService http.RoundTripper) {
+		require.NoError(t, inService.(*quicTransport).Transport.Close())
+	}})
+	r.healed()
 }
 
 // The UDP socket is closed under QUIC. It dials again, for ever, on the closed
 // socket.
 func TestHTTP3SocketClosed(t *testing.T) {
-	r := begin(t)
-	s := newServer(r)
-	ca := newAuthority(t)
-	url := "https://" + serveHTTP3(t, s, ca.server()) + "/"
-	transports := &maker[*quicTransport]{make: func(context.Context) (*quicTransport, error) {
-		socket := listenUDP(t)
-		q := &quic.Transport{Conn: socket}
-		dial := func(ctx context.Context, addr string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
-			to, err := net.ResolveUDPAddr("udp", addr)
-			if err != nil {
-				return nil, err
-			}
-			return q.DialEarly(ctx, to, tlsConfig, config)
-		}
-		return &quicTransport{&http3.Transport{TLSClientConfig: ca.client(), Dial: dial}, q, socket}, nil
-	}}
-	const deadline = time.Second
+	r := begin(t, "UDP socket under HTTP/3 closed")
+	newHTTP3World(r).undergo(ordeal{fault: socketClosed, deadline: time.Second})
+	r.healed()
+}
 
-	bare := transports.first(t)
-	require.NoError(t, get(bare, url, patience))
-	require.NoError(t, bare.socket.Close())
-	r.keepsFailing(bare, url, 300*time.Millisecond, deadline)
-	_ = bare.Close()
-
-	rt := start(t, transports.first(t), withFactory(transports))
-	l := gets(t, rt, url, workers, deadline)
-	l.awaitSuccesses(50, time.Now())
-	require.NoError(t, (*transports.last.Load()).socket.Close())
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(l, curable, rt)
-	require.Zero(t, r.failed, "a GET was lost")
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
+func socketClosed(t *testing.T, inService http.RoundTripper) {
+	require.NoError(t, inService.(*quicTransport).socket.Close())
 }

@@ -15,6 +15,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,14 +37,15 @@ type server struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
-	remotes map[string]int // requests by client address
-	bodies  map[string]int // requests with a body, by what it says
+	remotes map[string]int     // requests by client address
+	ledger  map[string][]uint8 // how often each message has come, by sender
 }
 
 // newServer returns a server that answers GET with a short text and POST with
-// the body it was sent. The report has its count of connections in the end.
+// the body it was sent. The report looks at its count of
+// connections in the end.
 func newServer(r *report) *server {
-	s := &server{conns: map[net.Conn]struct{}{}, remotes: map[string]int{}, bodies: map[string]int{}}
+	s := &server{conns: map[net.Conn]struct{}{}, remotes: map[string]int{}, ledger: map[string][]uint8{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
 		s.note(req, "")
@@ -79,12 +82,8 @@ func newServer(r *report) *server {
 			delete(s.conns, conn) // still open, but out of the server's hands
 		}
 	}
+	r.servers = append(r.servers, s)
 	r.t.Cleanup(func() {
-		// The clients go first. A server that closed their connections would
-		// hide what they have left over.
-		assert.Eventually(r.t, func() bool { return s.open.Load() == 0 }, patience, time.Millisecond,
-			"the clients are closed, but connections to the server are open")
-		r.connsLeft += s.open.Load()
 		for _, c := range append(s.closers, &s.Server) {
 			assert.NoError(r.t, c.Close())
 		}
@@ -112,9 +111,43 @@ func (s *server) note(req *http.Request, body string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remotes[req.RemoteAddr]++
-	if body != "" {
-		s.bodies[body]++
+	if body == "" {
+		return
 	}
+	// Messages are numbered by their sender.
+	sender, number, _ := strings.Cut(body, "#")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		panic(fmt.Sprintf("a message without a number: %q", body))
+	}
+	for len(s.ledger[sender]) <= n {
+		s.ledger[sender] = append(s.ledger[sender], 0)
+	}
+	s.ledger[sender][n]++
+}
+
+// messages returns how many have come.
+func (s *server) messages() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, times := range s.ledger {
+		for _, k := range times {
+			n += min(1, int(k))
+		}
+	}
+	return n
+}
+
+// twice returns what came more than once of a sender's.
+func (s *server) twice(sender string) (again []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, times := range s.ledger[sender] {
+		if times > 1 {
+			again = append(again, n)
+		}
+	}
+	return again
 }
 
 // converse is what an upgraded connection is over h2 and h3: it sends every
@@ -151,11 +184,11 @@ func (s *server) clients() int {
 // Streams of both kinds say one thing every tick, so that a swap has many
 // chances to cut them.
 const (
-	ticks = 40
+	ticks = 60
 	tick  = 50 * time.Millisecond
 )
 
-// events is a stream of server-sent events over 2 s.
+// events is a stream of server-sent events over 3 s.
 func events(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	beat := time.NewTicker(tick)

@@ -117,65 +117,39 @@ func tunnel(channel ssh.NewChannel) {
 	both.Wait()
 }
 
-// sshWorld is an upstream that can only be reached through an sshd, which is
+// newSSHWorld is an upstream that can only be reached through an sshd, which is
 // behind a proxy that can cut it off.
-func sshWorld(r *report) (url string, way *proxy, tunnels *maker[*sshTransport]) {
+func newSSHWorld(r *report) *world {
 	s := newServer(r)
 	l := listen(r.t)
 	s.serve(r.t, l)
 	sshd, hostKey := serveSSH(r.t)
-	way = newProxy(r.t, sshd)
-	tunnels = &maker[*sshTransport]{make: func(ctx context.Context) (*sshTransport, error) {
-		return dialSSH(ctx, way.addr(), hostKey)
-	}}
-	return "http://" + l.Addr().String() + "/", way, tunnels
+	way := newProxy(r.t, sshd)
+	return &world{
+		r: r, server: s, url: "http://" + l.Addr().String() + "/", way: way,
+		build: factory(func(ctx context.Context) (*sshTransport, error) {
+			return dialSSH(ctx, way.addr(), hostKey)
+		}),
+	}
 }
 
 // The SSH connection under the dialer is closed. Every dial fails from then on,
 // with nothing but io.EOF.
 func TestSSHConnectionClosed(t *testing.T) {
-	r := begin(t)
-	url, way, tunnels := sshWorld(r)
-
-	bare := tunnels.first(t)
-	require.NoError(t, get(bare, url, patience))
-	way.sever()
-	r.keepsFailing(bare, url, 300*time.Millisecond, patience)
-
-	rt := start(t, tunnels.first(t), withFactory(tunnels))
-	l := gets(t, rt, url, workers, patience)
-	l.awaitSuccesses(50, time.Now())
-	way.sever()
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(l, curable, rt)
-	require.Zero(t, r.failed, "a GET was lost")
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
-	require.Less(t, r.recovery, slack*50*time.Millisecond)
+	r := begin(t, "SSH connection under the dialer closed")
+	w := newSSHWorld(r)
+	w.undergo(ordeal{fault: w.severed})
+	r.healed()
+	require.Less(t, r.Recovery, slack*50*time.Millisecond)
 }
 
 // The SSH connection goes dark: it is open, and nobody answers. Requests on it
 // and dials through it wait until their deadline.
 func TestSSHConnectionSilent(t *testing.T) {
-	r := begin(t)
-	url, way, tunnels := sshWorld(r)
+	r := begin(t, "SSH connection under the dialer silent")
+	w := newSSHWorld(r)
 	const deadline = 250 * time.Millisecond
-
-	bare := tunnels.first(t)
-	require.NoError(t, get(bare, url, patience))
-	way.goDark()
-	r.keepsFailing(bare, url, 2*time.Second, deadline)
-	require.NoError(t, bare.Close())
-
-	rt := start(t, tunnels.first(t), withFactory(tunnels))
-	l := gets(t, rt, url, 4, deadline)
-	l.awaitSuccesses(50, time.Now())
-	way.goDark()
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(l, curable, rt)
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
-	r.withinStallRule(4, deadline)
+	w.undergo(ordeal{fault: w.dark, deadline: deadline, window: 2 * time.Second})
+	require.Equal(t, 2, r.Built, "one fault, one fresh transport")
+	r.withinStallRule(workers, deadline)
 }

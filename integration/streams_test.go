@@ -56,17 +56,18 @@ func (o *owner) Close() error {
 	return nil
 }
 
-// Streams outlive the transport that they began on: an event stream of 2 s and
+// Streams outlive the transport that they began on: an event stream of 3 s and
 // a conversation (an upgraded connection over h1, a full-duplex request over h2
-// and h3) during ten swaps. The old transport is closed, but not before they
+// and h3) during 20 swaps. The old transport is closed, but not before they
 // are done.
 func TestStreamsDuringSwaps(t *testing.T) {
+	const swaps = 20
 	for _, protocol := range []string{"h1", "h2", "h3"} {
 		t.Run(protocol, func(t *testing.T) {
-			r := begin(t)
+			r := begin(t, "streams of 3 s during 20 swaps, "+protocol)
 			s := newServer(r)
 			ca := newAuthority(t)
-			transports := &maker[http.RoundTripper]{make: func(context.Context) (http.RoundTripper, error) {
+			w := &world{r: r, server: s, build: func(context.Context) (http.RoundTripper, error) {
 				if protocol == "h3" {
 					return &http3.Transport{TLSClientConfig: ca.client()}, nil
 				}
@@ -87,7 +88,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 
 			// By hand, the obvious way: the fresh transport is there, so close
 			// the old one.
-			bare := transports.first(t)
+			bare := w.first(t)
 			began := make(chan struct{}, 2)
 			cut := make(chan error, 2)
 			go func() { cut <- readEvents(bare, url, began) }()
@@ -96,31 +97,38 @@ func TestStreamsDuringSwaps(t *testing.T) {
 			<-began
 			require.NoError(t, bare.(io.Closer).Close())
 			for range 2 {
-				r.bareSent++
+				r.BareSent++
 				if <-cut != nil {
-					r.bareFailed++
+					r.BareFailed++
 				}
 			}
-			require.Equal(t, 2, r.bareFailed, "closing the transport did not cut its streams")
+			require.Equal(t, 2, r.BareFailed, "closing the transport did not cut its streams")
 
-			rt := start(t, transports.first(t), withFactory(transports))
-			var streams sync.WaitGroup
-			streams.Go(func() { assert.NoError(t, readEvents(rt, url, began), "events") })
-			streams.Go(func() { assert.NoError(t, converse(rt, url, began), "conversation") })
+			rt := w.start(t)
+			go func() { cut <- readEvents(rt, url, began) }()
+			go func() { cut <- converse(rt, url, began) }()
 			<-began
 			<-began
 			curable := time.Now()
-			l := gets(t, rt, url, 1, patience) // a fresh transport is proven by requests
-			for range 10 {
+			l := client{rt, url, patience}.gets(t, 1) // a fresh transport is proven by requests
+			beat := time.NewTicker(tick)
+			defer beat.Stop()
+			for range swaps {
+				<-beat.C
 				require.NoError(t, rt.Recreate(t.Context()))
 				l.awaitSuccesses(5, time.Now())
 			}
 			require.Equal(t, 1, rt.Health().Draining, "the swaps came too late: the streams are done")
-			streams.Wait()
-			r.take(l, curable, rt)
-			require.Zero(t, r.failed+r.cut)
-			require.Equal(t, 11, r.built)
-			require.Equal(t, 10, r.promoted)
+			for range 2 {
+				r.Sent++
+				if err := <-cut; !assert.NoError(t, err, "a stream was cut") {
+					r.Cut++
+				}
+			}
+			r.take(curable, rt, l)
+			require.Zero(t, r.Failed+r.Cut)
+			require.Equal(t, 1+swaps, r.Built)
+			require.Equal(t, swaps, r.Promoted)
 			require.Eventually(t, func() bool { return s.open.Load() <= 1 }, patience, 10*time.Millisecond,
 				"a retired transport has left connections behind")
 		})

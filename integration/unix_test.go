@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-const unixURL = "http://unix/"
+	"github.com/respawnhttp/respawn"
+)
 
 // unixTransport keeps as many connections as a load has workers: when the fault
 // comes, all of them lose theirs.
 func unixTransport(path string) *http.Transport {
 	return &http.Transport{
-		MaxIdleConnsPerHost: 4,
+		MaxIdleConnsPerHost: workers,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
@@ -40,80 +40,110 @@ func serveUnix(t *testing.T, s *server, path string) (leave func()) {
 	}
 }
 
-// A server at a unix socket is replaced by another one at the same path. The
-// new one takes the path over in one step, so no request need be lost, although
-// the old one hangs up on all that it has; and net/http can help itself, so
-// there is no reason to swap. With a gap between the two, requests fail in the
-// gap, and none does after it.
+// A unixWorld is a server at a unix socket that can be handed over.
+type unixWorld struct {
+	*world
+	dir   string
+	path  atomic.Value // where the socket is now
+	leave func()
+}
+
+func newUnixWorld(r *report) *unixWorld {
+	u := &unixWorld{world: &world{r: r, url: "http://unix/"}, dir: r.t.TempDir()}
+	u.path.Store(filepath.Join(u.dir, "s"))
+	u.build = factory(func(context.Context) (*http.Transport, error) { return unixTransport(u.path.Load().(string)), nil })
+	u.serve()
+	return u
+}
+
+// serve puts a new server at the path.
+func (u *unixWorld) serve() {
+	u.server = newServer(u.r)
+	u.leave = serveUnix(u.r.t, u.server, u.path.Load().(string))
+}
+
+// replaced lets a new server take the path over in one step, while the old one
+// hangs up on all that it has.
+func (u *unixWorld) replaced(t *testing.T, _ http.RoundTripper) {
+	path, leave := u.path.Load().(string), u.leave
+	u.server = newServer(u.r)
+	u.leave = serveUnix(t, u.server, path+".new")
+	require.NoError(t, os.Rename(path+".new", path))
+	leave()
+}
+
+// moved lets a new server take over at a new path, which only the factory
+// knows.
+func (u *unixWorld) moved(t *testing.T, _ http.RoundTripper) {
+	before, leave := u.path.Load().(string), u.leave
+	u.path.Store(before + "+")
+	u.serve()
+	leave()
+	require.NoError(t, os.Remove(before))
+}
+
+// A server at a unix socket is replaced by another one at the same path. No
+// request need be lost, and net/http can help itself, so there is no reason to
+// swap.
 func TestUnixSocketReplaced(t *testing.T) {
-	t.Run("handed over", func(t *testing.T) {
-		r := begin(t)
-		dir := t.TempDir()
-		path := filepath.Join(dir, "s")
-		before, after := newServer(r), newServer(r)
-		leave := serveUnix(t, before, path)
+	r := begin(t, "unix socket replaced")
+	u := newUnixWorld(r)
+	bare := u.first(t)
+	l := client{bare, u.url, patience}.gets(t, workers)
+	l.awaitSuccesses(50, time.Now())
+	u.replaced(t, bare)
+	l.awaitSuccesses(200, time.Now())
+	r.takeBare(l)
+	u.discard(bare)
 
-		rt := start(t, unixTransport(path))
-		l := gets(t, rt, unixURL, workers, patience)
-		l.awaitSuccesses(50, time.Now())
-		serveUnix(t, after, filepath.Join(dir, "new"))
-		require.NoError(t, os.Rename(filepath.Join(dir, "new"), path))
-		leave()
-		curable := time.Now()
-		l.awaitSuccesses(200, curable)
+	rt := u.start(t)
+	l = client{rt, u.url, patience}.gets(t, workers)
+	l.awaitSuccesses(50, time.Now())
+	u.replaced(t, nil)
+	curable := time.Now()
+	l.awaitSuccesses(200, curable)
 
-		r.take(l, curable, rt)
-		require.Zero(t, r.promoted)
-	})
-	t.Run("with a gap", func(t *testing.T) {
-		r := begin(t)
-		path := filepath.Join(t.TempDir(), "s")
-		before, after := newServer(r), newServer(r)
-		leave := serveUnix(t, before, path)
+	r.take(curable, rt, l)
+	require.Zero(t, r.Failed+r.Cut, "a GET was lost")
+	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
+}
 
-		rt := start(t, unixTransport(path))
-		l := gets(t, rt, unixURL, workers, patience)
-		l.awaitSuccesses(50, time.Now())
-		leave()
-		require.NoError(t, os.Remove(path))
-		r.keepsFailing(unixTransport(path), unixURL, 300*time.Millisecond, patience)
-		serveUnix(t, after, path)
-		curable := time.Now()
-		l.awaitSuccesses(200, curable)
+// The same with a gap between the two servers: requests fail in the gap, and
+// none does after it.
+func TestUnixSocketGone(t *testing.T) {
+	r := begin(t, "unix socket gone for a while")
+	u := newUnixWorld(r)
+	rt := u.start(t)
+	l := client{rt, u.url, patience}.gets(t, workers)
+	l.awaitSuccesses(50, time.Now())
+	u.leave()
+	require.NoError(t, os.Remove(u.path.Load().(string)))
+	bare := u.first(t)
+	r.keepsFailing(client{bare, u.url, patience}, 300*time.Millisecond)
+	awaitRejection(t, rt)
+	u.serve()
+	curable := time.Now()
+	l.awaitSuccesses(200, curable)
 
-		r.take(l, curable, rt)
-		require.NotZero(t, r.failed, "nobody was there")
-		require.Zero(t, r.failedAfter, "a GET was lost after the gap")
-		require.Zero(t, r.promoted, "a swap, although the transport was fine")
-	})
+	r.take(curable, rt, l)
+	require.NotZero(t, r.Failed, "nobody was there")
+	require.Zero(t, r.FailedAfter, "a GET was lost after the gap")
+	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
+}
+
+// awaitRejection waits until a trial has just been rejected. The backoff allows
+// none right after it: whoever gets through then does so on the transport that
+// was there all the time.
+func awaitRejection(t *testing.T, rt *respawn.RecoveringRoundTripper) {
+	t.Helper()
+	before := rt.Health().Rejections
+	require.Eventually(t, func() bool { return rt.Health().Rejections > before }, patience, time.Millisecond)
 }
 
 // The socket moves to a new path, and only the factory knows where that is.
 func TestUnixSocketMoved(t *testing.T) {
-	r := begin(t)
-	dir := t.TempDir()
-	var path atomic.Value // where the socket is now
-	path.Store(filepath.Join(dir, "old"))
-	before, after := newServer(r), newServer(r)
-	leave := serveUnix(t, before, path.Load().(string))
-	transports := &maker[*http.Transport]{make: func(context.Context) (*http.Transport, error) {
-		return unixTransport(path.Load().(string)), nil
-	}}
-
-	bare := transports.first(t)
-	require.NoError(t, get(bare, unixURL, patience))
-	rt := start(t, transports.first(t), withFactory(transports))
-	l := gets(t, rt, unixURL, workers, patience)
-	l.awaitSuccesses(50, time.Now())
-	serveUnix(t, after, filepath.Join(dir, "new"))
-	path.Store(filepath.Join(dir, "new"))
-	leave()
-	require.NoError(t, os.Remove(filepath.Join(dir, "old")))
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-	r.keepsFailing(bare, unixURL, 300*time.Millisecond, patience)
-
-	r.take(l, curable, rt)
-	require.Zero(t, r.failed, "a GET was lost")
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
+	r := begin(t, "unix socket moved to another path")
+	u := newUnixWorld(r)
+	u.undergo(ordeal{fault: u.moved})
+	r.healed()
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One of two upstreams is down for 2 s. The transport is fine, so there is
+// One of two upstreams is down for 5 s. The transport is fine, so there is
 // nothing to swap: the healthy host must not notice, not even by a new
 // connection.
 func TestUpstreamDownBesideHealthyHost(t *testing.T) {
-	r := begin(t)
+	r := begin(t, "upstream down 5 s beside a healthy host")
 	healthy, failing, back := newServer(r), newServer(r), newServer(r)
 	l := listen(t)
 	healthy.serve(t, l)
@@ -22,18 +22,19 @@ func TestUpstreamDownBesideHealthyHost(t *testing.T) {
 	failing.serve(t, l)
 	addr := l.Addr().String()
 	failingURL := "http://" + addr + "/"
-	const down = 2 * time.Second
+	const down = 5 * time.Second
 
-	rt := start(t, &http.Transport{})
-	atHealthy := gets(t, rt, healthyURL, 1, patience)
-	atFailing := gets(t, rt, failingURL, 3, patience)
+	rt := r.start(t, &http.Transport{})
+	atHealthy := client{rt, healthyURL, patience}.gets(t, 1)
+	atFailing := client{rt, failingURL, patience}.gets(t, 3)
 	atHealthy.awaitSuccesses(50, time.Now())
 	atFailing.awaitSuccesses(50, time.Now())
 
 	require.NoError(t, l.Close())
 	failing.hangUp()
 	bare := &http.Transport{}
-	r.keepsFailing(bare, failingURL, down, patience)
+	r.keepsFailing(client{bare, failingURL, patience}, down)
+	awaitRejection(t, rt)
 	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	back.serve(t, l)
@@ -41,13 +42,12 @@ func TestUpstreamDownBesideHealthyHost(t *testing.T) {
 	atFailing.awaitSuccesses(200, curable)
 	atHealthy.awaitSuccesses(50, curable)
 
-	r.take(atFailing, curable, rt)
-	require.NotZero(t, r.failed, "it was down")
-	require.Zero(t, r.failedAfter, "a request to the upstream failed once it was back")
-	require.Zero(t, r.promoted, "a swap, although the transport was fine")
-	require.LessOrEqual(t, r.built, 1+4, "trials are spaced by the backoff, from 1 s on")
-	atHealthy.stop()
-	for _, o := range atHealthy.outcomes {
+	r.take(curable, rt, atFailing)
+	require.NotZero(t, r.Failed, "it was down")
+	require.Zero(t, r.FailedAfter, "a request to the upstream failed once it was back")
+	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
+	require.LessOrEqual(t, r.Built, 1+5, "trials are spaced by the backoff: at 0, then by 1, 2 and 4 s, give or take the half")
+	for _, o := range atHealthy.stop() {
 		require.NoError(t, o.err, "the healthy host lost a request")
 	}
 	require.Equal(t, 1, healthy.clients(), "the healthy host has lost its warm connection")

@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/yamux"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -42,13 +42,24 @@ func yamuxConfig() *yamux.Config {
 	return config
 }
 
-// serveYamux serves HTTP on the streams of all sessions that come in at the
-// address it returns.
-func serveYamux(t *testing.T, s *server) (addr string) {
-	l := listen(t)
+// A yamuxServer serves HTTP on the streams of all sessions that come in.
+type yamuxServer struct {
+	*server
+	mu       sync.Mutex
+	sessions map[*yamux.Session]bool // whether it is going away
+}
+
+// newYamuxWorld is an upstream that can only be reached by yamux.
+func newYamuxWorld(r *report) (*world, *yamuxServer) {
+	s := &yamuxServer{server: newServer(r), sessions: map[*yamux.Session]bool{}}
+	s.Handler = s.parting(s.Handler)
+	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, sessionKey{}, conn.(*yamux.Stream).Session())
+	}
+	l := listen(r.t)
 	var all sync.WaitGroup
-	t.Cleanup(func() {
-		require.NoError(t, l.Close())
+	r.t.Cleanup(func() {
+		assert.NoError(r.t, l.Close())
 		all.Wait()
 	})
 	all.Go(func() {
@@ -59,40 +70,72 @@ func serveYamux(t *testing.T, s *server) (addr string) {
 			}
 			session, err := yamux.Server(conn, yamuxConfig())
 			if err != nil {
-				t.Error(err)
+				r.t.Error(err)
 				return
 			}
+			s.mu.Lock()
+			s.sessions[session] = false
+			s.mu.Unlock()
 			all.Go(func() { _ = s.Serve(session) }) // how it ends is up to the test
-			all.Go(func() { <-session.CloseChan(); session.Close() })
+			all.Go(func() {
+				<-session.CloseChan()
+				session.Close()
+				s.mu.Lock()
+				delete(s.sessions, session)
+				s.mu.Unlock()
+			})
 		}
 	})
-	return l.Addr().String()
+	return &world{
+		r: r, server: s.server, url: "http://behind.the.session/",
+		build: factory(func(ctx context.Context) (*yamuxTransport, error) {
+			return dialYamux(ctx, l.Addr().String())
+		}),
+	}, s
+}
+
+type sessionKey struct{}
+
+// parting lets the streams of a session that goes away end with their next
+// answer.
+func (s *yamuxServer) parting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.mu.Lock()
+		if s.sessions[req.Context().Value(sessionKey{}).(*yamux.Session)] {
+			w.Header().Set("Connection", "close")
+		}
+		s.mu.Unlock()
+		next.ServeHTTP(w, req)
+	})
+}
+
+// goAway makes the sessions of now refuse new streams. Those that are open are
+// served to their end, as by a server that is about to leave.
+func (s *yamuxServer) goAway(t *testing.T, _ http.RoundTripper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for session, going := range s.sessions {
+		if !going && !session.IsClosed() {
+			require.NoError(t, session.GoAway())
+			s.sessions[session] = true
+		}
+	}
 }
 
 // The session under the dialer is closed. net/http dials it for ever, and
 // every dial fails.
 func TestYamuxSessionClosed(t *testing.T) {
-	r := begin(t)
-	s := newServer(r)
-	addr := serveYamux(t, s)
-	sessions := &maker[*yamuxTransport]{make: func(ctx context.Context) (*yamuxTransport, error) {
-		return dialYamux(ctx, addr)
-	}}
-	const url = "http://behind.the.session/"
+	r := begin(t, "yamux session closed")
+	w, _ := newYamuxWorld(r)
+	w.undergo(ordeal{fault: closed})
+	r.healed()
+}
 
-	bare := sessions.first(t)
-	require.NoError(t, get(bare, url, patience))
-	require.NoError(t, bare.Close())
-	r.keepsFailing(bare, url, 300*time.Millisecond, patience)
-
-	rt := start(t, sessions.first(t), withFactory(sessions))
-	l := gets(t, rt, url, workers, patience)
-	l.awaitSuccesses(50, time.Now())
-	require.NoError(t, (*sessions.last.Load()).Close())
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(l, curable, rt)
-	require.Zero(t, r.failed, "a GET was lost")
-	require.Equal(t, 2, r.built, "one fault, one fresh transport")
+// The server says GOAWAY: the session lives, what is on it is served, and every
+// new stream is refused, for ever.
+func TestYamuxGoAway(t *testing.T) {
+	r := begin(t, "yamux GOAWAY")
+	w, s := newYamuxWorld(r)
+	w.undergo(ordeal{fault: s.goAway})
+	r.healed()
 }

@@ -1,0 +1,128 @@
+package integration
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// A world is an upstream, the way to it, and how transports to it are built.
+type world struct {
+	r      *report
+	server *server
+	url    string
+	way    *proxy // nil where nothing stands between
+	build  respawn.Factory
+	cloned bool // respawn needs no factory: it clones what build made first
+}
+
+// first builds what a client starts from.
+func (w *world) first(t *testing.T) http.RoundTripper {
+	t.Helper()
+	transport, err := w.build(t.Context())
+	require.NoError(t, err)
+	return transport
+}
+
+// start puts respawn on a first transport.
+func (w *world) start(t *testing.T, opts ...respawn.Option) *respawn.RecoveringRoundTripper {
+	t.Helper()
+	if !w.cloned {
+		opts = append([]respawn.Option{respawn.WithFactory(w.build)}, opts...)
+	}
+	return w.r.start(t, w.first(t), opts...)
+}
+
+// A fault breaks the transport in service, or what that stands on.
+type fault func(t *testing.T, inService http.RoundTripper)
+
+// severed closes all connections of the way.
+func (w *world) severed(*testing.T, http.RoundTripper) { w.way.sever() }
+
+// dark makes all connections of the way swallow what is sent.
+func (w *world) dark(*testing.T, http.RoundTripper) { w.way.goDark() }
+
+// closed closes the transport itself.
+func closed(t *testing.T, inService http.RoundTripper) {
+	require.NoError(t, inService.(io.Closer).Close())
+}
+
+// An ordeal is a fault and how it is met.
+type ordeal struct {
+	fault    fault
+	deadline time.Duration // of each GET; patience if zero
+	window   time.Duration // how long the bare transport is watched; 300 ms if zero
+	linger   time.Duration // how long respawn is watched on, after it has recovered
+}
+
+// undergo shows that the fault leaves a bare transport broken, and lets respawn
+// meet it under a load of GETs. It fills in the report.
+func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
+	r, t := w.r, w.r.t
+	t.Helper()
+	if o.deadline == 0 {
+		o.deadline = patience
+	}
+	if o.window == 0 {
+		o.window = 300 * time.Millisecond
+	}
+
+	bare := w.first(t)
+	c := client{bare, w.url, o.deadline}
+	require.NoError(t, c.get())
+	o.fault(t, bare)
+	require.Eventually(t, func() bool { return c.get() != nil }, patience, time.Millisecond, "the fault breaks nothing")
+	r.keepsFailing(c, o.window)
+	w.discard(bare)
+
+	rt := w.start(t)
+	l := client{rt, w.url, o.deadline}.gets(t, workers)
+	l.awaitSuccesses(50, time.Now())
+	o.fault(t, rt.WrappedRoundTripper())
+	curable := time.Now()
+	l.awaitSuccesses(200, curable)
+	if o.linger > 0 {
+		l.awaitSuccesses(1, time.Now().Add(o.linger))
+	}
+	r.take(curable, rt, l)
+	return rt
+}
+
+// discard parts with a bare transport and all that it has open.
+func (w *world) discard(bare http.RoundTripper) {
+	if w.way != nil {
+		w.way.sever() // or a black hole would stay in the pool for minutes
+	}
+	if c, ok := bare.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+	if c, ok := bare.(io.Closer); ok {
+		_ = c.Close() // most faults have closed it
+	}
+}
+
+// factory makes a Factory of a function that builds one type of transport.
+func factory[T http.RoundTripper](build func(context.Context) (T, error)) respawn.Factory {
+	return func(ctx context.Context) (http.RoundTripper, error) {
+		transport, err := build(ctx)
+		if err != nil {
+			return nil, err // a nil pointer in an interface is not nil
+		}
+		return transport, nil
+	}
+}
+
+// healed asserts that the fault has cost nothing that could be sent again, and
+// one fresh transport.
+func (r *report) healed() {
+	r.t.Helper()
+	require.Zero(r.t, r.Failed, "a replayable request was lost")
+	require.Equal(r.t, 2, r.Built, "one fault, one fresh transport")
+	require.Equal(r.t, 1, r.Promoted)
+}
