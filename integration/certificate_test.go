@@ -59,7 +59,7 @@ func rotateCertificate(t *testing.T, protocol string, choose func(*http.Protocol
 
 	var logs bytes.Buffer
 	spans := tracetest.NewSpanRecorder()
-	bare := client{w.first(t), url, patience}
+	bare := client{RoundTripper: w.first(t), url: url, deadline: patience}
 	require.NoError(t, bare.get())
 	rt := w.start(t,
 		respawn.WithLogger(slog.New(slog.NewJSONHandler(&logs, nil))),

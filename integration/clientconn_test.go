@@ -38,7 +38,7 @@ func (w *world) hungUp(*testing.T, http.RoundTripper) { w.server.hangUp() }
 
 // lastAnswer asks for an answer that is announced to be the connection's last.
 func (w *world) lastAnswer(t *testing.T, inService http.RoundTripper) {
-	require.NoError(t, client{inService, w.url + "last", patience}.get())
+	require.NoError(t, client{RoundTripper: inService, url: w.url + "last", deadline: patience}.get())
 }
 
 // An http.ClientConn is one connection and nothing else: when the server ends
@@ -64,14 +64,14 @@ func TestClientConnEnded(t *testing.T) {
 				}
 
 				bare := w.first(t)
-				c := client{bare, w.url, patience}
+				c := client{RoundTripper: bare, url: w.url, deadline: patience}
 				require.NoError(t, c.get())
 				endConn(bare)
 				r.keepsFailing(c, 300*time.Millisecond)
 				w.discard(bare)
 
 				rt := w.start(t)
-				c = client{rt, w.url, patience}
+				c = client{RoundTripper: rt, url: w.url, deadline: patience}
 				var turn sync.Mutex
 				posted := 0
 				l := run(t, 1, func() error {

@@ -55,6 +55,7 @@ type client struct {
 	http.RoundTripper
 	url      string
 	deadline time.Duration
+	name     string // begins the messages that it sends
 }
 
 // get sends a GET and reads the answer to its end.
@@ -155,7 +156,7 @@ func (c client) gets(t *testing.T, n int) *load { return run(t, n, c.get) }
 // posts is a load of POSTs of one kind, each with a message of its own.
 func (c client) posts(t *testing.T, k kind, n int) *load {
 	var sent atomic.Int64
-	l := run(t, n, func() error { return c.send(k, fmt.Sprintf("%s#%d", k, sent.Add(1))) })
+	l := run(t, n, func() error { return c.send(k, fmt.Sprintf("%s%s#%d", c.name, k, sent.Add(1))) })
 	l.kind = k
 	return l
 }

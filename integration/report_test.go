@@ -28,13 +28,14 @@ const patience = 20 * time.Second
 type report struct {
 	t *testing.T
 	figures.Figures
-	servers []*server
-	clients int // that are not closed yet
+	counts  []func() int64 // of the servers' open connections
+	clients int            // that are not closed yet
+	said    map[kind]int   // failures that were logged
 }
 
 // begin starts the report of a scenario, which is named in the reader's words.
 func begin(t *testing.T, scenario string) *report {
-	r := &report{t: t, Figures: figures.Figures{Scenario: scenario}}
+	r := &report{t: t, Figures: figures.Figures{Scenario: scenario}, said: map[kind]int{}}
 	require.NoError(t, listen(t).Close()) // what the runtime opens for its first socket stays open
 	goroutines, files := goleak.IgnoreCurrent(), openFiles(t)
 	running := runtime.NumGoroutine()
@@ -79,8 +80,8 @@ func (r *report) start(t *testing.T, base http.RoundTripper, opts ...respawn.Opt
 
 // open is how many connections the servers have.
 func (r *report) open() (n int64) {
-	for _, s := range r.servers {
-		n += s.open.Load()
+	for _, count := range r.counts {
+		n += count()
 	}
 	return n
 }
@@ -167,7 +168,8 @@ func (r *report) count(o outcome, k kind, curable time.Time) {
 	if !o.began.Before(curable) {
 		r.FailedAfter++
 	}
-	if r.Failed++; r.Failed <= 3 {
+	r.Failed++
+	if r.said[k]++; r.said[k] <= 3 {
 		r.t.Logf("a %s failed %s after the fault was curable: %v", k, o.ended.Sub(curable), o.err)
 	}
 }

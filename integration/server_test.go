@@ -82,7 +82,7 @@ func newServer(r *report) *server {
 			delete(s.conns, conn) // still open, but out of the server's hands
 		}
 	}
-	r.servers = append(r.servers, s)
+	r.counts = append(r.counts, s.open.Load)
 	r.t.Cleanup(func() {
 		for _, c := range append(s.closers, &s.Server) {
 			assert.NoError(r.t, c.Close())

@@ -110,7 +110,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 			<-began
 			<-began
 			curable := time.Now()
-			l := client{rt, url, patience}.gets(t, 1) // a fresh transport is proven by requests
+			l := client{RoundTripper: rt, url: url, deadline: patience}.gets(t, 1) // a fresh transport is proven by requests
 			beat := time.NewTicker(tick)
 			defer beat.Stop()
 			for range swaps {

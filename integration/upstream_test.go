@@ -25,15 +25,15 @@ func TestUpstreamDownBesideHealthyHost(t *testing.T) {
 	const down = 5 * time.Second
 
 	rt := r.start(t, &http.Transport{})
-	atHealthy := client{rt, healthyURL, patience}.gets(t, 1)
-	atFailing := client{rt, failingURL, patience}.gets(t, 3)
+	atHealthy := client{RoundTripper: rt, url: healthyURL, deadline: patience}.gets(t, 1)
+	atFailing := client{RoundTripper: rt, url: failingURL, deadline: patience}.gets(t, 3)
 	atHealthy.awaitSuccesses(50, time.Now())
 	atFailing.awaitSuccesses(50, time.Now())
 
 	require.NoError(t, l.Close())
 	failing.hangUp()
 	bare := &http.Transport{}
-	r.keepsFailing(client{bare, failingURL, patience}, down)
+	r.keepsFailing(client{RoundTripper: bare, url: failingURL, deadline: patience}, down)
 	awaitRejection(t, rt)
 	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)

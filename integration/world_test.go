@@ -74,7 +74,7 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	}
 
 	bare := w.first(t)
-	c := client{bare, w.url, o.deadline}
+	c := client{RoundTripper: bare, url: w.url, deadline: o.deadline}
 	require.NoError(t, c.get())
 	o.fault(t, bare)
 	require.Eventually(t, func() bool { return c.get() != nil }, patience, time.Millisecond, "the fault breaks nothing")
@@ -82,7 +82,7 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	w.discard(bare)
 
 	rt := w.start(t)
-	l := client{rt, w.url, o.deadline}.gets(t, workers)
+	l := client{RoundTripper: rt, url: w.url, deadline: o.deadline}.gets(t, workers)
 	l.awaitSuccesses(50, time.Now())
 	o.fault(t, rt.WrappedRoundTripper())
 	curable := time.Now()
