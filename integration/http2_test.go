@@ -13,12 +13,16 @@ import (
 )
 
 // newHTTP2World is an upstream that speaks HTTP/2 over TLS, behind a proxy.
-// configure may be nil. No factory is needed: respawn's own clone has an HTTP/2
+// Where that is frozen it answers PINGs in the dark. configure may be nil. No factory is needed: respawn's own clone has an HTTP/2
 // pool of its own.
-func newHTTP2World(r *report, configure func(*testing.T, *http.Transport)) *world {
+func newHTTP2World(r *report, frozen bool, configure func(*testing.T, *http.Transport)) *world {
 	s := newServer(r)
 	ca := newAuthority(r.t)
-	way := newProxy(r.t, s.serveTLS(r.t, ca.server()))
+	addr := s.serveTLS(r.t, ca.server())
+	way := newProxy(r.t, addr)
+	if frozen {
+		way = newFrozenProxy(r.t, addr, ca)
+	}
 	return &world{
 		r: r, server: s, url: "https://" + way.addr() + "/", way: way, cloned: true,
 		build: factory(func(context.Context) (*http.Transport, error) {
@@ -52,7 +56,7 @@ func TestHTTP2BlackHole(t *testing.T) {
 	for name, configure := range variants {
 		t.Run(name, func(t *testing.T) {
 			r := begin(t, "HTTP/2 connection black-holed, "+name)
-			w := newHTTP2World(r, configure)
+			w := newHTTP2World(r, false, configure)
 			w.blackHole(w.dark)
 		})
 	}
@@ -73,4 +77,21 @@ func (w *world) blackHole(f fault) {
 	require.Equal(r.t, 2, r.Built)
 	require.Equal(r.t, respawn.StateHealthy, rt.Health().State)
 	r.withinStallRule(workers, deadline)
+}
+
+// The server hangs, but its HTTP/2 stack answers PINGs, so that the transport's
+// own health check never finds out.
+func TestHTTP2AnswersOnlyPings(t *testing.T) {
+	r := begin(t, "HTTP/2 connection black-holed, PINGs still answered")
+	w := newHTTP2World(r, true, func(_ *testing.T, tr *http.Transport) {
+		tr.ForceAttemptHTTP2 = true
+		tr.HTTP2 = &http.HTTP2Config{SendPingTimeout: 200 * time.Millisecond, PingTimeout: 200 * time.Millisecond}
+	})
+	var before int64
+	w.blackHole(func(*testing.T, http.RoundTripper) {
+		before = w.way.pings.Load() // of the bare transport, when it is respawn's turn
+		w.way.goDark()
+	})
+	require.NotZero(t, before, "the bare transport has asked for no PING")
+	require.Greater(t, w.way.pings.Load(), before, "the transport in service has asked for no PING")
 }

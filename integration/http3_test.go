@@ -12,32 +12,77 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
 )
 
-// serveHTTP3 serves HTTP/3 on loopback and returns the address. QUIC
-// connections count as the server's others do.
-func serveHTTP3(t *testing.T, s *server, config *tls.Config) (addr string) {
+// An http3Server can be restarted on its port. Its connections count as the
+// server's others do.
+type http3Server struct {
+	*server
+	config *tls.Config
+	addr   *net.UDPAddr
+	idle   time.Duration // when either end gives a silent connection up
+	socket *net.UDPConn
+	h3     *http3.Server
+	ended  chan struct{}
+}
+
+// serveHTTP3 serves HTTP/3 on loopback.
+func serveHTTP3(t *testing.T, s *server, config *tls.Config, idle time.Duration) *http3Server {
 	t.Helper()
-	socket := listenUDP(t)
+	h := &http3Server{
+		server: s, config: http3.ConfigureTLSConfig(config), addr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, idle: idle,
+	}
+	h.start(t)
+	s.closers = append(s.closers, h)
+	return h
+}
+
+func (h *http3Server) start(t *testing.T) {
+	t.Helper()
+	var err error
+	h.socket, err = net.ListenUDP("udp", h.addr)
+	require.NoError(t, err)
+	h.addr = h.socket.LocalAddr().(*net.UDPAddr)
 	h3 := &http3.Server{
-		Handler:   s.Handler,
-		TLSConfig: http3.ConfigureTLSConfig(config),
-		// A client whose socket is gone cannot say goodbye. The server is to
-		// find out while the test still looks.
-		QUICConfig: &quic.Config{MaxIdleTimeout: 2 * time.Second},
+		Handler:    h.Handler,
+		TLSConfig:  h.config,
+		QUICConfig: &quic.Config{MaxIdleTimeout: h.idle},
 		ConnContext: func(ctx context.Context, conn *quic.Conn) context.Context {
-			s.open.Add(1)
-			context.AfterFunc(conn.Context(), func() { s.open.Add(-1) })
+			h.open.Add(1)
+			context.AfterFunc(conn.Context(), func() { h.open.Add(-1) })
 			return ctx
 		},
 	}
-	s.serving.Go(func() {
-		if err := h3.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("the HTTP/3 server ended: %v", err)
-		}
+	socket, ended := h.socket, make(chan struct{})
+	h.h3, h.ended = h3, ended
+	h.serving.Go(func() {
+		_ = h3.Serve(socket) // how it ends is up to the test
+		close(ended)
 	})
-	s.closers = append(s.closers, h3, socket)
-	return socket.LocalAddr().String()
+}
+
+// Close says goodbye to the clients.
+func (h *http3Server) Close() error {
+	err := h.h3.Close()
+	return errors.Join(err, h.socket.Close())
+}
+
+// restarted is a server that is killed, so that its clients hear nothing, and
+// at once is there again on its port.
+func (h *http3Server) restarted(t *testing.T, _ http.RoundTripper) {
+	require.NoError(t, h.socket.Close())
+	_ = h.h3.Close()
+	<-h.ended
+	h.start(t)
+}
+
+// relieved is one that says goodbye first.
+func (h *http3Server) relieved(t *testing.T, _ http.RoundTripper) {
+	require.NoError(t, h.Close())
+	<-h.ended
+	h.start(t)
 }
 
 func listenUDP(t *testing.T) *net.UDPConn {
@@ -47,14 +92,19 @@ func listenUDP(t *testing.T) *net.UDPConn {
 	return socket
 }
 
+// found is an idle timeout by which a server finds out that a client's socket
+// is gone while the test still looks.
+const found = 2 * time.Second
+
 // newHTTP3World is an upstream that speaks HTTP/3.
-func newHTTP3World(r *report) *world {
+func newHTTP3World(r *report, idle time.Duration) (*world, *http3Server) {
 	s := newServer(r)
 	ca := newAuthority(r.t)
+	h := serveHTTP3(r.t, s, ca.server(), idle)
 	return &world{
-		r: r, server: s, url: "https://" + serveHTTP3(r.t, s, ca.server()) + "/",
-		build: factory(func(context.Context) (*quicTransport, error) { return newQUICTransport(r.t, ca.client()), nil }),
-	}
+		r: r, server: s, url: "https://" + h.addr.String() + "/",
+		build: factory(func(context.Context) (*quicTransport, error) { return newQUICTransport(r.t, ca.client(), idle), nil }),
+	}, h
 }
 
 // A quicTransport is HTTP/3 over a UDP socket of the program's own, as one has
@@ -65,7 +115,7 @@ type quicTransport struct {
 	socket *net.UDPConn
 }
 
-func newQUICTransport(t *testing.T, config *tls.Config) *quicTransport {
+func newQUICTransport(t *testing.T, config *tls.Config, idle time.Duration) *quicTransport {
 	socket := listenUDP(t)
 	q := &quic.Transport{Conn: socket}
 	dial := func(ctx context.Context, addr string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
@@ -75,7 +125,9 @@ func newQUICTransport(t *testing.T, config *tls.Config) *quicTransport {
 		}
 		return q.DialEarly(ctx, to, tlsConfig, config)
 	}
-	return &quicTransport{&http3.Transport{TLSClientConfig: config, Dial: dial}, q, socket}
+	return &quicTransport{
+		&http3.Transport{TLSClientConfig: config, QUICConfig: &quic.Config{MaxIdleTimeout: idle}, Dial: dial}, q, socket,
+	}
 }
 
 func (t *quicTransport) Close() error {
@@ -85,7 +137,8 @@ func (t *quicTransport) Close() error {
 // An http3.Transport that was closed stays closed.
 func TestHTTP3TransportClosed(t *testing.T) {
 	r := begin(t, "http3.Transport closed")
-	newHTTP3World(r).undergo(ordeal{fault: func(t *testing.T, inService http.RoundTripper) {
+	w, _ := newHTTP3World(r, found)
+	w.undergo(ordeal{fault: func(t *testing.T, inService http.RoundTripper) {
 		require.NoError(t, inService.(*quicTransport).Transport.Close())
 	}})
 	r.healed()
@@ -95,10 +148,41 @@ func TestHTTP3TransportClosed(t *testing.T) {
 // socket.
 func TestHTTP3SocketClosed(t *testing.T) {
 	r := begin(t, "UDP socket under HTTP/3 closed")
-	newHTTP3World(r).undergo(ordeal{fault: socketClosed, deadline: time.Second})
+	w, _ := newHTTP3World(r, found)
+	w.undergo(ordeal{fault: socketClosed, deadline: time.Second})
 	r.healed()
 }
 
 func socketClosed(t *testing.T, inService http.RoundTripper) {
 	require.NoError(t, inService.(*quicTransport).socket.Close())
+}
+
+// The server is killed and started again on its port. QUIC hears nothing of it
+// and waits for its idle timeout, 30 s by default, before it dials again.
+func TestHTTP3ServerRestarted(t *testing.T) {
+	const deadline = 250 * time.Millisecond
+	t.Run("QUIC waits", func(t *testing.T) {
+		r := begin(t, "HTTP/3 server killed and started again")
+		w, h := newHTTP3World(r, 30*time.Second)
+		w.blackHole(h.restarted)
+	})
+	// Where QUIC redials sooner than the stall rule trips, or is told that the
+	// server leaves, it is not fought: there is nothing to swap.
+	t.Run("QUIC redials", func(t *testing.T) {
+		r := begin(t, "HTTP/3 server killed and started again, idle timeout 0.5 s")
+		w, h := newHTTP3World(r, 500*time.Millisecond)
+		rt := w.undergo(ordeal{fault: h.restarted, deadline: deadline, heals: true, linger: 2 * time.Second})
+		require.Equal(t, 1, r.Built, "QUIC's own redial was fought")
+		require.Equal(t, r.Late, r.Failed, "a GET failed before its deadline")
+		require.LessOrEqual(t, r.Failed, mostLate(workers, deadline))
+		require.Equal(t, respawn.StateHealthy, rt.Health().State)
+	})
+	t.Run("QUIC is told", func(t *testing.T) {
+		r := begin(t, "HTTP/3 server restarted, with a goodbye")
+		w, h := newHTTP3World(r, 5*time.Second)
+		w.undergo(ordeal{fault: h.relieved, heals: true, linger: 2 * time.Second})
+		require.Zero(t, r.Failed, "a GET was lost")
+		require.Less(t, r.Recovery, slack*time.Second, "it was not told, but gave the connection up")
+		require.Equal(t, 1, r.Built, "QUIC's own redial was fought")
+	})
 }

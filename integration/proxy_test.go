@@ -1,20 +1,30 @@
 package integration
 
 import (
+	"bufio"
+	"crypto/tls"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
 )
 
 // A proxy stands between a client and a TCP server and does what networks do:
 // it drops connections, or it goes dark.
+//
+// Toxiproxy would not do: its toxics are a proxy's, not a connection's, so new
+// connections are as dark as those of now, and taking a toxic away closes them
+// all.
 type proxy struct {
 	listener net.Listener
-	target   string
+	dial     func() (net.Conn, error)
+	pump     func(l *link, to, from net.Conn)
 	all      sync.WaitGroup
+	pings    atomic.Int64 // answered in the dark
 
 	mu    sync.Mutex
 	links map[*link]struct{}
@@ -28,14 +38,39 @@ type link struct {
 
 func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	p := &proxy{listener: listen(t), target: target, links: map[*link]struct{}{}}
+	p := &proxy{
+		listener: listen(t),
+		dial:     func() (net.Conn, error) { return net.Dial("tcp", target) },
+		pump:     pump,
+		links:    map[*link]struct{}{},
+	}
+	p.run(t)
+	return p
+}
+
+// newFrozenProxy returns a proxy for HTTP/2 over TLS whose dark connections
+// still answer PINGs, as a server does that hangs behind its network code.
+func newFrozenProxy(t *testing.T, target string, ca *authority) *proxy {
+	t.Helper()
+	toClient, toServer := ca.server(), ca.client()
+	toClient.NextProtos, toServer.NextProtos = []string{"h2"}, []string{"h2"}
+	p := &proxy{
+		listener: tls.NewListener(listen(t), toClient),
+		dial:     func() (net.Conn, error) { return tls.Dial("tcp", target, toServer) },
+		links:    map[*link]struct{}{},
+	}
+	p.pump = p.pumpFrames
+	p.run(t)
+	return p
+}
+
+func (p *proxy) run(t *testing.T) {
 	p.all.Go(p.accept)
 	t.Cleanup(func() {
 		require.NoError(t, p.listener.Close())
 		p.sever()
 		p.all.Wait()
 	})
-	return p
 }
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
@@ -46,7 +81,7 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := p.dial()
 		if err != nil {
 			client.Close()
 			continue
@@ -59,11 +94,11 @@ func (p *proxy) accept() {
 			// A dark link tells the client nothing of the server's end. The
 			// server hears when the client lets go, so that its count of open
 			// connections is the client's.
-			l.pump(server, client)
+			p.pump(l, server, client)
 			server.Close()
 		})
 		p.all.Go(func() {
-			l.pump(client, server)
+			p.pump(l, client, server)
 			if !l.dark.Load() {
 				client.Close()
 			}
@@ -77,7 +112,7 @@ func (p *proxy) accept() {
 }
 
 // pump copies until the source ends. What arrives in the dark is lost.
-func (l *link) pump(to, from net.Conn) {
+func pump(l *link, to, from net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
@@ -85,6 +120,38 @@ func (l *link) pump(to, from net.Conn) {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// pumpFrames copies frame by frame. In the dark it answers PINGs, and all else
+// is lost.
+func (p *proxy) pumpFrames(l *link, to, from net.Conn) {
+	in := bufio.NewReader(from)
+	if from == l.client {
+		if _, err := io.CopyN(to, in, int64(len(http2.ClientPreface))); err != nil {
+			return
+		}
+	}
+	onward, back := http2.NewFramer(to, nil), http2.NewFramer(from, nil)
+	for {
+		h, err := http2.ReadFrameHeader(in)
+		if err != nil {
+			return
+		}
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(in, payload); err != nil {
+			return
+		}
+		switch {
+		case !l.dark.Load():
+			err = onward.WriteRawFrame(h.Type, h.Flags, h.StreamID, payload)
+		case from == l.client && h.Type == http2.FramePing && !h.Flags.Has(http2.FlagPingAck):
+			p.pings.Add(1)
+			err = back.WritePing(true, [8]byte(payload))
 		}
 		if err != nil {
 			return

@@ -77,7 +77,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 			}}
 			var url string
 			if protocol == "h3" {
-				url = "https://" + serveHTTP3(t, s, ca.server()) + "/"
+				url = "https://" + serveHTTP3(t, s, ca.server(), found).addr.String() + "/"
 			} else {
 				url = "https://" + s.serveTLS(t, ca.server()) + "/"
 			}

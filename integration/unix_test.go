@@ -88,22 +88,7 @@ func (u *unixWorld) moved(t *testing.T, _ http.RoundTripper) {
 func TestUnixSocketReplaced(t *testing.T) {
 	r := begin(t, "unix socket replaced")
 	u := newUnixWorld(r)
-	bare := u.first(t)
-	l := client{RoundTripper: bare, url: u.url, deadline: patience}.gets(t, workers)
-	l.awaitSuccesses(50, time.Now())
-	u.replaced(t, bare)
-	l.awaitSuccesses(200, time.Now())
-	r.takeBare(l)
-	u.discard(bare)
-
-	rt := u.start(t)
-	l = client{RoundTripper: rt, url: u.url, deadline: patience}.gets(t, workers)
-	l.awaitSuccesses(50, time.Now())
-	u.replaced(t, nil)
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
-
-	r.take(curable, rt, l)
+	u.undergo(ordeal{fault: u.replaced, heals: true})
 	require.Zero(t, r.Failed+r.Cut, "a GET was lost")
 	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
 }

@@ -59,10 +59,11 @@ type ordeal struct {
 	deadline time.Duration // of each GET; patience if zero
 	window   time.Duration // how long the bare transport is watched; 300 ms if zero
 	linger   time.Duration // how long respawn is watched on, after it has recovered
+	heals    bool          // the bare transport recovers by itself: count what that costs
 }
 
-// undergo shows that the fault leaves a bare transport broken, and lets respawn
-// meet it under a load of GETs. It fills in the report.
+// undergo shows what the fault does to a bare transport, and lets respawn meet
+// it under a load of GETs. It fills in the report.
 func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	r, t := w.r, w.r.t
 	t.Helper()
@@ -72,21 +73,30 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	if o.window == 0 {
 		o.window = 300 * time.Millisecond
 	}
+	meet := func(rt, inService http.RoundTripper) (*load, time.Time) {
+		l := client{RoundTripper: rt, url: w.url, deadline: o.deadline}.gets(t, workers)
+		l.awaitSuccesses(50, time.Now())
+		o.fault(t, inService)
+		curable := time.Now()
+		l.awaitSuccesses(200, curable)
+		return l, curable
+	}
 
 	bare := w.first(t)
-	c := client{RoundTripper: bare, url: w.url, deadline: o.deadline}
-	require.NoError(t, c.get())
-	o.fault(t, bare)
-	require.Eventually(t, func() bool { return c.get() != nil }, patience, time.Millisecond, "the fault breaks nothing")
-	r.keepsFailing(c, o.window)
+	if o.heals {
+		l, _ := meet(bare, bare)
+		r.takeBare(l)
+	} else {
+		c := client{RoundTripper: bare, url: w.url, deadline: o.deadline}
+		require.NoError(t, c.get())
+		o.fault(t, bare)
+		require.Eventually(t, func() bool { return c.get() != nil }, patience, time.Millisecond, "the fault breaks nothing")
+		r.keepsFailing(c, o.window)
+	}
 	w.discard(bare)
 
 	rt := w.start(t)
-	l := client{RoundTripper: rt, url: w.url, deadline: o.deadline}.gets(t, workers)
-	l.awaitSuccesses(50, time.Now())
-	o.fault(t, rt.WrappedRoundTripper())
-	curable := time.Now()
-	l.awaitSuccesses(200, curable)
+	l, curable := meet(rt, rt.WrappedRoundTripper())
 	if o.linger > 0 {
 		l.awaitSuccesses(1, time.Now().Add(o.linger))
 	}
