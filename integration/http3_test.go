@@ -178,6 +178,8 @@ func TestHTTP3ServerRestarted(t *testing.T) {
 		require.Equal(t, respawn.StateHealthy, rt.Health().State)
 	})
 	t.Run("QUIC is told", func(t *testing.T) {
+		// Requests that redial at once can part http3 from a connection that
+		// it has just made; the server finds out by the idle timeout.
 		r := begin(t, "HTTP/3 server restarted, with a goodbye")
 		w, h := newHTTP3World(r, 5*time.Second)
 		w.undergo(ordeal{fault: h.relieved, heals: true, linger: 2 * time.Second})

@@ -38,6 +38,7 @@ type server struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
 	remotes map[string]int     // requests by client address
+	last    time.Time          // when the last request came
 	ledger  map[string][]uint8 // how often each message has come, by sender
 }
 
@@ -111,6 +112,7 @@ func (s *server) note(req *http.Request, body string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remotes[req.RemoteAddr]++
+	s.last = time.Now()
 	if body == "" {
 		return
 	}
@@ -172,6 +174,13 @@ func (s *server) hangUp() {
 	for conn := range s.conns {
 		conn.Close()
 	}
+}
+
+// lastRequest returns when the last request came.
+func (s *server) lastRequest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // clients returns how many addresses requests have come from.

@@ -23,6 +23,7 @@ type Figures struct {
 
 	BareSent, BareFailed int
 	BareWindow           time.Duration // how long the bare transport was watched
+	BareNote             string        `json:",omitempty"` // where failing is not the word
 
 	Sent, Failed int
 	Late         int           // of the failed: the caller's deadline passed
@@ -96,6 +97,9 @@ func Table(all []Figures) string {
 }
 
 func bare(f Figures) string {
+	if f.BareNote != "" {
+		return f.BareNote
+	}
 	if f.BareFailed == f.BareSent {
 		return fmt.Sprintf("all of %d, in %s", f.BareSent, rounded(f.BareWindow))
 	}

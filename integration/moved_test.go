@@ -1,0 +1,80 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// A server moves to another address, and its name with it. The old one still
+// answers, and connections that are never idle never ask for the name again: a
+// bare transport stays for good. WithMaxAge follows within the age.
+func TestServerMoved(t *testing.T) {
+	for protocol, choose := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			r := begin(t, "server moved while its connections are busy, WithMaxAge(0.5 s), "+protocol)
+			ca := newAuthority(t)
+			before, after := newServer(r), newServer(r)
+			places := []string{before.serveTLS(t, ca.server()), after.serveTLS(t, ca.server())}
+			var place atomic.Int32
+			lookup := func(string) string { return places[place.Load()] }
+			w := &world{r: r, cloned: true, url: "https://api.example/"}
+			w.build = factory(func(context.Context) (*http.Transport, error) {
+				config := ca.client()
+				config.ServerName = "127.0.0.1"
+				tr := &http.Transport{
+					TLSClientConfig: config, MaxIdleConnsPerHost: workers, Protocols: new(http.Protocols),
+					DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						return new(net.Dialer).DialContext(ctx, network, lookup(addr))
+					},
+				}
+				choose(tr.Protocols)
+				return tr, nil
+			})
+			const age = 500 * time.Millisecond
+
+			bare := w.first(t)
+			l := client{RoundTripper: bare, url: w.url, deadline: patience}.gets(t, workers)
+			l.awaitSuccesses(50, time.Now())
+			moved := time.Now()
+			place.Store(1)
+			l.awaitSuccesses(1, time.Now().Add(4*age))
+			r.BareWindow = time.Since(moved)
+			for _, o := range l.stop() {
+				if o.began.After(moved) {
+					assert.NoError(t, o.err)
+					r.BareSent++
+				}
+			}
+			require.Zero(t, after.clients(), "the bare transport follows by itself: the fault is not real")
+			r.BareNote = fmt.Sprintf("%d of %d at the old address, in %.0f s", r.BareSent, r.BareSent, r.BareWindow.Seconds())
+			w.discard(bare)
+			place.Store(0)
+
+			rt := w.start(t, respawn.WithMaxAge(age))
+			l = client{RoundTripper: rt, url: w.url, deadline: patience}.gets(t, workers)
+			l.awaitSuccesses(50, time.Now())
+			moved = time.Now()
+			place.Store(1)
+			l.awaitSuccesses(1, time.Now().Add(4*age))
+
+			r.take(moved, rt, l)
+			r.Recovery = before.lastRequest().Sub(moved)
+			require.Zero(t, r.Failed+r.Cut, "a request was lost on the way")
+			require.Less(t, r.Recovery, age*11/10+slack*50*time.Millisecond, "the age has a jitter of 10 %, and what is in flight ends")
+			require.GreaterOrEqual(t, r.Promoted, 3, "one in each age")
+			require.LessOrEqual(t, r.Built, 1+7)
+			require.Equal(t, r.Built, 1+r.Promoted, "a planned transport was rejected")
+			require.NotZero(t, after.clients())
+		})
+	}
+}
