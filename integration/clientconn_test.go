@@ -90,8 +90,8 @@ func TestClientConnEnded(t *testing.T) {
 				r.take(curable, rt, l)
 				r.healed()
 				require.Zero(t, r.Cut)
-				require.Equal(t, posted, w.server.messages(), "a POST has not reached the server")
-				require.Empty(t, w.server.twice("message"), "reached the server more than once")
+				require.Equal(t, posted, w.server.ledger.messages(), "a POST has not reached the server")
+				require.Empty(t, w.server.ledger.twice("message"), "reached the server more than once")
 			})
 		}
 	}

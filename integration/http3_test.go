@@ -138,10 +138,12 @@ func (t *quicTransport) Close() error {
 func TestHTTP3TransportClosed(t *testing.T) {
 	r := begin(t, "http3.Transport closed")
 	w, _ := newHTTP3World(r, found)
-	w.undergo(ordeal{fault: func(t *testing.T, inService http.RoundTripper) {
-		require.NoError(t, inService.(*quicTransport).Transport.Close())
-	}})
+	w.undergo(ordeal{fault: transportClosed})
 	r.healed()
+}
+
+func transportClosed(t *testing.T, inService http.RoundTripper) {
+	require.NoError(t, inService.(*quicTransport).Transport.Close())
 }
 
 // The UDP socket is closed under QUIC. It dials again, for ever, on the closed

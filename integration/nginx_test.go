@@ -357,7 +357,7 @@ func TestNginxRestarted(t *testing.T) {
 				answers := n.answers()
 				for _, who := range []string{"bare ", "respawn "} {
 					for _, k := range []kind{rewindPost, shotPost} {
-						require.Empty(t, w.server.twice(who+string(k)), "%s%s reached the upstream twice", who, k)
+						require.Empty(t, w.server.ledger.twice(who+string(k)), "%s%s reached the upstream twice", who, k)
 						for message, times := range answers {
 							if strings.HasPrefix(message, who+string(k)+"#") {
 								require.Equal(t, 1, times, "%s was answered twice", message)

@@ -91,21 +91,20 @@ func (p *proxy) accept() {
 		p.links[l] = struct{}{}
 		p.mu.Unlock()
 		p.all.Go(func() {
-			// A dark link tells the client nothing of the server's end. The
-			// server hears when the client lets go, so that its count of open
-			// connections is the client's.
+			// The server hears when the client lets go, in the dark too, so
+			// that its count of open connections is the client's.
 			p.pump(l, server, client)
 			server.Close()
+			client.Close()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.links, l)
 		})
 		p.all.Go(func() {
+			// A dark link tells the client nothing of the server's end.
 			p.pump(l, client, server)
 			if !l.dark.Load() {
 				client.Close()
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if !l.dark.Load() {
-				delete(p.links, l)
 			}
 		})
 	}

@@ -34,19 +34,19 @@ type server struct {
 	open    atomic.Int64 // connections
 	serving sync.WaitGroup
 	closers []io.Closer // of what serves beside the http.Server
+	ledger  *ledger
 
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
-	remotes map[string]int     // requests by client address
-	last    time.Time          // when the last request came
-	ledger  map[string][]uint8 // how often each message has come, by sender
+	remotes map[string]int // requests by client address
+	last    time.Time      // when the last request came
 }
 
 // newServer returns a server that answers GET with a short text and POST with
 // the body it was sent. The report looks at its count of
 // connections in the end.
 func newServer(r *report) *server {
-	s := &server{conns: map[net.Conn]struct{}{}, remotes: map[string]int{}, ledger: map[string][]uint8{}}
+	s := &server{conns: map[net.Conn]struct{}{}, remotes: map[string]int{}, ledger: &ledger{times: map[string][]uint8{}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
 		s.note(req, "")
@@ -110,29 +110,40 @@ func (s *server) serve(t *testing.T, l net.Listener) {
 
 func (s *server) note(req *http.Request, body string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.remotes[req.RemoteAddr]++
 	s.last = time.Now()
-	if body == "" {
-		return
+	s.mu.Unlock()
+	if body != "" {
+		s.ledger.note(body)
 	}
-	// Messages are numbered by their sender.
-	sender, number, _ := strings.Cut(body, "#")
+}
+
+// A ledger counts how often each message has come. A server that takes over
+// from another takes its ledger over, too.
+type ledger struct {
+	mu    sync.Mutex
+	times map[string][]uint8 // by sender, who numbers its messages
+}
+
+func (l *ledger) note(message string) {
+	sender, number, _ := strings.Cut(message, "#")
 	n, err := strconv.Atoi(number)
 	if err != nil {
-		panic(fmt.Sprintf("a message without a number: %q", body))
+		panic(fmt.Sprintf("a message without a number: %q", message))
 	}
-	for len(s.ledger[sender]) <= n {
-		s.ledger[sender] = append(s.ledger[sender], 0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.times[sender]) <= n {
+		l.times[sender] = append(l.times[sender], 0)
 	}
-	s.ledger[sender][n]++
+	l.times[sender][n]++
 }
 
 // messages returns how many have come.
-func (s *server) messages() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, times := range s.ledger {
+func (l *ledger) messages() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, times := range l.times {
 		for _, k := range times {
 			n += min(1, int(k))
 		}
@@ -141,10 +152,10 @@ func (s *server) messages() (n int) {
 }
 
 // twice returns what came more than once of a sender's.
-func (s *server) twice(sender string) (again []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for n, times := range s.ledger[sender] {
+func (l *ledger) twice(sender string) (again []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n, times := range l.times[sender] {
 		if times > 1 {
 			again = append(again, n)
 		}

@@ -57,17 +57,22 @@ func newUnixWorld(r *report) *unixWorld {
 }
 
 // serve puts a new server at the path.
-func (u *unixWorld) serve() {
-	u.server = newServer(u.r)
-	u.leave = serveUnix(u.r.t, u.server, u.path.Load().(string))
+func (u *unixWorld) serve() { u.serveAt(u.path.Load().(string)) }
+
+func (u *unixWorld) serveAt(path string) {
+	s := newServer(u.r)
+	if u.server != nil {
+		s.ledger = u.server.ledger
+	}
+	u.server = s
+	u.leave = serveUnix(u.r.t, s, path)
 }
 
 // replaced lets a new server take the path over in one step, while the old one
 // hangs up on all that it has.
 func (u *unixWorld) replaced(t *testing.T, _ http.RoundTripper) {
 	path, leave := u.path.Load().(string), u.leave
-	u.server = newServer(u.r)
-	u.leave = serveUnix(t, u.server, path+".new")
+	u.serveAt(path + ".new")
 	require.NoError(t, os.Rename(path+".new", path))
 	leave()
 }

@@ -1,0 +1,213 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// A blow is a fault that a soak deals out, with what it may cost.
+type blow struct {
+	name  string
+	fault fault
+	swaps int  // that it calls for, no more and no less
+	dark  bool // callers can only wait for their deadlines
+}
+
+// A stage is a world under the load of a soak: one sender for each kind of
+// request. It judges every failure by the blow that came last.
+type stage struct {
+	*world
+	t        *testing.T
+	name     string
+	deadline time.Duration
+	blows    []blow
+	rt       *respawn.RecoveringRoundTripper
+	sent     map[kind]int // by sender, to number messages; only for the one sender
+	senders  sync.WaitGroup
+
+	mu       sync.Mutex
+	requests int
+	late     int
+	unsafe   int
+	cut      int
+	last     blow
+	at       time.Time // of the last blow; zero before the first
+	swaps    int       // that were called for so far
+	cost     costs     // of the last blow
+}
+
+// costs are failed requests.
+type costs struct{ late, unsafe, cut int }
+
+// rest is how long a stage is left alone after a blow: the stall rule has to
+// see it, and the backoff has to forget the swap, or the next one would have to
+// wait for it and callers would fail, as they should. The caller holds s.mu.
+func (s *stage) rest() time.Duration {
+	const backoff, margin = 1500 * time.Millisecond, time.Second
+	if s.last.dark {
+		return stallRule(s.deadline) + backoff + margin
+	}
+	return backoff + margin
+}
+
+// serve starts the senders, which stop when quit is closed.
+func (s *stage) serve(pace time.Duration, quit <-chan struct{}) {
+	c := client{RoundTripper: s.rt, url: s.url, deadline: s.deadline, name: s.name + " "}
+	for k := range s.sent {
+		s.senders.Go(func() {
+			beat := time.NewTicker(pace)
+			defer beat.Stop()
+			n := s.sent[k]
+			for {
+				select {
+				case <-quit:
+					s.mu.Lock()
+					s.sent[k] = n
+					s.mu.Unlock()
+					return
+				case <-beat.C:
+				}
+				n++
+				began := time.Now()
+				s.judge(k, began, c.send(k, fmt.Sprintf("%s%s#%d", c.name, k, n)))
+			}
+		})
+	}
+}
+
+// judge counts an outcome. A request may fail only where nobody may send it
+// again, and in the dark, where all that a caller has is its deadline.
+func (s *stage) judge(k kind, began time.Time, err error) {
+	ended := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	if err == nil {
+		return
+	}
+	struck := !s.at.IsZero() && began.Before(s.at.Add(s.rest())) && ended.After(s.at)
+	switch {
+	case struck && s.last.dark && errors.As(err, new(lateError)):
+		s.late++
+		s.cost.late++
+	case struck && errors.As(err, new(cutError)) && !errors.As(err, new(lateError)):
+		s.cut++
+		s.cost.cut++
+	case struck && !k.idempotent() && !errors.As(err, new(lateError)):
+		s.unsafe++
+		s.cost.unsafe++
+	default:
+		s.t.Errorf("%s: a %s of %s failed %s after %q: %v", s.name, k, ended.Sub(began), ended.Sub(s.at), s.last.name, err)
+	}
+}
+
+// ready reports whether the stage may be struck again. It checks the last blow
+// then.
+func (s *stage) ready() bool {
+	s.mu.Lock()
+	rested := time.Since(s.at) >= s.rest()
+	s.mu.Unlock()
+	if !rested {
+		return false
+	}
+	s.check()
+	return true
+}
+
+// check asserts that the last blow has cost what it may, and called for the
+// swaps that it must.
+func (s *stage) check() {
+	health := s.rt.Health()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	assert.Equal(s.t, s.swaps, health.Promotions, "%s: swaps in all, after %q", s.name, s.last.name)
+	s.swaps = health.Promotions // one blow, one complaint
+	assert.Equal(s.t, respawn.StateHealthy, health.State, "%s: after %q", s.name, s.last.name)
+	assert.LessOrEqual(s.t, s.cost.late, mostLate(len(s.sent), s.deadline), "%s: deadlines that passed in %q", s.name, s.last.name)
+	assert.LessOrEqual(s.t, s.cost.unsafe, 2, "%s: what its unsafe senders had under way in %q", s.name, s.last.name)
+	assert.LessOrEqual(s.t, s.cost.cut, len(s.sent), "%s: what its senders were reading in %q", s.name, s.last.name)
+}
+
+// strike deals out a blow.
+func (s *stage) strike(b blow) {
+	s.mu.Lock()
+	s.last, s.at, s.cost = b, time.Now(), costs{}
+	s.swaps += b.swaps
+	s.mu.Unlock()
+	b.fault(s.t, s.rt.WrappedRoundTripper())
+	// What can be lost is lost from now on, and the rest begins.
+	s.mu.Lock()
+	s.at = time.Now()
+	s.mu.Unlock()
+}
+
+// newHTTP1World is an upstream that speaks HTTP/1.1 in plain text, behind a
+// proxy.
+func newHTTP1World(r *report) *world {
+	s := newServer(r)
+	l := listen(r.t)
+	s.serve(r.t, l)
+	way := newProxy(r.t, l.Addr().String())
+	return &world{
+		r: r, server: s, url: "http://" + way.addr() + "/", way: way, cloned: true,
+		build: factory(func(context.Context) (*http.Transport, error) {
+			return &http.Transport{MaxIdleConnsPerHost: workers}, nil
+		}),
+	}
+}
+
+// newStages sets up all that a soak strikes.
+func newStages(r *report) []*stage {
+	h1, h2, frozen := newHTTP1World(r), newHTTP2World(r, false, nil), newHTTP2World(r, true, nil)
+	ssh := newSSHWorld(r)
+	session, sessions := newYamuxWorld(r)
+	h3, h3Server := newHTTP3World(r, 0)
+	conn := newClientConnWorld(r, protocols["h2"])
+	unix := newUnixWorld(r)
+	const deadline = 2 * time.Second // where blows are dark: no busy machine takes that long
+	return []*stage{
+		{world: h1, name: "HTTP/1.1", deadline: deadline, blows: []blow{
+			{name: "connections closed", fault: h1.severed},
+			{name: "connections dark", fault: h1.dark, dark: true}, // each is given up at the first deadline
+		}},
+		{world: h2, name: "HTTP/2", deadline: deadline, blows: []blow{
+			{name: "connection closed", fault: h2.severed},
+			{name: "GOAWAY", fault: h2.lastAnswer},
+			{name: "connection dark", fault: h2.dark, dark: true, swaps: 1},
+		}},
+		{world: frozen, name: "HTTP/2 with PINGs", deadline: deadline, blows: []blow{
+			{name: "connection dark but for PINGs", fault: frozen.dark, dark: true, swaps: 1},
+		}},
+		{world: ssh, name: "SSH", deadline: deadline, blows: []blow{
+			{name: "connection closed", fault: ssh.severed, swaps: 1},
+			{name: "connection dark", fault: ssh.dark, dark: true, swaps: 1},
+		}},
+		{world: session, name: "yamux", deadline: patience, blows: []blow{
+			{name: "session closed", fault: closed, swaps: 1},
+			{name: "GOAWAY", fault: sessions.goAway, swaps: 1},
+		}},
+		{world: h3, name: "HTTP/3", deadline: deadline, blows: []blow{
+			{name: "transport closed", fault: transportClosed, swaps: 1},
+			{name: "socket closed", fault: socketClosed, swaps: 1},
+			{name: "server restarted", fault: h3Server.relieved},
+			{name: "server killed and started", fault: h3Server.restarted, dark: true, swaps: 1},
+		}},
+		{world: conn, name: "ClientConn", deadline: patience, blows: []blow{
+			{name: "connection closed", fault: conn.hungUp, swaps: 1},
+			{name: "GOAWAY", fault: conn.lastAnswer, swaps: 1},
+		}},
+		{world: unix.world, name: "unix socket", deadline: patience, blows: []blow{
+			{name: "replaced", fault: unix.replaced},
+			{name: "moved", fault: unix.moved, swaps: 1},
+		}},
+	}
+}
