@@ -91,8 +91,7 @@ func (a *attempt) unsent() bool {
 	case phaseUnwatched, phaseSilent, phaseRefused:
 		return neverSent(a.err)
 	}
-	// The first stream of a connection that was closed before it could begin.
-	return saysText(a.err) == textNotEstablished
+	return refusedStream(a.err)
 }
 
 // watch derives a request whose errors can be told by phase. For a trial the

@@ -80,7 +80,7 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 	switch saysText(err) {
 	case textHeaderTimeout:
 		return Stall
-	case textConnectionLost, textHandshakeTimeout, textNotEstablished:
+	case textConnectionLost, textHandshakeTimeout, textNotEstablished, textNotUsable:
 		return Failure
 	case textStream:
 		return Neutral // the server's word on this stream or connection; net/http dials again by itself
@@ -169,15 +169,21 @@ func isTimeout(err error) bool {
 // neverSent reports whether err by its type alone proves that no connection
 // was got, so that nothing of the request can have reached anyone.
 func neverSent(err error) bool {
-	if isDial(err) {
-		return true
-	}
-	switch saysText(err) {
-	case textHandshakeTimeout, textNotEstablished:
+	if isDial(err) || saysText(err) == textHandshakeTimeout || refusedStream(err) {
 		return true
 	}
 	_, dns := errors.AsType[*net.DNSError](err)
 	return dns
+}
+
+// refusedStream reports whether err says of an HTTP/2 connection that was got
+// that it did not take the request, so that nobody has processed it.
+func refusedStream(err error) bool {
+	switch saysText(err) {
+	case textNotEstablished, textNotUsable, textGoAway:
+		return true
+	}
+	return false
 }
 
 // A text is an error of net/http that has no type of its own to go by.
@@ -189,6 +195,8 @@ const (
 	textHandshakeTimeout
 	textConnectionLost
 	textNotEstablished
+	textNotUsable // after a GOAWAY, or closed
+	textGoAway    // which names an earlier stream as its last
 	textStream
 )
 
@@ -219,6 +227,10 @@ func saysText(err error) text {
 		return textConnectionLost
 	case s == "http2: client conn could not be established":
 		return textNotEstablished
+	case s == "http2: client conn not usable":
+		return textNotUsable
+	case s == "http2: Transport received Server's graceful shutdown GOAWAY":
+		return textGoAway
 	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"),
 		strings.HasPrefix(s, "stream error: stream ID "):
 		return textStream

@@ -180,6 +180,25 @@ var troubles = []trouble{
 		})
 		return unencryptedHTTP2(), request(t, "http://"+addr)
 	}, verdict: Neutral, trigger: triggerOther, says: textStream},
+	{name: "GOAWAY, the stream above its last", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		addr := listen(t, func(c net.Conn) {
+			f := http2Server(c)
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if _, ok := frame.(*http2.HeadersFrame); ok {
+					_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+				}
+			}
+		})
+		// An http.Transport would send it again by itself.
+		conn, err := unencryptedHTTP2().NewClientConn(t.Context(), "http", addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn, request(t, "http://"+addr)
+	}, verdict: Failure, trigger: triggerOther, unsent: true, unsentBlind: true, says: textGoAway},
 	{name: "HTTP/2 stream error", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 		return transport(), request(t, srv.URL)
