@@ -9,8 +9,10 @@ FUZZTIME    ?= 30s
 SEEDS       ?= 20000
 FROM        ?= 1
 COUNT       ?= 1
+BENCHTIME   ?= 10ms
+ROUNDS      ?= 40
 
-.PHONY: test lint bench fuzz simulate deps
+.PHONY: test lint bench fuzz simulate deps bench-root
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test:
@@ -32,8 +34,14 @@ lint:
 		(cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); \
 	done
 
-# Nanoseconds and allocations beside the bare transport, in one run.
+# Everything beside its peers, which rewrites docs/benchmarks.md in under ten
+# minutes on two cores. Longer samples are quieter ones.
 bench:
+	go run -C benchmarks . -benchtime $(BENCHTIME) -rounds $(ROUNDS)
+
+# Only the bare transport beside respawn, for benchstat while the healthy path
+# is worked on.
+bench-root:
 	go test -run '^$$' -bench . -benchmem -count 6 .
 
 fuzz:

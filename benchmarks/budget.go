@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A budget is what a figure may be, and what it was.
+type budget struct {
+	name, allowed string
+	limit         string // the thinnest safe swappable wrapper
+	measured      string
+	met           bool
+	nearest       string // peer
+}
+
+// What the budgets allow.
+const (
+	serialBudget   = 12.0 // ns added to a request without a body
+	parallelBudget = 15.0 // the same with several goroutines,
+	parallelFactor = 1.5  // and as a multiple of serial
+	bodyBudget     = 45.0 // ns added to a request with a body,
+	bodyBytes      = 48.0 // and its one allocation
+	deadDials      = 3    // respawn's default threshold
+)
+
+// some is more allocations than rounding makes.
+const some = .1
+
+func budgets(peers []peer, r results) []budget {
+	all := append(stubBudgets(peers, r.stub), loopbackBudgets(r.loopback)...)
+	return append(all, recoveryBudgets(r.recovery)...)
+}
+
+func stubBudgets(peers []peer, results []stubResult) []budget {
+	peerOf := func(r stubResult) string {
+		name, ns := nearest(peers, func(name string) float64 { return r.added(name).Mid })
+		return fmt.Sprintf("%s %+.0f ns", name, ns)
+	}
+	var all []budget
+	var serial float64
+	for _, r := range results {
+		added := r.added(nameRespawn)
+		s := r.samples[nameRespawn]
+		count, size := of(s, allocs).Mid, of(s, bytes).Mid
+		b := budget{
+			name:     r.String(),
+			measured: fmt.Sprintf("%s ns, %.0f allocs", added.plus(), count),
+			nearest:  peerOf(r),
+		}
+		switch {
+		case r.name == "NoBody" && r.goroutines == 1:
+			serial = added.Mid
+			b.allowed, b.limit = fmt.Sprintf("at most +%.0f ns, 0 allocs", serialBudget), "+7 ns"
+			b.met = added.Mid <= serialBudget && count < some
+		case r.name == "NoBody":
+			b.allowed, b.limit = fmt.Sprintf("at most +%.0f ns, no worse than serial + 50 %%", parallelBudget), "+5.5 ns striped, +28 one counter"
+			b.met = added.Mid <= min(parallelBudget, parallelFactor*serial) && count < some
+		case r.goroutines == 1:
+			b.allowed, b.limit = fmt.Sprintf("at most +%.0f ns, 1 alloc of at most %.0f B", bodyBudget, bodyBytes), "+28 ns, 32 B"
+			b.measured = fmt.Sprintf("%s ns, %.0f allocs, %.0f B", added.plus(), count, size)
+			b.met = added.Mid <= bodyBudget && count < 1+some && size < bodyBytes+some
+		default:
+			continue // no budget was set
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+func loopbackBudgets(results []loopbackResult) []budget {
+	var all []budget
+	for _, r := range results {
+		time, work, more := r.ratio(nameRespawn, wall), r.ratio(nameRespawn, cpu), r.allocsMore(nameRespawn)
+		b := budget{
+			name:     r.String(),
+			allowed:  "the interval contains 1.00, or is below; at most 1 alloc",
+			limit:    "1.00",
+			measured: fmt.Sprintf("wall %s, CPU %s, %+.1f allocs", time.times(), work.times(), more.Mid),
+			met:      time.Lo <= 1 && work.Lo <= 1 && more.Mid < 1+some,
+		}
+		for _, name := range []string{"failsafe-go retry", "otelhttp"} {
+			b.nearest += fmt.Sprintf(", %s %.2f", name, r.ratio(name, cpu).Mid)
+		}
+		b.nearest = strings.TrimPrefix(b.nearest, ", ") + " (CPU)"
+		all = append(all, b)
+	}
+	return all
+}
+
+func recoveryBudgets(r recoveryResult) []budget {
+	one, storm := recoveryOf(r.deadDialer, nameRespawn), recoveryOf(r.storm, nameRespawn)
+	told, port := recoveryOf(r.toldStorm, nameRespawn), recoveryOf(r.toldStorm, namePort)
+	others := 0
+	for _, row := range r.deadDialer {
+		if row.peer != nameRespawn && row.recovered() {
+			others++
+		}
+	}
+	stormBudget := func(name string, s recovery) budget {
+		return budget{
+			name:     fmt.Sprintf("%s goroutines, %s", thousands(r.storms), name),
+			allowed:  "1 recreation, 0 leaks, all GETs answered",
+			limit:    "1",
+			measured: fmt.Sprintf("%d recreation, %d left, %s of %s answered", s.recreated, s.left, thousands(s.answered), thousands(s.sent)),
+			met:      s.recreated == 1 && s.built == 2 && s.left == 0 && s.answered == s.sent,
+			nearest:  fmt.Sprintf("the literal port: %s built, %s left", thousands(port.built-1), thousands(port.left)),
+		}
+	}
+	return []budget{
+		{
+			name:     "dead transport, k = threshold",
+			allowed:  "request 1 succeeds, exactly k dead dials",
+			limit:    "k",
+			measured: fmt.Sprintf("%d failed, %d dead dials", one.sent-one.answered, one.deadDials),
+			met:      one.answered == one.sent && one.deadDials == deadDials,
+			nearest:  fmt.Sprintf("%d of %d others recover", others, len(r.deadDialer)-1),
+		},
+		stormBudget("a dead dialer", storm),
+		stormBudget("a session that says so", told),
+	}
+}
+
+func recoveryOf(rows []recovery, name string) recovery {
+	for _, r := range rows {
+		if r.peer == name {
+			return r
+		}
+	}
+	return recovery{}
+}
+
+func reportBudgets(p *page, all []budget) {
+	p.heading("Budgets")
+	p.printf(`What respawn may cost, and what it did. "Limit" is the thinnest safe wrapper that can swap its transport. A time is
+met if the median is; its interval says how sure that is.`)
+	var rows [][]string
+	for _, b := range all {
+		met := "**missed**"
+		if b.met {
+			met = "met"
+		}
+		rows = append(rows, []string{b.name, b.allowed, b.limit, b.measured, met, b.nearest})
+	}
+	p.table([]string{"", "budget", "limit", "measured", "", "nearest peer"}, rows)
+}

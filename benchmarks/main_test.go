@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The test's program is its own server, too.
+func TestMain(m *testing.M) {
+	if os.Getenv(serverEnv) != "" {
+		if err := serve(os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Every workload, short, through to the page on disk.
+func TestEverything(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	raw := filepath.Join(dir, "bench.out")
+	require.NoError(t, run(quick(), exec.Command(os.Args[0], "-test.run="+fleetTest), dir, raw))
+
+	data, err := os.ReadFile(filepath.Join(dir, "benchmarks.md"))
+	require.NoError(t, err)
+	page := string(data)
+	for _, row := range withPort(withAA(newPeers(testObserver(t)))) {
+		assert.Contains(t, page, "| "+strong(row.name)+" |")
+	}
+	assert.NotContains(t, page, "NaN")
+	assert.NotContains(t, page, "%!", "a format that does not fit")
+	for _, name := range []string{"stub", "loopback", "unpooled", "recovery", "growth", "fleet"} {
+		assert.Contains(t, page, "(benchmarks/"+name+".svg)")
+		picture, err := os.ReadFile(filepath.Join(dir, picturesDir, name+".svg"))
+		require.NoError(t, err)
+		assertDrawn(t, string(picture))
+	}
+
+	samples, err := os.ReadFile(raw)
+	require.NoError(t, err)
+	rows := len(withAA(newPeers(testObserver(t))))
+	assert.Equal(t, quick().rounds*rows*(len(stubCases())+2*len(loopbackGoroutines())), strings.Count(string(samples), "\n"))
+}
+
+// assertDrawn checks that a picture is well-formed and has no place without a
+// number.
+func assertDrawn(t *testing.T, picture string) {
+	t.Helper()
+	for d := xml.NewDecoder(strings.NewReader(picture)); ; {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+	}
+	assert.NotContains(t, picture, "NaN")
+	assert.NotContains(t, picture, "Inf")
+}
