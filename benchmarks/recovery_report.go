@@ -9,7 +9,7 @@ func reportRecovery(p *page, r recoveryResult) {
 	p.heading("4. Recovery")
 	p.printf(`A transport that is dead for good, under every row, while a fresh one would work. Those that retry do so %d times, %s
 apart; their own delays are longer. A fresh session takes %s to build, as a tunnel does. "Left" are connections that
-are still open when all that the row offers to close has been closed.`, retries, duration(retryDelay), duration(tunnelTime))
+are still open 2 s after all that the row offers to close was closed.`, retries, duration(retryDelay), duration(tunnelTime))
 
 	p.printf("**A dead dialer**, as under a dead SSH or yamux tunnel: every dial fails, nobody says why. %d GETs, one after the other, %s apart.", r.deadDialer[0].sent, duration(deadPause))
 	recoveryTable(p, r.deadDialer)
@@ -49,7 +49,7 @@ func recoveryChart(r recoveryResult) chart {
 			d := dot{none: true, text: fmt.Sprintf("never, in %d requests over %s", row.sent, duration(row.watched))}
 			if row.recovered() {
 				s := row.first.Seconds()
-				d = dot{at: estimate{s, s, s}, text: fmt.Sprintf("%s, %d requests failed before it", duration(row.first), row.firstFails)}
+				d = dot{at: estimate{s, s, s}, text: fmt.Sprintf("%s, %d requests lost", duration(row.first), row.sent-row.answered)}
 			}
 			field.rows = append(field.rows, dotRow{row.peer, []dot{d}})
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -9,9 +10,9 @@ import (
 func reportStub(p *page, peers []peer, results []stubResult) {
 	p.heading("1. A transport that costs nothing")
 	p.printf(`What each adds to a transport that answers at once, in ns for each request: the difference to bare in the same
-round, the median of all rounds and its 95 %% interval. The columns are goroutines. The time is that of a goroutine which has
-a core to itself: with several it is wall time × cores ÷ requests, twice on two cores what %s says. The first row is bare
-itself.`, "`go test`'s RunParallel")
+round, the median of all rounds and its 95 %% interval. The columns are goroutines. The time is wall time ÷ requests, as
+%s has it: with several goroutines each of the %d cores spends that many times as much on a request. The first row
+is bare itself.`, "`go test`'s RunParallel", runtime.GOMAXPROCS(0))
 	for _, body := range []string{"NoBody", "body"} {
 		what := map[string]string{"NoBody": "Without a body (`http.NoBody`)", "body": "With a body, read to its end and closed"}[body]
 		p.printf("**%s**", what)
