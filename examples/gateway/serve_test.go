@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,9 +20,15 @@ import (
 // returns it with its address.
 func startGateway(t *testing.T, args ...string) (*exec.Cmd, string, *safeBuffer) {
 	t.Helper()
+	return startGatewayWith(t, nil, args...)
+}
+
+// startGatewayWith is startGateway with more variables in its environment.
+func startGatewayWith(t *testing.T, env []string, args ...string) (*exec.Cmd, string, *safeBuffer) {
+	t.Helper()
 	stderr := &safeBuffer{}
 	cmd := exec.Command(os.Args[0], append([]string{"-serve", "127.0.0.1:0"}, args...)...)
-	cmd.Env = append(os.Environ(), asMain+"=1")
+	cmd.Env = slices.Concat(os.Environ(), []string{asMain + "=1"}, env)
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
