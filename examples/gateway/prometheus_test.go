@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// systemBinary is a program that the test needs from the system's packages.
+func systemBinary(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is missing: make deps installs it", name)
+		}
+		t.Skipf("%s is missing: make deps installs it", name)
+	}
+	return path
+}
+
+// TestAlertRules has Prometheus' own tool read the rules and play their test.
+func TestAlertRules(t *testing.T) {
+	promtool := systemBinary(t, "promtool")
+	for _, args := range [][]string{{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
+		out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
+
+// TestSeenByPrometheus lets the gateway meet a dead connection with a stream on
+// it, and then an upstream that is down, and asks the Prometheus that scrapes
+// it what was to be seen.
+func TestSeenByPrometheus(t *testing.T) {
+	t.Parallel()
+	systemBinary(t, "prometheus") // before anything is started
+	_, base, _ := startGateway(t, "-first-byte", "500ms")
+	gateway := caller{base}
+	p := startPrometheus(t, base)
+	p.await(t, `up{job="gateway"}`, 1)
+	p.await(t, `respawn_transport_generation{respawn_name="upstream"}`, 1)
+
+	leave := gateway.stream(t)
+	p.await(t, `respawn_transport_in_flight{respawn_name="upstream"}`, 1)
+	p.await(t, `respawn_transport_draining{respawn_name="upstream"}`, 0)
+	stalled := gateway.blackhole(t)
+	p.await(t, `respawn_transport_generation{respawn_name="upstream"}`, 2)
+	p.await(t, `respawn_transport_draining{respawn_name="upstream"}`, 1) // the stream is not cut
+	p.await(t, `respawn_transport_in_flight{respawn_name="upstream"}`, 1)
+	leave()
+	p.await(t, `respawn_transport_draining{respawn_name="upstream"}`, 0)
+	p.await(t, `respawn_transport_in_flight{respawn_name="upstream"}`, 0)
+
+	for _, expr := range []string{
+		`respawn_transport_recreations_total{respawn_name="upstream", respawn_trigger="stall", respawn_outcome="promoted"}`,
+		`respawn_request_replays_total{respawn_name="upstream"}`,
+		`respawn_transport_recreation_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall", respawn_outcome="promoted"}`,
+		`respawn_recovery_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall"}`,
+		`respawn_recovery_duration_seconds_bucket{respawn_name="upstream", respawn_trigger="stall", le="300.0"}`, // OpenMetrics' way to write it
+	} {
+		labels := p.await(t, expr, 1)
+		require.Equal(t, "respawn-gateway", p.await(t, "target_info{instance="+strconv.Quote(labels["instance"])+"}", 1)["service_name"])
+		require.NotContains(t, labels, "server_address", "hosts are for traces")
+	}
+	p.await(t, `respawn_transport_failures_total{respawn_name="upstream", respawn_trigger="stall"}`, 3)
+	p.await(t, `respawn_recovery_duration_seconds_sum{respawn_trigger="stall"} > bool 1`, 1)
+
+	trial := stalled[len(stalled)-1]
+	require.Equal(t, []string{trial.traceID}, p.exemplars(t, `respawn_recovery_duration_seconds_bucket{respawn_trigger="stall"}`))
+	require.Equal(t, []string{trial.traceID}, p.exemplars(t, `respawn_transport_recreation_duration_seconds_bucket{respawn_outcome="promoted"}`))
+
+	failed := gateway.outage(t)
+	rejected := p.await(t, `count by (error_type) (respawn_transport_recreations_total{respawn_outcome="rejected"}) > bool 0`, 1)
+	require.Equal(t, map[string]string{"error_type": "connection_refused"}, rejected)
+	for _, id := range p.exemplars(t, `respawn_transport_recreations_total{respawn_outcome="rejected"}`) {
+		require.True(t, slices.ContainsFunc(failed, func(r tracedRequest) bool { return r.traceID == id }), id)
+	}
+	p.rules(t)
+}
+
+// stream has an endless answer sent to it until it leaves.
+func (c caller) stream(t *testing.T) (leave func()) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base+"/v1/chat/completions",
+		strings.NewReader(`{"stream":true,"max_tokens":4096}`))
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	leave = func() { _ = resp.Body.Close() }
+	t.Cleanup(leave)
+	_, err = io.ReadFull(resp.Body, make([]byte, 1))
+	require.NoError(t, err)
+	return leave
+}
+
+// rules asserts that Prometheus can evaluate the shipped rules, that they see
+// the incident, and that a short one is no reason to wake anybody.
+func (p prometheusServer) rules(t *testing.T) {
+	t.Helper()
+	for _, window := range []string{"2m", "10m"} {
+		p.await(t, `respawn:transport_recreations:increase`+window+`{respawn_outcome="promoted"}`, 1)
+	}
+	p.await(t, `respawn:recoveries_over_10s:increase10m{respawn_trigger="stall"}`, 0)
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError, State string }
+		}
+	}
+	require.NoError(t, p.ask(t.Context(), "/api/v1/rules", nil, &data))
+	require.Len(t, data.Groups, 1)
+	require.Len(t, data.Groups[0].Rules, 6)
+	for _, rule := range data.Groups[0].Rules {
+		require.Equal(t, "ok", rule.Health, rule.LastError)
+		require.NotEqual(t, "firing", rule.State, rule.Name)
+	}
+}
+
+// A prometheusServer is the real one, in a process of its own.
+type prometheusServer struct {
+	url string
+}
+
+// startPrometheus runs a Prometheus that scrapes the gateway at base four
+// times a second and keeps exemplars.
+func startPrometheus(t *testing.T, base string) prometheusServer {
+	t.Helper()
+	binary := systemBinary(t, "prometheus")
+	rules, err := filepath.Abs("alerts.yml")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
+global: {scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}
+rule_files: [%q]
+scrape_configs:
+  - job_name: gateway
+    static_configs: [{targets: [%q]}]
+`, rules, strings.TrimPrefix(base, "http://")), 0o600))
+
+	address := freePort(t)
+	stderr := &safeBuffer{}
+	cmd := exec.Command(binary,
+		"--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address,
+		"--enable-feature=exemplar-storage")
+	cmd.Stderr = stderr
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(stderr)
+		}
+	})
+	p := prometheusServer{"http://" + address}
+	require.Eventually(t, func() bool {
+		resp, err := http.Get(p.url + "/-/ready")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, patience, 50*time.Millisecond, "%s", stderr)
+	return p
+}
+
+// ask gets data of Prometheus' HTTP API.
+func (p prometheusServer) ask(ctx context.Context, path string, query url.Values, data any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Status string
+		Data   any
+	}{Data: data}
+	if err := json.Unmarshal(text, &answer); err != nil || answer.Status != "success" {
+		return fmt.Errorf("%v: %s", query, text)
+	}
+	return nil
+}
+
+// A point is one sample of an instant vector.
+type point struct {
+	Metric map[string]string
+	Value  [2]any // time and value
+}
+
+func (p point) value() float64 {
+	text, _ := p.Value[1].(string)
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		panic("Prometheus writes numbers: " + err.Error())
+	}
+	return v
+}
+
+// query returns the instant vector that a PromQL expression is now.
+func (p prometheusServer) query(t *testing.T, expr string) []point {
+	t.Helper()
+	var data struct{ Result []point }
+	require.NoError(t, p.ask(t.Context(), "/api/v1/query", url.Values{"query": {expr}}, &data))
+	return data.Result
+}
+
+// await waits until the expression is one sample with the value, and returns
+// its labels.
+func (p prometheusServer) await(t *testing.T, expr string, value float64) map[string]string {
+	t.Helper()
+	var last []point
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		last = p.query(t, expr)
+		if len(last) == 1 && last[0].value() == value {
+			return last[0].Metric
+		}
+		require.True(t, time.Now().Before(deadline), "%s is %v, not %v", expr, last, value)
+	}
+}
+
+// exemplars returns the trace ids that the exemplars of the selector's series
+// carry, each once. It waits for the first.
+func (p prometheusServer) exemplars(t *testing.T, selector string) []string {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		var data []struct {
+			Exemplars []struct{ Labels map[string]string }
+		}
+		now := time.Now()
+		require.NoError(t, p.ask(t.Context(), "/api/v1/query_exemplars", url.Values{
+			"query": {selector},
+			"start": {now.Add(-time.Hour).Format(time.RFC3339)},
+			"end":   {now.Add(time.Minute).Format(time.RFC3339)},
+		}, &data))
+		var ids []string
+		for _, series := range data {
+			for _, e := range series.Exemplars {
+				ids = append(ids, e.Labels["trace_id"])
+			}
+		}
+		slices.Sort(ids)
+		if ids = slices.Compact(ids); len(ids) > 0 {
+			return ids
+		}
+		require.True(t, time.Now().Before(deadline), "no exemplar of %s", selector)
+	}
+}
