@@ -55,6 +55,7 @@ fuzz:
 # More seeds than the test's own; one that fails prints the line that runs it again.
 simulate:
 	SEEDS=$(SEEDS) FROM=$(FROM) go test -count=1 -run '^TestSimulation$$' -timeout 0 .
+
 # An incident, seen in a real Jaeger. Jaeger is built before its test, which may
 # not take as long: minutes the first time.
 jaeger: jaeger-binary
