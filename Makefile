@@ -13,13 +13,16 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 
 .PHONY: test lint bench fuzz simulate deps bench-root jaeger jaeger-binary
+SOAK        ?= 10m
+
+.PHONY: test lint bench fuzz faults soak deps
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	for m in $(ALL); do \
 		echo "== go test -race -shuffle=on ./... in $$m"; \
-		if ! (cd $$m && go test -race -shuffle=on -count=$(COUNT) -v ./...) >$$log 2>&1; then cat $$log; exit 1; fi; \
+		if ! (cd $$m && go test -race -shuffle=on -count=$(COUNT) -timeout=1h -v ./...) >$$log 2>&1; then cat $$log; exit 1; fi; \
 		grep -E '^(ok|FAIL)[[:space:]]' $$log; \
 		if grep -q -- '--- SKIP' $$log; then \
 			grep -A1 -- '--- SKIP' $$log; \
@@ -63,6 +66,13 @@ jaeger: jaeger-binary
 
 jaeger-binary:
 	cd integration/jaeger && go tool -n jaeger
+# What real faults cost, bare and with respawn: rewrites the table in README.
+faults:
+	cd integration && go run ./cmd/faults
+
+# Random faults under load. SOAK is how long, SEED repeats one.
+soak:
+	@set -o pipefail; cd integration && go test -count=1 -timeout=0 -v -run '^TestSoak$$' . -soak=$(SOAK) $(if $(SEED),-seed=$(SEED)) | grep -v level=
 
 deps:
 ifneq ($(strip $(PACKAGES)),)

@@ -26,9 +26,9 @@ import (
 // now on, and closes what the old one had opened. The transport shows the old
 // one for ever, and gets a TLS alert each time. The factory reads the new one.
 func TestClientCertificateRotated(t *testing.T) {
-	for protocol, choose := range protocols {
+	for _, protocol := range sorted(protocols) {
 		t.Run(protocol, func(t *testing.T) {
-			rotateCertificate(t, protocol, choose)
+			rotateCertificate(t, protocol, protocols[protocol])
 		})
 	}
 }

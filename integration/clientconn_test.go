@@ -3,7 +3,9 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,9 @@ var protocols = map[string]func(*http.Protocols){
 	"h1": func(p *http.Protocols) { p.SetHTTP1(true) },
 	"h2": func(p *http.Protocols) { p.SetHTTP2(true) },
 }
+
+// sorted returns the keys in an order that a table can rely on.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // newClientConnWorld is an upstream over TLS for one of the protocols, whose
 // clients have one connection each.
@@ -49,8 +54,9 @@ func TestClientConnEnded(t *testing.T) {
 		"server hangs up":          (*world).hungUp,
 		"server announces the end": (*world).lastAnswer,
 	}
-	for protocol, choose := range protocols {
-		for how, end := range endings {
+	for _, protocol := range sorted(protocols) {
+		for _, how := range sorted(endings) {
+			choose, end := protocols[protocol], endings[how]
 			t.Run(protocol+" "+how, func(t *testing.T) {
 				r := begin(t, "http.ClientConn, "+protocol+": "+how)
 				w := newClientConnWorld(r, choose)

@@ -53,10 +53,10 @@ func TestHTTP2BlackHole(t *testing.T) {
 			require.NoError(t, err)
 		},
 	}
-	for name, configure := range variants {
+	for _, name := range sorted(variants) {
 		t.Run(name, func(t *testing.T) {
 			r := begin(t, "HTTP/2 connection black-holed, "+name)
-			w := newHTTP2World(r, false, configure)
+			w := newHTTP2World(r, false, variants[name])
 			w.blackHole(w.dark)
 		})
 	}

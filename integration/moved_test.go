@@ -19,7 +19,7 @@ import (
 // answers, and connections that are never idle never ask for the name again: a
 // bare transport stays for good. WithMaxAge follows within the age.
 func TestServerMoved(t *testing.T) {
-	for protocol, choose := range protocols {
+	for _, protocol := range sorted(protocols) {
 		t.Run(protocol, func(t *testing.T) {
 			r := begin(t, "server moved while its connections are busy, WithMaxAge(0.5 s), "+protocol)
 			ca := newAuthority(t)
@@ -37,7 +37,7 @@ func TestServerMoved(t *testing.T) {
 						return new(net.Dialer).DialContext(ctx, network, lookup(addr))
 					},
 				}
-				choose(tr.Protocols)
+				protocols[protocol](tr.Protocols)
 				return tr, nil
 			})
 			const age = 500 * time.Millisecond

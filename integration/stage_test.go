@@ -43,6 +43,7 @@ type stage struct {
 	at       time.Time // of the last blow; zero before the first
 	swaps    int       // that were called for so far
 	cost     costs     // of the last blow
+	errs     []error   // likewise
 }
 
 // costs are failed requests.
@@ -94,6 +95,7 @@ func (s *stage) judge(k kind, began time.Time, err error) {
 	if err == nil {
 		return
 	}
+	s.errs = append(s.errs, err)
 	struck := !s.at.IsZero() && began.Before(s.at.Add(s.rest())) && ended.After(s.at)
 	switch {
 	case struck && s.last.dark && errors.As(err, new(lateError)):
@@ -133,14 +135,14 @@ func (s *stage) check() {
 	s.swaps = health.Promotions // one blow, one complaint
 	assert.Equal(s.t, respawn.StateHealthy, health.State, "%s: after %q", s.name, s.last.name)
 	assert.LessOrEqual(s.t, s.cost.late, mostLate(len(s.sent), s.deadline), "%s: deadlines that passed in %q", s.name, s.last.name)
-	assert.LessOrEqual(s.t, s.cost.unsafe, 2, "%s: what its unsafe senders had under way in %q", s.name, s.last.name)
-	assert.LessOrEqual(s.t, s.cost.cut, len(s.sent), "%s: what its senders were reading in %q", s.name, s.last.name)
+	assert.LessOrEqual(s.t, s.cost.unsafe, 2, "%s: what its unsafe senders had under way in %q: %v", s.name, s.last.name, s.errs)
+	assert.LessOrEqual(s.t, s.cost.cut, len(s.sent), "%s: what its senders were reading in %q: %v", s.name, s.last.name, s.errs)
 }
 
 // strike deals out a blow.
 func (s *stage) strike(b blow) {
 	s.mu.Lock()
-	s.last, s.at, s.cost = b, time.Now(), costs{}
+	s.last, s.at, s.cost, s.errs = b, time.Now(), costs{}, nil
 	s.swaps += b.swaps
 	s.mu.Unlock()
 	b.fault(s.t, s.rt.WrappedRoundTripper())
