@@ -103,6 +103,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 				}
 			}
 			require.Equal(t, 2, r.BareFailed, "closing the transport did not cut its streams")
+			r.BareNote = "both streams cut"
 
 			rt := w.start(t)
 			go func() { cut <- readEvents(rt, url, began) }()

@@ -87,7 +87,7 @@ func Table(all []Figures) string {
 	rows.WriteString("| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, f := range all {
 		if f.Soak != "" {
-			fmt.Fprintf(&soak, "\n%s: %s\n", f.Scenario, f.Soak)
+			fmt.Fprintf(&soak, "\n%s: %s.\n", f.Scenario, f.Soak)
 			continue
 		}
 		fmt.Fprintf(&rows, "| %s | %s | **%d** of %d | %d | %s | %d | %d |\n", f.Scenario, bare(f),

@@ -35,7 +35,7 @@ func TestTable(t *testing.T) {
 | restarted | 2 of 1395 | **0** of 588 | 0 | 13 ms | 1 | 0 |
 | moved | 7 of 7 at the old address | **0** of 9 | 0 | 1.0 s | 4 | 0 |
 
-soak, 20s: 5 requests
+soak, 20s: 5 requests.
 `, "\n"), Table(all))
 }
 
