@@ -3,6 +3,7 @@ package respawn
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // chain composes an error from the bytes: each one wraps or joins what the
@@ -19,7 +24,7 @@ import (
 func chain(recipe []byte) error {
 	var err error = errors.New("root")
 	for _, b := range recipe {
-		switch b % 17 {
+		switch b % 24 {
 		case 0:
 			err = &net.OpError{Op: "dial", Err: err}
 		case 1:
@@ -54,16 +59,38 @@ func chain(recipe []byte) error {
 			err = syscall.ECONNRESET
 		case 16:
 			err = errors.Join()
+		case 17:
+			err = &net.OpError{Op: "connect", Err: nil} // not even fit to print
+		case 18:
+			err = errors.Join(nil, errors.New("session shut down"), err)
+		case 19:
+			err = x509.HostnameError{Certificate: &x509.Certificate{}, Host: "user:secret@a.test"}
+		case 20:
+			err = fmt.Errorf("%w, then %w", err, os.ErrDeadlineExceeded)
+		case 21:
+			err = http2.StreamError{StreamID: uint32(b), Code: http2.ErrCode(b)}
+		case 22:
+			err = &net.DNSError{Err: "server misbehaving", IsTemporary: true, UnwrapErr: err}
+		case 23:
+			err = (*wrapsNothing)(nil)
 		}
 	}
 	return err
 }
 
+// wrapsNothing can be unwrapped to no error at all.
+type wrapsNothing struct{}
+
+func (*wrapsNothing) Error() string { return "" }
+func (*wrapsNothing) Unwrap() error { return nil }
+
 // The classifier never panics, never blames the transport for what its caller
 // did, and names only kinds.
 func FuzzDefaultClassifier(f *testing.F) {
-	for _, seed := range []string{"", "\x00", "\x09\x00", "\x05\x0b\x01", "\x0e\x00", "\x03\x00\x05", "\x0a\x02", "\x10", "\x07\x01"} {
-		f.Add([]byte(seed))
+	for _, seed := range []string{"", "\x00", "\x09\x00", "\x05\x0b\x01", "\x0e\x00", "\x03\x00\x05", "\x0a\x02", "\x10", "\x07\x01", "\x11\x12\x14", "\x16\x15", "\x17\x05"} {
+		for phase := range byte(6) {
+			f.Add([]byte(seed), phase)
+		}
 	}
 	triggers := map[string]bool{
 		triggerRefused: true, triggerReset: true, triggerClosed: true, triggerDialTimeout: true,
@@ -71,20 +98,36 @@ func FuzzDefaultClassifier(f *testing.F) {
 	}
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
-	f.Fuzz(func(t *testing.T, recipe []byte) {
+	late, done := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer done()
+	f.Fuzz(func(t *testing.T, recipe []byte, reached byte) {
 		err := chain(recipe[:min(len(recipe), 32)])
-		if v := DefaultClassifier(mustRequest(canceled, http.MethodGet, "http://a.test/", nil), err); v != Neutral {
-			t.Errorf("%v of a caller that has gone is a %v", err, v)
+		if err == nil { // joined of nothing: no RoundTripper returns it
+			return
 		}
-		v := DefaultClassifier(mustRequest(context.Background(), http.MethodGet, "http://a.test/", nil), err)
+		a := &attempt{gen: &generation{transport: rtFunc(unsent)}, err: err, watched: true}
+		a.phase.Store(int32(reached % 6))
+		classify := func(ctx context.Context) Verdict {
+			return DefaultClassifier(mustRequest(context.WithValue(ctx, attemptKey{}, a), http.MethodGet, "http://a.test/", nil), err)
+		}
+		if v := classify(canceled); v != Neutral {
+			t.Errorf("%T of a caller that has gone is a %v", err, v)
+		}
+		if v := classify(late); v != Stall && (v != Neutral || a.reached() < phaseAnswered) {
+			t.Errorf("%T at the caller's deadline, phase %d, is a %v", err, a.reached(), v)
+		}
+		v := classify(context.Background())
 		if v == Ended {
-			t.Errorf("%v: no error says that for certain", err)
+			t.Errorf("%T: no error says that for certain", err)
 		}
 		if v != Neutral && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
-			t.Errorf("%v: local exhaustion is a %v", err, v)
+			t.Errorf("%T: local exhaustion is a %v", err, v)
 		}
-		if trigger := triggerOf(err); err != nil && !triggers[trigger] {
-			t.Errorf("%v: trigger %q is not in the closed set", err, trigger)
+		if trigger := triggerOf(err); !triggers[trigger] {
+			t.Errorf("%T: trigger %q is not in the closed set", err, trigger)
+		}
+		if kind := errorType(err); strings.Contains(kind, "secret") || len(kind) > 64 {
+			t.Errorf("error.type is %q", kind)
 		}
 	})
 }
