@@ -190,12 +190,12 @@ func (p *literalPort) Close() error {
 	return nil
 }
 
-// closeTransport closes what rt offers to close.
+// closeTransport closes rt in the way it offers, once: Close has to be enough.
 func closeTransport(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-	if c, ok := rt.(io.Closer); ok {
+	switch c := rt.(type) {
+	case io.Closer:
 		_ = c.Close() // of a client that is done with
+	case interface{ CloseIdleConnections() }:
+		c.CloseIdleConnections()
 	}
 }
