@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +92,9 @@ func TestSeenByPrometheus(t *testing.T) {
 		require.True(t, slices.ContainsFunc(failed, func(r tracedRequest) bool { return r.traceID == id }), id)
 	}
 	p.rules(t)
+	for _, expr := range documentedQueries(t) {
+		p.answers(t, expr)
+	}
 }
 
 // stream has an endless answer sent to it until it leaves.
@@ -105,6 +110,33 @@ func (c caller) stream(t *testing.T) (leave func()) {
 	_, err = io.ReadFull(resp.Body, make([]byte, 1))
 	require.NoError(t, err)
 	return leave
+}
+
+// documentedQueries returns the PromQL of docs/observability.md.
+func documentedQueries(t *testing.T) (exprs []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/observability.md")
+	require.NoError(t, err)
+	for _, block := range regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllSubmatch(text, -1) {
+		exprs = append(exprs, string(block[1]))
+	}
+	require.GreaterOrEqual(t, len(exprs), 10)
+	return exprs
+}
+
+// answers asserts that a query has an answer after the incident, all of it in
+// numbers.
+func (p prometheusServer) answers(t *testing.T, expr string) {
+	t.Helper()
+	points := p.query(t, expr)
+	for deadline := time.Now().Add(patience); len(points) == 0; points = p.query(t, expr) {
+		require.True(t, time.Now().Before(deadline), "no answer: %s", expr)
+		time.Sleep(50 * time.Millisecond) // rules come a little after what they are about
+	}
+	for _, one := range points {
+		require.False(t, math.IsNaN(one.value()), "%s is %v", expr, points)
+		t.Logf("%v %v: %s", one.value(), one.Metric, strings.TrimSpace(expr))
+	}
 }
 
 // rules asserts that Prometheus can evaluate the shipped rules, that they see

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/hex"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +54,7 @@ func TestOnTheWire(t *testing.T) {
 			w.rejection(failed, port)
 			w.measured(stalled)
 			w.logged(stalled, failed)
+			w.documented()
 		})
 	}
 }
@@ -330,4 +333,33 @@ func (w wire) log(text string, r tracedRequest) *logspb.LogRecord {
 	}
 	require.Len(w.t, found, 1, strconv.Quote(text))
 	return found[0]
+}
+
+// documented asserts that whatever has come of respawn's has a row in a table.
+func (w wire) documented() {
+	w.t.Helper()
+	text, err := os.ReadFile("../../docs/observability.md")
+	require.NoError(w.t, err)
+	explained := func(name string) {
+		w.t.Helper()
+		row := regexp.MustCompile("(?m)^\\| [^|]*`" + regexp.QuoteMeta(name) + "`")
+		assert.True(w.t, row.Match(text), "docs/observability.md does not explain %s", name)
+	}
+	for _, s := range w.spans {
+		if s.scope.GetName() == respawnScope {
+			for _, a := range s.is.GetAttributes() {
+				explained(a.GetKey())
+			}
+		}
+	}
+	for _, m := range w.metrics {
+		if m.scope.GetName() == respawnScope {
+			explained(m.is.GetName())
+		}
+	}
+	for _, l := range w.logs {
+		if message := l.is.GetBody().GetStringValue(); strings.HasPrefix(message, "respawn: ") {
+			explained(message)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,15 @@ func TestSeenInJaeger(t *testing.T) {
 			want = append(want, requests[len(requests)-1].traceID)
 		}
 		assert.ElementsMatch(t, want, got, "the traces that the callers began")
+	})
+
+	t.Run("documented searches", func(t *testing.T) {
+		for _, query := range documentedSearches(t) {
+			found, err := b.search(query)
+			require.NoError(t, err)
+			assert.NotEmpty(t, found, query.Encode())
+			assert.Less(t, len(found), 20, "%s finds all there is", query.Encode())
+		}
 	})
 
 	for trigger, requests := range incidents {
@@ -158,6 +168,21 @@ func common(t *testing.T, tags map[string]string) {
 	} {
 		assert.True(t, strings.HasPrefix(tags[key], kind+" "), "%s is %q", key, tags[key])
 	}
+}
+
+// documentedSearches returns the queries of the searches in
+// docs/observability.md.
+func documentedSearches(t *testing.T) (queries []url.Values) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/observability.md")
+	require.NoError(t, err)
+	for _, link := range regexp.MustCompile("`(/search\\?[^`]*)`").FindAllSubmatch(text, -1) {
+		u, err := url.Parse(string(link[1]))
+		require.NoError(t, err)
+		queries = append(queries, u.Query())
+	}
+	require.GreaterOrEqual(t, len(queries), 6)
+	return queries
 }
 
 // linkOf returns the query behind the link to the traces that an alert of the
