@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawndebug"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 )
 
@@ -26,6 +27,7 @@ func newGateway(target *url.URL, rt *respawn.RecoveringRoundTripper, t *telemetr
 	})
 	mux.Handle("/health/readiness", respawn.HealthHandler(rt))
 	mux.Handle("GET /metrics", t.metrics)
+	mux.Handle("/debug/respawn", respawndebug.DebugHandler(rt))
 	if chaos != nil {
 		mux.Handle("POST /chaos/{fault}", chaos)
 	}

@@ -23,6 +23,7 @@
 //	/health/liveness   200 while the process runs
 //	/health/readiness  200 while the recovering client is fit to serve, else 503
 //	/metrics           Prometheus
+//	/debug/respawn     a page that shows what respawn has done and is doing
 //	/chaos/{fault}     POST: injects one of the faults above into the embedded
 //	                   upstream; none undoes it
 //

@@ -123,6 +123,7 @@ func announce(w io.Writer, address net.Addr, upstream *url.URL) {
 	fmt.Fprintf(w, "gateway: listening on %s\n", base)
 	fmt.Fprintf(w, "  ask:    curl -N %s/v1/chat/completions -d '{\"model\":\"m\",\"stream\":true,\"messages\":[]}'\n", base)
 	fmt.Fprintf(w, "  look:   curl %s/health/readiness; curl %s/metrics\n", base, base)
+	fmt.Fprintf(w, "  watch:  %s/debug/respawn in a browser\n", base)
 	if upstream == nil {
 		fmt.Fprintf(w, "  break:  curl -X POST %s/chaos/%s (one of %s; %s undoes it)\n", base, faultBlackhole, faultNames(), chaosNone)
 	}

@@ -1,0 +1,170 @@
+package browser
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds what is sure to come; it fails a broken test, not a slow
+// machine.
+const patience = 30 * time.Second
+
+// gatewayBinary is the path of the gateway; written once, by TestMain.
+var gatewayBinary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "respawn-gateway-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "browser:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	gatewayBinary = filepath.Join(dir, "gateway")
+	build := exec.Command("go", "build", "-o", gatewayBinary, ".")
+	build.Dir = filepath.Join("..", "..", "examples", "gateway")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "browser: the gateway cannot be built: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// A gateway is examples/gateway with its embedded upstream, in a process of
+// its own.
+type gateway struct {
+	t    *testing.T
+	base string
+}
+
+func startGateway(t *testing.T) *gateway {
+	t.Helper()
+	// A stalled answer is given up after this, so that the stall rule has
+	// something to go by.
+	cmd := exec.Command(gatewayBinary, "-serve", "127.0.0.1:0", "-first-byte", "1s")
+	cmd.Env = append(os.Environ(), "OTEL_SDK_DISABLED=true")
+	cmd.Stderr = t.Output()
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // with the streams that are still open
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	base, ok := strings.CutPrefix(strings.TrimSpace(line), "gateway: listening on ")
+	require.True(t, ok, line)
+	go func() { _, _ = io.Copy(io.Discard, stdout) }()
+	return &gateway{t, base}
+}
+
+// ask sends one request upstream and returns its status.
+func (g *gateway) ask() int {
+	g.t.Helper()
+	resp, err := http.Get(g.base + "/v1/models")
+	require.NoError(g.t, err)
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// askUntil sends requests until one has that status.
+func (g *gateway) askUntil(status int) {
+	g.t.Helper()
+	require.Eventually(g.t, func() bool { return g.ask() == status }, patience, 20*time.Millisecond)
+}
+
+// stream opens n long streams, and keeps them open for the rest of the test.
+func (g *gateway) stream(n int) {
+	g.t.Helper()
+	for range n {
+		resp, err := http.Post(g.base+"/v1/chat/completions", "application/json",
+			strings.NewReader(`{"stream":true,"max_tokens":4096}`))
+		require.NoError(g.t, err)
+		require.Equal(g.t, http.StatusOK, resp.StatusCode)
+		g.t.Cleanup(func() { _ = resp.Body.Close() })
+		_, err = resp.Body.Read(make([]byte, 1))
+		require.NoError(g.t, err)
+	}
+}
+
+// load sends a request each 50 ms until the function that it returns is called.
+func (g *gateway) load() (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			client := &http.Client{Timeout: patience}
+			for tick := time.Tick(200 * time.Millisecond); ; {
+				select {
+				case <-tick:
+				case <-done:
+					return
+				}
+				if resp, err := client.Get(g.base + "/v1/models"); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+			}
+		})
+	}
+	return func() { close(done); wg.Wait() }
+}
+
+func (g *gateway) chaos(fault string) {
+	g.t.Helper()
+	resp, err := http.Post(g.base+"/chaos/"+fault, "", nil)
+	require.NoError(g.t, err)
+	defer resp.Body.Close()
+	require.Equal(g.t, http.StatusOK, resp.StatusCode)
+}
+
+// A state is what format=json says of the gateway's one client.
+type state struct {
+	State               string
+	Summary             string
+	Generation          uint64
+	InFlight            int64 `json:"in_flight"`
+	Promotions          int
+	Rejections          int
+	DrainingGenerations []struct {
+		InFlight int64 `json:"in_flight"`
+	} `json:"draining_generations"`
+	Recreations []struct {
+		Trigger, Outcome string
+		Drained          int64
+		Draining         bool
+	}
+}
+
+func (g *gateway) state() state {
+	g.t.Helper()
+	resp, err := http.Get(g.base + "/debug/respawn?format=json")
+	require.NoError(g.t, err)
+	defer resp.Body.Close()
+	require.Equal(g.t, http.StatusOK, resp.StatusCode)
+	var doc struct{ Clients []state }
+	require.NoError(g.t, json.NewDecoder(resp.Body).Decode(&doc))
+	require.Len(g.t, doc.Clients, 1)
+	return doc.Clients[0]
+}
+
+// await waits for a state that the gateway is sure to come to.
+func (g *gateway) await(what string, is func(state) bool) {
+	g.t.Helper()
+	require.Eventually(g.t, func() bool { return is(g.state()) }, patience, 20*time.Millisecond, what)
+}
