@@ -11,11 +11,9 @@ FROM        ?= 1
 COUNT       ?= 1
 BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
-
-.PHONY: test lint bench fuzz simulate deps bench-root jaeger jaeger-binary
 SOAK        ?= 10m
 
-.PHONY: test lint bench fuzz faults soak deps
+.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
