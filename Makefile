@@ -64,6 +64,7 @@ jaeger: jaeger-binary
 
 jaeger-binary:
 	cd integration/jaeger && go tool -n jaeger
+
 # What real faults cost, bare and with respawn: rewrites the table in README.
 faults:
 	cd integration && go run ./cmd/faults
@@ -73,8 +74,4 @@ soak:
 	@set -o pipefail; cd integration && go test -count=1 -timeout=0 -v -run '^TestSoak$$' . -soak=$(SOAK) $(if $(SEED),-seed=$(SEED)) | grep -v level=
 
 deps:
-ifneq ($(strip $(PACKAGES)),)
 	apt-get update -q && apt-get install -q -y --no-install-recommends $(PACKAGES)
-else
-	@echo 'no test needs a system package yet'
-endif
