@@ -26,6 +26,7 @@ type simOrder struct {
 	uploads []*simUpload
 	began   time.Duration
 	leaves  time.Duration // when its caller gives up
+	harmed  bool          // its connection or upstream did not live to its end
 	late    bool          // it began after Close
 }
 
@@ -66,6 +67,7 @@ func (w *simWorld) send(e simErrand) bool {
 	w.must(w.now() <= o.leaves+time.Millisecond, "r%d returns %v after its caller gave up", o.id, w.now()-o.leaves)
 	if err != nil {
 		w.mustBeOwn(o, err)
+		w.mustNotGiveUp(o)
 	}
 	w.mu.Unlock()
 	if o.span != nil {
@@ -76,9 +78,12 @@ func (w *simWorld) send(e simErrand) bool {
 		return false
 	}
 	w.mu.Lock()
+	if w.plan.kind.real() {
+		w.answers[simHost(e.au)] = append(w.answers[simHost(e.au)], w.now())
+	}
 	w.must(resp.Request == o.req, "r%d gets a response to another *Request", o.id)
 	w.must(resp.Header.Get(simID) == strconv.Itoa(o.id), "r%d gets the answer of r%s", o.id, resp.Header.Get(simID))
-	w.must((o.answer == simNoBody) == (resp.Body == http.NoBody), "r%d: http.NoBody is not handed on", o.id)
+	w.must(w.plan.kind == simNetHTTP2 || (o.answer == simNoBody) == (resp.Body == http.NoBody), "r%d: http.NoBody is not handed on", o.id)
 	w.mu.Unlock()
 	o.read(resp.Body, stop)
 	return true
@@ -109,7 +114,7 @@ func (o *simOrder) context() (context.Context, func()) {
 
 func (o *simOrder) request(ctx context.Context) {
 	host := simHost(o.au)
-	if o.id%5 == 0 {
+	if o.id%5 == 0 && !o.w.plan.kind.real() { // net/http pools them apart
 		host = strings.ToUpper(host) + ":80" // the same authority
 	}
 	req := mustRequest(ctx, o.method, "http://"+host+"/", nil)
@@ -142,6 +147,11 @@ func (o *simOrder) read(body io.ReadCloser, stop func()) {
 		n, err := body.Read(one)
 		got = append(got, one[:n]...)
 		if err != nil {
+			if w.plan.kind.real() && err != io.EOF {
+				w.mu.Lock()
+				w.mustNotBreak(o, err)
+				w.mu.Unlock()
+			}
 			break
 		}
 	}

@@ -261,7 +261,7 @@ func (l *simLink) dial(o *simOrder, try int) (simFault, error) {
 		}
 		return simAgainst, errors.New("tunnel is down")
 	}
-	switch sky := w.sky(o.au); sky {
+	switch sky := l.sky(o.au); sky {
 	case simRefused:
 		return simAgainst, refuse(os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	case simUnreachable:
@@ -296,7 +296,7 @@ func (t *simTry) serve(early bool) (*http.Response, error) {
 	if t.swallowed() {
 		return nil, t.await(-1, nil)
 	}
-	sky := w.sky(t.order.au)
+	sky := t.link.sky(t.order.au)
 	switch sky {
 	case simReset, simRefused:
 		w.mu.Lock()

@@ -44,13 +44,17 @@ func (w *simWorld) look() {
 	}
 }
 
-func (l *simLink) link() *simLink { return l }
-
 func (w *simWorld) linkOf(g *generation) *simLink {
 	if g == nil {
 		return nil
 	}
-	return g.transport.(interface{ link() *simLink }).link()
+	for _, l := range w.links {
+		if l.self == g.transport {
+			return l
+		}
+	}
+	w.must(false, "a %T is in service that nobody built", g.transport)
+	return nil
 }
 
 // arrive is called when a transport gets a request.
@@ -186,7 +190,7 @@ func (w *simWorld) started(s sdktrace.ReadWriteSpan) {
 	w.noteLocked("client", "recreation %d of %q: %s", len(w.runs), r.from, r.trigger)
 	ended := w.linkOf(w.rt.current.Load())
 	switch {
-	case r.trigger == triggerManual || r.trigger == triggerMaxAge || ended == nil:
+	case r.trigger == triggerManual || r.trigger == triggerMaxAge || ended == nil || w.plan.kind.real():
 	case r.trigger == triggerEnded:
 		w.must(ended.ended, "%v is replaced because it has ended, which it has not", ended)
 	default:
@@ -236,7 +240,7 @@ func (w *simWorld) ended(s sdktrace.ReadOnlySpan) {
 // mustBeProven holds a promotion to what its candidate has shown.
 func (w *simWorld) mustBeProven(r *simRun) {
 	l := r.link
-	if r.planned() || w.linkOf(w.gens[len(w.gens)-2]).ended {
+	if r.planned() || l.kind.real() || w.linkOf(w.gens[len(w.gens)-2]).ended {
 		return // anything is better than what has ended
 	}
 	w.must(l.dialed > 0, "%v is promoted without a connection", l)
@@ -269,11 +273,40 @@ func (w *simWorld) mustBeOwn(o *simOrder, err error) {
 			return
 		}
 	}
+	_, own := err.(*kindError)
 	switch ctx := o.req.Context(); {
-	case err == ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx), err == errCanceled && o.ends == simLegacy:
+	case w.plan.kind.real() && !own, err == ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx), err == errCanceled && o.ends == simLegacy:
 		return
 	}
 	w.must(false, "r%d gets an error of nobody: %v", o.id, err)
+}
+
+// mustNotGiveUp holds a request that gets an error, and might have been sent
+// again, to have seen the recreation through: it waits for the first trial of
+// its authority's outage, and does not end on a transport that was replaced.
+func (w *simWorld) mustNotGiveUp(o *simOrder) {
+	if len(o.tries) == 0 || len(o.tries) > w.plan.threshold || w.now() >= o.leaves || w.shutting || w.spare != nil ||
+		w.plan.replay != ReplayIdempotent || !o.idempotent() || o.body == simOneShot || o.body == simUnreadble {
+		return
+	}
+	last := o.tries[len(o.tries)-1]
+	if last.fault != simAgainst || !last.link.served {
+		return
+	}
+	replaced := last.link.retired && (last.link.off < last.returned || last.returned < w.now())
+	w.must(!replaced || w.blames[o.au].trips(w.plan), "r%d gives up on %v, which was replaced at %v", o.id, last.link, last.link.off)
+
+	host, running := simHost(o.au), (*simRun)(nil)
+	for _, r := range w.runs {
+		switch {
+		case r.over && r.promoted:
+			running = nil
+		case r.from == host && running == nil, r.to == host && running == nil:
+			running = r // the first
+		}
+	}
+	tried := slices.ContainsFunc(o.tries, func(t *simTry) bool { return t.trial }) // its own verdict
+	w.must(running == nil || running.over || tried, "r%d gives up while the first trial is under way", o.id)
 }
 
 // classified is called when the client has judged an error.
@@ -282,9 +315,12 @@ func (w *simWorld) classified(req *http.Request, v Verdict) {
 	defer w.mu.Unlock()
 	id, _ := strconv.Atoi(req.Header.Get(simID))
 	o := w.orders[id]
+	w.noteLocked(o.who(), "judged: %v", v)
+	if w.plan.kind.real() {
+		return
+	}
 	l := o.tries[len(o.tries)-1].link
 	if v != Neutral && l == w.linkOf(w.rt.current.Load()) {
 		w.fails++
 	}
-	w.noteLocked(o.who(), "judged: %v", v)
 }

@@ -18,6 +18,7 @@ type simLink struct {
 	self   http.RoundTripper
 
 	pool    []*simConn
+	wires   []*simWire    // of a real one
 	open    int           // requests and bodies
 	trying  int           // trials under way
 	over    chan struct{} // closed when it has ended for good
@@ -67,6 +68,8 @@ func (w *simWorld) newLink() *simLink {
 func (l *simLink) transport() http.RoundTripper {
 	if l.self == nil {
 		switch l.kind {
+		case simNetHTTP1, simNetHTTP2:
+			l.self = l.netHTTP()
 		case simHTTP1, simHTTP2:
 			l.self = &simPoolTransport{l}
 		case simQUIC:
@@ -101,8 +104,14 @@ func (l *simLink) fallIll() {
 		for _, c := range l.pool {
 			c.lose()
 		}
+		for _, c := range l.wires {
+			c.lose()
+		}
 		l.pool = nil
 	case simBlack:
+		for _, c := range l.wires {
+			c.goDark()
+		}
 		for _, c := range l.pool {
 			c.black = true
 		}

@@ -12,6 +12,14 @@ import (
 
 // The weather over the authorities, and the factory.
 
+// sky is how the upstream of a try is now. The fallback leads around it.
+func (l *simLink) sky(au int) simSky {
+	if l == l.w.spare {
+		return simWell
+	}
+	return l.w.sky(au)
+}
+
 // sky is how the authority's upstream is now.
 func (w *simWorld) sky(au int) simSky {
 	now, sky := w.now(), simWell
@@ -51,6 +59,11 @@ func (l *simLink) loseTo(au int) {
 		}
 		return c.au == au
 	})
+	for _, c := range l.wires {
+		if c.au == au {
+			c.lose()
+		}
+	}
 }
 
 func simHost(au int) string { return string(rune('a'+au)) + ".sim" }

@@ -40,16 +40,18 @@ type simPlan struct {
 type simKind int
 
 const (
-	simHTTP1   simKind = iota // as net/http's: httptrace, a pool, one request per connection
-	simHTTP2                  // likewise, all requests on one connection
-	simQUIC                   // as http3.Transport: no httptrace, Close; cuts bodies when idle connections are closed
-	simSession                // as http.ClientConn: Err and Close
-	simSilent                 // RoundTrip and nothing else
+	simHTTP1    simKind = iota // as net/http's: httptrace, a pool, one request per connection
+	simHTTP2                   // likewise, all requests on one connection
+	simQUIC                    // as http3.Transport: no httptrace, Close; cuts bodies when idle connections are closed
+	simSession                 // as http.ClientConn: Err and Close
+	simSilent                  // RoundTrip and nothing else
+	simNetHTTP1                // net/http's own, see simulation_nethttp_test.go
+	simNetHTTP2                // likewise
 	simKinds
 )
 
 func (k simKind) String() string {
-	return [...]string{"http1", "http2", "quic", "session", "silent"}[k]
+	return [...]string{"http1", "http2", "quic", "session", "silent", "net/http h1", "net/http h2"}[k]
 }
 
 func (k simKind) shares() bool { return k != simHTTP1 && k != simSilent }
@@ -287,6 +289,9 @@ func drawPlan(seed uint64) *simPlan {
 		if n > 0 {
 			ill.at = d.between(0, p.storm/2)
 		}
+		if p.kind.real() && ill.what == simEnded {
+			ill.what = simTunnel // it cannot end
+		}
 		if n == 0 && d.in(4) || n > 0 && !d.in(3) || ill.what == simBlack && p.stalls == 0 {
 			ill.what = simHale
 		}
@@ -299,11 +304,17 @@ func drawPlan(seed uint64) *simPlan {
 		}
 		p.builds = append(p.builds, b)
 	}
-	id := 0
-	for range 2 + d.IntN(4) {
+	id, crowd, most := 0, 2+d.IntN(4), 14
+	if d.in(4) {
+		crowd, most = 8+d.IntN(12), 3 // all at once
+	}
+	for range crowd {
 		var list []simErrand
 		mean := d.between(20*time.Millisecond, 2*time.Second)
-		for at := time.Duration(0); at < p.storm && len(list) < 14; {
+		if most == 3 {
+			mean = d.between(time.Millisecond, 50*time.Millisecond)
+		}
+		for at := time.Duration(0); at < p.storm && len(list) < most; {
 			e := d.errand(id, authorities, mean)
 			id++
 			at += e.pause

@@ -31,6 +31,7 @@ type simWorld struct {
 	mu       sync.Mutex
 	log      simLog
 	links    []*simLink // every transport there is, by its number; base is 0
+	hosts    []*host    // the upstreams of real transports
 	spare    *simLink   // the fallback, nil for none
 	calls    int        // of the factory
 	orders   map[int]*simOrder
@@ -58,6 +59,11 @@ func newWorld(t *testing.T, p *simPlan) *simWorld {
 		w.blames[au] = &simBlame{}
 	}
 	w.probe.tracers.RegisterSpanProcessor(w)
+	if p.kind.real() {
+		for au := range p.weather {
+			w.hosts = append(w.hosts, w.listen(au))
+		}
+	}
 	base := w.newLink()
 	opts := []Option{
 		WithFactory(w.build),
