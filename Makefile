@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps
+.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
@@ -72,6 +72,9 @@ faults:
 # Random faults under load. SOAK is how long, SEED repeats one.
 soak:
 	@set -o pipefail; cd integration && go test -count=1 -timeout=0 -v -run '^TestSoak$$' . -soak=$(SOAK) $(if $(SEED),-seed=$(SEED)) | grep -v level=
+# Breaks the library on purpose, one bug at a time, and shows which test notices.
+mutants:
+	go run ./internal/mutants
 
 deps:
 	apt-get update -q && apt-get install -q -y --no-install-recommends $(PACKAGES)
