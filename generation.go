@@ -242,7 +242,7 @@ func (h *heldBody) Close() error {
 // trackDuplex is track for an upgraded connection: it is in flight until Close,
 // whatever a Read says, and keeps its other half.
 func (g *generation) trackDuplex(resp *http.Response, w io.Writer, slot uint32, after func()) {
-	d := &duplexBody{body: body{ReadCloser: resp.Body, gen: g, slot: slot}, Writer: w, release: after}
+	d := &duplexBody{body: body{ReadCloser: resp.Body, gen: g, slot: slot}, Writer: w}
 	resp.Body = d
 	if cw, ok := w.(interface{ CloseWrite() error }); ok {
 		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
@@ -251,16 +251,8 @@ func (g *generation) trackDuplex(resp *http.Response, w io.Writer, slot uint32, 
 		return
 	}
 	// Nothing else would end it: its request's context no longer does.
-	body := resp.Body // the field is the caller's from now on
-	armed := make(chan struct{})
-	stop := context.AfterFunc(g.cut, func() { <-armed; _ = body.Close() })
-	d.release = func() {
-		stop()
-		if after != nil {
-			after()
-		}
-	}
-	close(armed)
+	stop := context.AfterFunc(g.cut, func() { _ = d.body.Close(); after() })
+	d.release = func() { stop(); after() }
 }
 
 type duplexBody struct {

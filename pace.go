@@ -42,14 +42,14 @@ func (p *pace) next(newBackOff func() backoff.BackOff) (interval time.Duration) 
 	return p.policy.NextBackOff()
 }
 
-// paceOf returns the pace that the end of r advances, and whether it holds back
-// everybody for a first interval. The caller holds rt.mu.
+// paceOf returns the pace that the end of r advances, nil for none, and whether
+// it holds back everybody for a first interval. The caller holds rt.mu.
 func (rt *RecoveringRoundTripper) paceOf(r *recreation, err error) (p *pace, spaces bool) {
 	switch {
 	case err == errRecovered:
-		return &pace{}, true
+		return nil, true
 	case calledOff(err), err == nil && r.planned && r.trigger != triggerEnded:
-		return &pace{}, false // it was asked for: an outage's first recreation is still at once
+		return nil, false // it was asked for: an outage's first recreation is still at once
 	case err != nil && r.candidate != nil && !r.planned:
 		// What its upstream refused holds back the one authority, and all
 		// others only for a first interval: one dead upstream must not keep
@@ -58,7 +58,7 @@ func (rt *RecoveringRoundTripper) paceOf(r *recreation, err error) (p *pace, spa
 		if s := rt.streaks.get(r.authority); s != nil {
 			return &s.pace, true
 		}
-		return &pace{}, true
+		return nil, true
 	}
 	return &rt.pace, false // promotions, and factories that fail
 }

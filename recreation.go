@@ -153,12 +153,17 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	}
 	r.settled = true
 	p, spaces := rt.paceOf(r, err)
-	work := *p
+	var work pace
+	if p != nil {
+		work = *p
+	}
 	rt.mu.Unlock()
 
 	// Policies are callbacks, which are never called under the lock. r is
 	// still running, so nobody else uses this one.
-	work.advance(rt.cfg.newBackOff)
+	if p != nil {
+		work.advance(rt.cfg.newBackOff)
+	}
 	spacing := time.Duration(0)
 	if spaces {
 		spacing = (&pace{}).next(rt.cfg.newBackOff)
@@ -178,8 +183,10 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	if r.expiry != nil {
 		r.expiry.Stop()
 	}
-	work.notBefore = now.Add(work.interval)
-	*p = work
+	if p != nil {
+		work.notBefore = now.Add(work.interval)
+		*p = work
+	}
 	if spaces {
 		rt.spacedFrom, rt.spacedUntil = now, now.Add(spacing)
 	}
