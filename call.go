@@ -139,7 +139,7 @@ func (c *call) next() (step, way) {
 		switch {
 		case r != nil && w.take():
 			return stepTrial, w
-		case r == nil && rt.due(s, now):
+		case r == nil && (rt.due(s, now) || ended && !now.Before(rt.pace.notBefore)): // no upstream holds back what has ended
 			if c.hadVerdict {
 				c.patience() // the wait has begun, if there is no window either
 			}
@@ -279,6 +279,9 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 		returned = true
 		rt.succeeded(c.req.Context(), candidate, c.authority, a.began)
 		return resp, nil
+	}
+	if g := rt.current.Load(); g != nil && g.hasEnded() && candidate.fit() == nil {
+		rt.settle(r, nil) // anything is better than what has ended
 	}
 	if rt.current.Load() == candidate {
 		returned = true

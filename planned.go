@@ -82,8 +82,12 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 		return
 	}
 	rt.mu.Lock()
+	if rt.current.Load() != g {
+		rt.mu.Unlock()
+		return
+	}
 	r := rt.running
-	if now := time.Now(); r == nil && rt.current.Load() == g {
+	if now := time.Now(); r == nil {
 		rt.relax(now)
 		if !now.Before(rt.pace.notBefore) {
 			r = rt.newRecreation(ctx, triggerEnded)

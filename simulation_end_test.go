@@ -159,7 +159,8 @@ func simCount(m metricdata.Metrics) (n int64) {
 // mustKeepPace holds the recreations to the backoff: what was asked for by
 // hand or by age is exempt; promotions and failing factories hold back
 // everybody for the client's interval; what an upstream refused holds back its
-// authority for its own, and everybody for a first one.
+// authority for its own, and everybody for a first one, unless the transport has
+// ended.
 func (w *simWorld) mustKeepPace() {
 	policy := w.plan.policy
 	var client struct {
@@ -178,7 +179,7 @@ func (w *simWorld) mustKeepPace() {
 		if !r.planned() || r.trigger == triggerEnded {
 			w.must(client.n == 0 || r.start >= client.at+client.interval, "recreation %d begins %v after the last, in a window of %v", i+1, r.start-client.at, client.interval)
 		}
-		if !r.planned() {
+		if !r.planned() && !r.onEnded { // no upstream holds back what has ended
 			w.must(r.start >= spaced, "recreation %d begins within a first interval after an upstream's rejection", i+1)
 			was := refused[r.from]
 			w.must(r.start >= was.until || w.servedSince(r.from, was.at, r.start), "recreation %d begins in the window of %s", i+1, r.from)

@@ -34,6 +34,10 @@ func (w *simWorld) look() {
 		for au := range w.plan.weather {
 			w.blames[au] = &simBlame{}
 		}
+		// One that has ended is replaced by what is fit, if its trial fails, too.
+		if t := w.linkOf(g).failed; t != nil && t.returned == w.now() {
+			w.blames[t.order.au].learn(t)
+		}
 		w.log.events = append(w.log.events, simEvent{w.now(), "client", fmt.Sprintf("generation %d is %v", g.number, w.linkOf(g))})
 	}
 	for _, g := range w.gens {
@@ -126,6 +130,9 @@ func (w *simWorld) depart(t *simTry, resp *http.Response, err error) {
 	w.noteLocked(t.order.who(), "try %d on %v: %v", t.number, l, err)
 	if t.trial {
 		l.trying--
+		if err != nil {
+			l.failed = t
+		}
 	}
 	if err != nil || resp.Body == http.NoBody {
 		l.open--
@@ -189,6 +196,7 @@ func (w *simWorld) started(s sdktrace.ReadWriteSpan) {
 	w.bySpan[s.SpanContext().SpanID()] = r
 	w.noteLocked("client", "recreation %d of %q: %s", len(w.runs), r.from, r.trigger)
 	ended := w.linkOf(w.rt.current.Load())
+	r.onEnded = ended != nil && ended.ended
 	switch {
 	case r.trigger == triggerManual || r.trigger == triggerMaxAge || ended == nil || w.plan.kind.real():
 	case r.trigger == triggerEnded:
@@ -294,7 +302,8 @@ func (w *simWorld) mustNotGiveUp(o *simOrder) {
 		return
 	}
 	replaced := last.link.retired && (last.link.off < last.returned || last.returned < w.now())
-	w.must(!replaced || w.blames[o.au].trips(w.plan), "r%d gives up on %v, which was replaced at %v", o.id, last.link, last.link.off)
+	current := w.linkOf(w.rt.current.Load())
+	w.must(!replaced || w.blames[o.au].trips(w.plan) || current != nil && current.ended, "r%d gives up on %v, which was replaced at %v", o.id, last.link, last.link.off)
 
 	host, running := simHost(o.au), (*simRun)(nil)
 	for _, r := range w.runs {

@@ -21,6 +21,7 @@ type simLink struct {
 	wires   []*simWire    // of a real one
 	open    int           // requests and bodies
 	trying  int           // trials under way
+	failed  *simTry       // the last of them that did
 	over    chan struct{} // closed when it has ended for good
 	ended   bool
 	closes  int

@@ -129,6 +129,7 @@ func (w *simWorld) build(ctx context.Context) (http.RoundTripper, error) {
 type simRun struct {
 	start, end time.Duration
 	over       bool
+	onEnded    bool // the transport in service had
 	trigger    string
 	from, to   string // whose it was at its start, and at its end
 	promoted   bool
