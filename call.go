@@ -146,7 +146,7 @@ func (c *call) next() (step, way) {
 			w.recreation = rt.newTrial(c.req.Context(), s)
 			go rt.build(w.recreation)
 			return stepVerdict, w
-		case r != nil && (c.mayWait(r) || ended && first):
+		case r != nil && (c.mayWait(r, s) || ended && first):
 			return stepVerdict, w
 		case r != nil && waits && !first:
 			w.limited = true
@@ -161,7 +161,7 @@ func (c *call) next() (step, way) {
 	}
 
 	// No trial for this one: as if respawn were not there, or the fallback.
-	if first {
+	if first && !c.hadVerdict {
 		s.turnedAway = now
 	}
 	switch {
@@ -187,8 +187,8 @@ func (w *way) take() bool {
 // The first trial of an outage is worth waiting for. Later ones only if the
 // wait runs beside the attempt and not after it, so that during an outage
 // nobody's wait is doubled.
-func (c *call) mayWait(r *recreation) bool {
-	if r.proof == proofFaster && r.authority != c.authority {
+func (c *call) mayWait(r *recreation, s *streak) bool {
+	if !r.planned && r.authority != c.authority && (r.proof == proofFaster || s.rejections > 0) {
 		return false // that takes long, and says nothing about what fails at once
 	}
 	return c.last != nil && (r.first || c.last.began >= r.clock)

@@ -244,3 +244,64 @@ func TestRedirectsCarryNoStreak(t *testing.T) {
 		settle()
 	})
 }
+
+// A host that is asked for now and then has its turn, too, however many others
+// are asked for at every moment.
+func TestSeldomAskedHostHasItsTurn(t *testing.T) {
+	for _, period := range []time.Duration{900 * time.Millisecond, 1700 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second} {
+		t.Run(period.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				serve := func(fresh bool) http.RoundTripper {
+					return rtFunc(func(req *http.Request) (*http.Response, error) {
+						if fresh && req.URL.Host == "good.test" {
+							return answer(req)
+						}
+						return nil, refused()
+					})
+				}
+				rt := start(t, serve(false), WithFactory(builds(func() http.RoundTripper { return serve(true) }).make), every(time.Second))
+				began := time.Now()
+				next := began.Add(2550 * time.Millisecond)
+				for n := 0; time.Since(began) < time.Minute; n++ {
+					_, err := get(t.Context(), rt, fmt.Sprintf("http://%d.test/", n))
+					require.Error(t, err)
+					if time.Now().After(next) {
+						next = next.Add(period)
+						if _, err := get(t.Context(), rt, "http://good.test/"); err == nil {
+							return
+						}
+					}
+					time.Sleep(200 * time.Millisecond)
+				}
+				t.Error("it never had its turn")
+			})
+		})
+	}
+}
+
+// Callers of a host that is known to be down do not wait for another's trial.
+func TestKnownToBeDownWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serve := rtFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "slow.test" { // nothing answers its dials
+				time.Sleep(9 * time.Second)
+			}
+			return nil, refused()
+		})
+		rt := start(t, serve, WithFactory(builds(func() http.RoundTripper { return rtFunc(serve) }).make), doubling())
+		ask := func() {
+			for range 60 {
+				began := time.Now()
+				_, err := get(t.Context(), rt, "http://down.test/")
+				require.Error(t, err)
+				require.Zero(t, time.Since(began))
+				time.Sleep(time.Second)
+			}
+		}
+		ask()
+		var slow sync.WaitGroup
+		slow.Go(func() { _, _ = get(t.Context(), rt, "http://slow.test/") })
+		ask()
+		slow.Wait()
+	})
+}

@@ -95,7 +95,7 @@ func (rt *RecoveringRoundTripper) dueAt(s *streak) time.Time {
 // attacker invents would else always be there before a host that matters.
 func (rt *RecoveringRoundTripper) turnAt(s *streak) time.Time {
 	for _, o := range rt.streaks.m {
-		if o.tripped && o.queued.Before(s.queued) && o.turnedAway.After(rt.spacedFrom) && !o.pace.notBefore.After(rt.spacedUntil) {
+		if o.tripped && o.queued.Before(s.queued) && o.turnedAway.After(o.queued) && !o.pace.notBefore.After(rt.spacedUntil) {
 			return rt.spacedUntil.Add(rt.spacedUntil.Sub(rt.spacedFrom)) // for as long again
 		}
 	}

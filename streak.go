@@ -134,8 +134,9 @@ func (t *streakTable) end(s *streak) {
 	}
 }
 
-// evict makes room: the least failures first, among those the oldest. A flood
-// of invented names is made of ones and cannot push out a real outage.
+// evict makes room: the least failures first, among those the oldest. A flood of
+// invented names that fail once cannot push out an outage; one of names that trip
+// can, if there are more of them than places between two requests to its host.
 func (t *streakTable) evict() {
 	var least *streak
 	for _, s := range t.m {
