@@ -311,7 +311,8 @@ func (rt *RecoveringRoundTripper) rehome(r *recreation, au authority) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	if s := rt.streaks.get(au); !r.settled && !r.planned && r.authority != au && s != nil {
-		r.authority, r.proof, r.toBeat, r.first = au, s.proof, s.toBeat, s.rejections == 0
+		r.authority, r.proof, r.toBeat, r.first = s.authority, s.proof, s.toBeat, s.rejections == 0
+		r.trigger, r.since, r.failures = s.trigger, s.since, max(s.failures, s.stalls)
 	}
 }
 

@@ -305,3 +305,35 @@ func TestRecreationRecordAsJSON(t *testing.T) {
 		 "drained": 0, "drain_seconds": 0, "draining": false}
 	]`, string(got))
 }
+
+// A trial that another authority's request makes is told as that one's.
+func TestRecordOfATrialTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serve := rtFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "closed.test" {
+				return nil, io.ErrUnexpectedEOF
+			}
+			return nil, refused()
+		})
+		p := newProbe(t)
+		rt := start(t, serve, append(p.options(), WithFactory(builds(func() http.RoundTripper { time.Sleep(time.Second); return rtFunc(serve) }).make))...)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := get(ctx, rt, "http://refused.test/") // trips, asks for a candidate, leaves
+		require.Error(t, err)
+		time.Sleep(time.Minute)
+		_, err = get(t.Context(), rt, "http://closed.test/")
+		require.Error(t, err)
+
+		require.Len(t, rt.Recreations(), 1)
+		r := rt.Recreations()[0]
+		assert.Equal(t, "http://closed.test:80", r.Authority)
+		assert.Equal(t, triggerClosed, r.Trigger)
+		assert.Zero(t, r.Outage)
+		span := attributesOf(p.recreations()[0].Attributes())
+		assert.Equal(t, "closed.test", span["server.address"])
+		assert.Equal(t, triggerClosed, span["respawn.trigger"])
+		assert.Equal(t, 0.0, span["respawn.outage.duration"])
+		assert.Equal(t, map[string]int{"connection_closed rejected": 1}, p.outcomes())
+	})
+}

@@ -142,6 +142,7 @@ func (t *telemetry) settled(r *recreation, now time.Time) {
 	}
 	r.span.SetAttributes(keyOutcome.String(outcome), keyGeneration.Int64(int64(generation)))
 	r.span.SetAttributes(authorityAttributes(r.authority)...) // the trial may have been another's
+	r.span.SetAttributes(keyTrigger.String(r.trigger), keyFailures.Int(r.failures))
 	if !r.since.IsZero() {
 		r.span.SetAttributes(keyOutage.Float64(now.Sub(r.since).Seconds()))
 	}
