@@ -70,7 +70,7 @@ func (c *call) run() (*http.Response, error) {
 		case stepGiveUp:
 			return nil, c.err
 		case stepClosed:
-			return nil, ErrClosed
+			return nil, c.closed()
 		}
 		if resp != nil || err != nil {
 			return resp, err
@@ -112,6 +112,7 @@ func (c *call) next() (step, way) {
 		return stepClosed, way{}
 	}
 	rt.streaks.forget(now)
+	rt.refreshAlert()
 	s, r := rt.streaks.get(c.authority), rt.running
 	if s != nil {
 		s.last = now // asked for
@@ -198,7 +199,7 @@ func (c *call) mayWait(r *recreation, s *streak) bool {
 func (c *call) sendOn(w way) (*http.Response, error) {
 	g, slot, ok := c.rt.enter(c.req)
 	if !ok {
-		return nil, ErrClosed
+		return nil, c.closed()
 	}
 	a := &attempt{gen: g, began: c.rt.clock.Load()}
 	resp, err := c.send(a, slot, w.watch, nil)
@@ -335,7 +336,7 @@ func (c *call) awaitVerdict(w way) (*generation, error) {
 	case candidate := <-w.recreation.baton:
 		return candidate, nil
 	case <-w.recreation.done:
-		if w.recreation.err != nil {
+		if err := w.recreation.err; err != nil && !calledOff(err) {
 			c.hadVerdict = true
 		}
 	case <-limit:
@@ -381,6 +382,14 @@ func (c *call) gaveUp() error {
 		return err
 	}
 	return errCanceled
+}
+
+// closed is the error for a call that Close has overtaken: its own, if it has one.
+func (c *call) closed() error {
+	if c.err != nil {
+		return c.err
+	}
+	return ErrClosed
 }
 
 // sendFallback makes the last attempt, off the books.

@@ -330,7 +330,7 @@ var paths = []struct {
 		rt := start(t, rtFunc(unsent), WithThreshold(1), WithFactory(hangs))
 		time.AfterFunc(time.Second, func() { rt.Close() })
 		return rt
-	}, ErrClosed},
+	}, syscall.ECONNREFUSED},
 	{"factory times out", func(t *testing.T) *RecoveringRoundTripper {
 		return start(t, rtFunc(unsent), WithThreshold(1), WithFactory(hangs))
 	}, syscall.ECONNREFUSED},

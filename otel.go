@@ -92,8 +92,9 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	return t, errs[8]
 }
 
-// close ends the gauges, which would keep the client in memory.
-func (t *telemetry) close() error { return t.gauges.Unregister() }
+// close ends the gauges, which would keep the client in memory. Whether the
+// provider could do so is nothing that a caller of Close can do anything about.
+func (t *telemetry) close() { _ = t.gauges.Unregister() }
 
 // tracer resolves the provider anew: the request's own, if there is one, leads
 // where the rest of the request's trace is.

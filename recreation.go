@@ -118,9 +118,9 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 	}
 	r.baton <- candidate
 	// Where nobody waits to be the trial, the next request is one; where none
-	// comes, there is nothing to prove a planned candidate by. Another one may
-	// wait as long as its authority is remembered: it is in nobody's way.
-	patience := forgetAfter
+	// comes, there is nothing to prove a planned candidate by. Another one is in
+	// nobody's way.
+	patience := readyFor
 	if r.planned {
 		patience = rt.cfg.recreateTimeout
 		if r.trigger == triggerEnded || r.trigger == triggerManual && rt.idle() {
@@ -129,6 +129,11 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 	}
 	rt.expire(r, patience)
 }
+
+// readyFor is how long a candidate waits for somebody to try it. It is long, since
+// seldom used authorities must recover, too, and no longer than what it has
+// dialled can be expected to be kept alive unused.
+const readyFor = 5 * time.Minute
 
 // expire ends the wait of a candidate in the baton after patience.
 func (rt *RecoveringRoundTripper) expire(r *recreation, patience time.Duration) {
@@ -265,7 +270,7 @@ func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
 // when the error says nothing about the candidate.
 func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive bool) {
 	slow := a.proof == proofFaster && a.unanswered() >= a.toBeat
-	patience := forgetAfter
+	patience := readyFor
 	if r.planned {
 		patience = rt.cfg.recreateTimeout - time.Since(r.tried)
 	}

@@ -17,7 +17,9 @@ const (
 	// idempotent as net/http defines it (net/http/request.go, isReplayable):
 	// GET, HEAD, OPTIONS, TRACE, or with an Idempotency-Key or
 	// X-Idempotency-Key header. The body must be to be had again: there is
-	// none, or GetBody, or it was not read yet.
+	// none, or GetBody, or it was not read yet. A base that retries by itself is
+	// known by the error of its last attempt alone, which may hide one that was
+	// processed: put retries above respawn, or use ReplayNever.
 	ReplayIdempotent Replay = iota
 	// ReplayUnsent sends again only what never reached the server.
 	ReplayUnsent

@@ -142,12 +142,12 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		factory = func(context.Context) (http.RoundTripper, error) { return cloneTransport(t), nil }
 	}
 	rt := &RecoveringRoundTripper{cfg: cfg, factory: factory, retired: make(map[*generation]time.Time)}
+	g := newGeneration(base, cfg.drainTimeout)
+	g.number = 1
+	rt.current.Store(g) // before the gauges look
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
-	g := newGeneration(base, cfg.drainTimeout)
-	g.number = 1
-	rt.current.Store(g)
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	rt.refreshAlert()
@@ -253,5 +253,6 @@ func (rt *RecoveringRoundTripper) Close() error {
 		rt.abandon(r, ErrClosed)
 	}
 	rt.retire(rt.last)
-	return rt.telemetry.close()
+	rt.telemetry.close()
+	return nil
 }

@@ -250,7 +250,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 		trip = s.failures >= rt.cfg.threshold
 	case Stall:
 		s.stall(a, now)
-		if rt.cfg.stalls > 0 && s.stalls >= rt.cfg.stalls && now.Sub(s.firstStall) >= rt.cfg.stallSpan {
+		if rt.cfg.stalls > 0 && s.toBeat > 0 && s.stalls >= rt.cfg.stalls && now.Sub(s.firstStall) >= rt.cfg.stallSpan {
 			trip = true
 			if !ended {
 				s.proof = proofFaster
