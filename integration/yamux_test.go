@@ -60,6 +60,11 @@ func newYamuxWorld(r *report) (*world, *yamuxServer) {
 	var all sync.WaitGroup
 	r.t.Cleanup(func() {
 		assert.NoError(r.t, l.Close())
+		s.mu.Lock()
+		for session := range s.sessions { // that clients have left open
+			session.Close()
+		}
+		s.mu.Unlock()
 		all.Wait()
 	})
 	all.Go(func() {
