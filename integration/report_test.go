@@ -47,8 +47,9 @@ func begin(t *testing.T, scenario string) *report {
 			r.Goroutines = max(1, runtime.NumGoroutine()-running)
 		}
 		var open []string
-		assert.Eventually(t, func() bool { open = openFiles(t); return len(open) <= len(files) }, patience, 10*time.Millisecond,
-			"files are left over: %v, after %v", open, files)
+		if !assert.Eventually(t, func() bool { open = openFiles(t); return len(open) <= len(files) }, patience, 10*time.Millisecond) {
+			t.Errorf("files are left over: %q; at first there were %q", open, files)
+		}
 		r.Files = max(0, len(open)-len(files))
 		t.Log(r.Figures.String())
 		assert.NoError(t, left)

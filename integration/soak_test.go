@@ -66,7 +66,7 @@ func TestSoak(t *testing.T) {
 		previous := before
 		before = measure(r)
 		return before.goroutines == previous.goroutines && before.conns == previous.conns
-	}, patience, 500*time.Millisecond, "it does not settle: %+v", before)
+	}, patience, 500*time.Millisecond, "it does not settle")
 
 	struck := map[string]int{}
 	faults := 0
@@ -92,10 +92,12 @@ func TestSoak(t *testing.T) {
 	})
 	lasted := time.Since(start)
 	quiet(stages)
-	assert.Eventually(t, func() bool {
+	if !assert.Eventually(t, func() bool {
 		after = measure(r)
 		return after.goroutines <= before.goroutines && after.files <= before.files && after.conns <= before.conns
-	}, patience, 500*time.Millisecond, "not flat: %+v before, %+v after", &before, &after)
+	}, patience, 500*time.Millisecond) {
+		t.Errorf("not flat: %+v before, %+v after", before, after)
+	}
 
 	var promoted, rejected int
 	for _, s := range stages {
