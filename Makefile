@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants
+.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api api-accept suites
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
@@ -75,6 +75,13 @@ soak:
 # Breaks the library on purpose, one bug at a time, and shows which test notices.
 mutants:
 	go run ./internal/mutants
+# The exported API against api/ and, once there is one, the last tag.
+api:
+	.ci/api
+
+# Writes down a change of the API that is meant.
+api-accept:
+	ACCEPT_API=1 go test -count=1 -run '^TestExportedAPI$$' .
 
 deps:
 	apt-get update -q && apt-get install -q -y --no-install-recommends $(PACKAGES)
