@@ -1,9 +1,10 @@
 package main
 
 import (
-	"context"
+	"math/rand/v2"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -44,22 +45,20 @@ func TestAllocationBudgetsOnLoopback(t *testing.T) {
 	require.NoError(t, err)
 	defer u.close()
 	peers := newPeers(testObserver(t))
-	buf := make([]byte, 2*bodySize)
+	e := effort{slice: time.Millisecond, rounds: 20}
 	for _, proto := range []protocol{u.h1(false), u.h2()} {
 		t.Run(proto.name, func(t *testing.T) {
-			count := func(name string) float64 {
-				base := proto.client()
-				defer base.CloseIdleConnections()
-				rt := peerNamed(peers, name).wrap(base, noFresh(t))
-				defer closeTransport(rt)
-				req := get(context.Background(), proto.url)
-				return testing.AllocsPerRun(500, func() { require.NoError(t, exchange(rt, req, buf)) })
+			var contenders []contender
+			for _, name := range []string{nameBare, nameRespawn} {
+				c, err := loopbackContender(e, peerNamed(peers, name), proto, 1)
+				require.NoError(t, err)
+				contenders = append(contenders, c)
 			}
-			more := count(nameRespawn) - count(nameBare)
-			if raceEnabled {
-				return // the detector makes pools forget, which is allocated again
-			}
-			assert.LessOrEqual(t, more, 1.0)
+			samples, err := interleave(rand.New(rand.NewPCG(1, 2)), e.rounds, contenders)
+			require.NoError(t, err)
+			more := loopbackResult{proto.name, 1, samples}.allocsMore(nameRespawn)
+			t.Logf("%+.2f [%+.2f, %+.2f] allocations more than bare", more.Mid, more.Lo, more.Hi)
+			assert.Less(t, more.Lo, 1+some)
 		})
 	}
 }

@@ -28,16 +28,17 @@ func main() {
 	flag.IntVar(&e.processes, "processes", e.processes, "of the simulated fleet")
 	flag.Parse()
 	fleet := exec.Command("go", "test", "-count=1", "-run", fleetTest, ".")
-	if err := run(e, fleet, *docs, *raw); err != nil {
+	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	if err := run(rnd, e, fleet, *docs, *raw); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(e effort, fleet *exec.Cmd, docs, raw string) error {
+func run(rnd *rand.Rand, e effort, fleet *exec.Cmd, docs, raw string) error {
 	o := newObserver()
 	defer o.close()
 	peers := newPeers(o)
-	r, err := measure(e, peers, fleet)
+	r, err := measure(rnd, e, peers, fleet)
 	if err != nil {
 		return err
 	}
@@ -49,9 +50,8 @@ func run(e effort, fleet *exec.Cmd, docs, raw string) error {
 
 // measure runs the six workloads one after the other. The command fleet runs
 // the test fleetTest.
-func measure(e effort, peers []peer, fleet *exec.Cmd) (r results, err error) {
+func measure(rnd *rand.Rand, e effort, peers []peer, fleet *exec.Cmd) (r results, err error) {
 	start := time.Now()
-	rnd := rand.New(rand.NewPCG(uint64(start.UnixNano()), 0))
 	u, err := startUpstream()
 	if err != nil {
 		return r, err

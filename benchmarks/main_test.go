@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestEverything(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "bench.out")
-	require.NoError(t, run(quick(), exec.Command(os.Args[0], "-test.run="+fleetTest), dir, raw))
+	require.NoError(t, run(rand.New(rand.NewPCG(1, 2)), quick(), exec.Command(os.Args[0], "-test.run="+fleetTest), dir, raw))
 
 	data, err := os.ReadFile(filepath.Join(dir, "benchmarks.md"))
 	require.NoError(t, err)
