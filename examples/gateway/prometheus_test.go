@@ -50,7 +50,7 @@ func TestAlertRules(t *testing.T) {
 func TestSeenByPrometheus(t *testing.T) {
 	t.Parallel()
 	systemBinary(t, "prometheus") // before anything is started
-	_, base, _ := startGateway(t, "-first-byte", "500ms")
+	_, base, _ := startGateway(t, "-first-byte", "1s")
 	gateway := caller{base}
 	p := startPrometheus(t, base)
 	p.await(t, `up{job="gateway"}`, 1)

@@ -36,7 +36,7 @@ func TestOnTheWire(t *testing.T) {
 				"OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol,
 				"OTEL_RESOURCE_ATTRIBUTES=service.version=1.2.3",
 				"OTEL_METRIC_EXPORT_INTERVAL=100", // or gauges, which end with the client, would not be sent
-			}, "-first-byte", "500ms")
+			}, "-first-byte", "1s")
 			gateway := caller{base}
 			gateway.chaos(t, chaosNone)
 			stalled := gateway.blackhole(t)

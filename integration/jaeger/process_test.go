@@ -101,7 +101,7 @@ func startGateway(t *testing.T, traces string) caller {
 	binary := t.TempDir() + "/gateway"
 	output(t, "build", "-C", "../../examples/gateway", "-o", binary, ".")
 	out := launch(t, []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" + traces, "OTEL_BSP_SCHEDULE_DELAY=100"},
-		binary, "-serve", "127.0.0.1:0", "-first-byte", "500ms")
+		binary, "-serve", "127.0.0.1:0", "-first-byte", "1s")
 	var base string
 	await(t, func() error {
 		for line := range strings.Lines(out.String()) {
