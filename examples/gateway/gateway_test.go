@@ -47,7 +47,7 @@ type rig struct {
 	out  *safeBuffer
 }
 
-func newRig(t *testing.T, target string, pool *sessions, l *link) *rig {
+func newRig(t *testing.T, target string, pool *sessions, l *link, opts ...respawn.Option) *rig {
 	t.Helper()
 	r := &rig{link: l, logs: &safeBuffer{}, out: &safeBuffer{}}
 	tel, err := newTelemetry(t.Context(), summary{
@@ -55,7 +55,7 @@ func newRig(t *testing.T, target string, pool *sessions, l *link) *rig {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { flush(tel, io.Discard) })
-	r.rt, err = recovering("upstream", pool, tel)
+	r.rt, err = recovering("upstream", pool, tel, opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = r.rt.Close() })
 	to, err := url.Parse(target)
