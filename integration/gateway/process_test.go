@@ -1,4 +1,4 @@
-package browser
+package gateway
 
 import (
 	"bufio"
@@ -21,23 +21,23 @@ import (
 // machine.
 const patience = 30 * time.Second
 
-// gatewayBinary is the path of the gateway; written once, by TestMain.
-var gatewayBinary string
+// binary is the path of the gateway; written once, by TestMain.
+var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "respawn-gateway-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "browser:", err)
+		fmt.Fprintln(os.Stderr, "integration:", err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	gatewayBinary = filepath.Join(dir, "gateway")
-	build := exec.Command("go", "build", "-o", gatewayBinary, ".")
+	binary = filepath.Join(dir, "gateway")
+	build := exec.Command("go", "build", "-o", binary, ".")
 	build.Dir = filepath.Join("..", "..", "examples", "gateway")
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "browser: the gateway cannot be built: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "integration: the gateway cannot be built: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
@@ -54,8 +54,7 @@ func startGateway(t *testing.T) *gateway {
 	t.Helper()
 	// A stalled answer is given up after this, so that the stall rule has
 	// something to go by.
-	cmd := exec.Command(gatewayBinary, "-serve", "127.0.0.1:0", "-first-byte", "1s")
-	cmd.Env = append(os.Environ(), "OTEL_SDK_DISABLED=true")
+	cmd := exec.Command(binary, "-serve", "127.0.0.1:0", "-first-byte", "1s")
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
