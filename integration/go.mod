@@ -3,8 +3,10 @@ module github.com/respawnhttp/respawn/integration
 go 1.26.0
 
 require (
+	github.com/alexliesenfeld/health v0.8.0
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/hashicorp/yamux v0.1.2
+	github.com/hellofresh/health-go/v5 v5.5.4
 	github.com/quic-go/quic-go v0.65.0
 	github.com/respawnhttp/respawn v0.0.0
 	github.com/stretchr/testify v1.12.1
