@@ -17,6 +17,7 @@ type RecreationRecord struct {
 	Authority  string        `json:"authority,omitempty"`  // scheme://host:port whose trip it was; "" if it was planned
 	Generation uint64        `json:"generation"`           // in service after it
 	Failures   int           `json:"failures"`             // that led to it
+	TraceID    string        `json:"trace_id,omitempty"`   // of its span; "" if nothing traces
 	Outage     time.Duration `json:"-"`                    // from the first failure to its end; 0 if there was none; outage_seconds in JSON
 
 	// What a promotion retired.
@@ -65,6 +66,9 @@ func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation, kind 
 		Generation: r.generation,
 		Failures:   r.failures,
 	}}
+	if r.trace.IsValid() {
+		e.record.TraceID = r.trace.String()
+	}
 	if !r.since.IsZero() {
 		e.record.Outage = now.Sub(r.since)
 	}

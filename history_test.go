@@ -279,6 +279,7 @@ func TestRecreationsAgreeWithSpans(t *testing.T) {
 			assert.Equal(t, outage, r.Outage.Seconds())
 			host, _ := a["server.address"].(string)
 			assert.Contains(t, r.Authority, host)
+			assert.Equal(t, s.SpanContext().TraceID().String(), r.TraceID)
 		}
 		assert.NotZero(t, outcomes["promoted"])
 		assert.NotZero(t, outcomes["rejected"])
@@ -291,7 +292,7 @@ func TestRecreationRecordAsJSON(t *testing.T) {
 		{
 			Time: at, Duration: 1500 * time.Millisecond, Trigger: "stall", Outcome: "promoted",
 			Authority: "https://a.test:443", Generation: 2, Failures: 3, Outage: 2100 * time.Millisecond,
-			Drained: 7, DrainTime: 250 * time.Millisecond,
+			TraceID: "0af7651916cd43dd8448eb211c80319c", Drained: 7, DrainTime: 250 * time.Millisecond,
 		},
 		{Time: at, Trigger: "manual", Outcome: "rejected", ErrorType: "factory_nil", Generation: 2},
 	})
@@ -299,6 +300,7 @@ func TestRecreationRecordAsJSON(t *testing.T) {
 	assert.JSONEq(t, `[
 		{"time": "2026-11-24T03:00:00Z", "duration_seconds": 1.5, "trigger": "stall", "outcome": "promoted",
 		 "authority": "https://a.test:443", "generation": 2, "failures": 3, "outage_seconds": 2.1,
+		 "trace_id": "0af7651916cd43dd8448eb211c80319c",
 		 "drained": 7, "drain_seconds": 0.25, "draining": false},
 		{"time": "2026-11-24T03:00:00Z", "duration_seconds": 0, "trigger": "manual", "outcome": "rejected",
 		 "error_type": "factory_nil", "generation": 2, "failures": 0, "outage_seconds": 0,

@@ -38,6 +38,7 @@ type recreation struct {
 	ctx    context.Context // carries the span once building has begun
 	cancel context.CancelCauseFunc
 	span   trace.Span
+	trace  trace.TraceID // of span
 
 	// The candidate waits in the baton, and whoever takes it makes the trial:
 	// so there is one at a time, however many would like to.
@@ -104,6 +105,7 @@ func (e *kindError) ErrorType() string     { return e.kind }
 func (rt *RecoveringRoundTripper) build(r *recreation) {
 	defer r.cancel(nil)
 	r.ctx, r.span = rt.telemetry.startSpan(r)
+	r.trace = r.span.SpanContext().TraceID()
 	candidate, err := rt.produce(r.ctx)
 	if err != nil {
 		rt.settle(r, err)

@@ -13,6 +13,8 @@ import (
 	"github.com/respawnhttp/respawn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"golang.org/x/net/html"
 )
 
@@ -199,6 +201,21 @@ func TestACalledOffRecreationIsNoRejection(t *testing.T) {
 		assert.Len(t, page.all("svg", "plot")[0].all("use", "called-off"), 1)
 		assert.Equal(t, "1 called off. Longest outage: 500 ms.", page.all("desc", "")[0].text())
 	})
+}
+
+// From the page to the trace, by its id.
+func TestPageLeadsToTheTrace(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	r := newRig(t, "llm", respawn.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))))
+	require.NoError(t, r.rt.Recreate(t.Context()))
+	require.Len(t, spans.Ended(), 1)
+	ids := look(t, r.rt).all("span", "trace")
+	require.Len(t, ids, 1)
+	assert.Equal(t, "trace "+spans.Ended()[0].SpanContext().TraceID().String(), ids[0].text())
+
+	r = newRig(t, "untraced")
+	require.NoError(t, r.rt.Recreate(t.Context()))
+	assert.Empty(t, look(t, r.rt).all("span", "trace"))
 }
 
 func TestEachClientHasItsSection(t *testing.T) {

@@ -52,11 +52,11 @@ type rig struct {
 	fails atomic.Pointer[error]
 }
 
-func newRig(t *testing.T, name string) *rig {
+func newRig(t *testing.T, name string, opts ...respawn.Option) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	r.first = &transport{down: &r.down}
-	rt, err := respawn.New(r.first,
+	rt, err := respawn.New(r.first, append([]respawn.Option{
 		respawn.WithName(name),
 		respawn.WithLogger(slog.New(slog.DiscardHandler)),
 		respawn.WithReplay(respawn.ReplayNever),
@@ -67,7 +67,8 @@ func newRig(t *testing.T, name string) *rig {
 				return nil, *err
 			}
 			return &transport{down: &r.down}, nil
-		}))
+		}),
+	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rt.Close() })
 	r.rt = rt

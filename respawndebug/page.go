@@ -83,10 +83,10 @@ type drainView struct {
 
 type recreationView struct {
 	moment
-	Trigger, Authority, Outcome, ErrorType, Note string
-	Generation                                   uint64
-	Failures                                     int
-	Took, Outage, Drained                        string
+	Trigger, Authority, TraceID, Outcome, ErrorType, Note string
+	Generation                                            uint64
+	Failures                                              int
+	Took, Outage, Drained                                 string
 }
 
 // A moment is a time for people and for machines.
@@ -156,6 +156,7 @@ func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView
 		moment:     newMoment(r.Time, now),
 		Trigger:    shown(r.Trigger),
 		Authority:  shown(r.Authority),
+		TraceID:    r.TraceID,
 		Outcome:    outcome(r),
 		ErrorType:  shown(r.ErrorType),
 		Note:       calledOff[r.ErrorType],

@@ -121,8 +121,10 @@ type screen struct {
 }
 
 var screens = []screen{
-	{name: "desktop", width: 1180, height: 640},
-	{name: "desktop-dark", width: 1180, height: 640, dark: true},
+	{name: "desktop", width: 1280, height: 640},
+	{name: "desktop-dark", width: 1280, height: 640, dark: true},
+	{name: "narrow", width: 1101, height: 640}, // the least that a table has
+	{name: "tablet", width: 768, height: 1024, mobile: true},
 	{name: "phone", width: 360, height: 780, mobile: true},
 	{name: "phone-dark", width: 360, height: 780, mobile: true, dark: true},
 }
