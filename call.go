@@ -291,7 +291,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 
 	defer a.finish()
 	gone, late := callerGone(c.req)
-	fault := rt.cfg.classify(a.req, a.err) == Neutral && a.reached() < phaseConnected
+	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.reached() < phaseConnected || bodyBroke(a.req, a.err))
 	suspect := r.planned && rt.suspects(c.authority)
 	r.doubted = r.doubted || late && a.reached() < phaseConnected && !suspect
 	rt.disproved(r, a, !gone && !fault && !suspect)

@@ -74,7 +74,7 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 	if isLocalExhaustion(err) {
 		return Neutral // a fresh transport would need even more of it
 	}
-	if b, ok := req.Body.(*sendBody); ok && b.brokeWith(err) {
+	if bodyBroke(req, err) {
 		return Neutral // the caller's own reader failed
 	}
 	switch saysText(err) {

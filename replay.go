@@ -232,6 +232,13 @@ func (b *sendBody) Close() error {
 	return nil
 }
 
+// bodyBroke reports whether err is the fault of a caller's body that could not
+// be read.
+func bodyBroke(req *http.Request, err error) bool {
+	b, ok := req.Body.(*sendBody)
+	return ok && b.brokeWith(err)
+}
+
 // brokeWith reports whether err is what the caller's own reader returned.
 func (b *sendBody) brokeWith(err error) bool {
 	b.shot.mu.Lock()
