@@ -253,8 +253,8 @@ func TestRecreationsAgreeWithSpans(t *testing.T) {
 			}
 		}
 		wg.Go(func() {
-			for range 4 {
-				time.Sleep(time.Second)
+			for range 20 {
+				time.Sleep(200 * time.Millisecond)
 				_ = rt.Recreate(t.Context())
 			}
 		})

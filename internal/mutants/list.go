@@ -26,7 +26,7 @@ var mutants = []mutant{
 		"&& now.Sub(s.firstStall) >= rt.cfg.stallSpan {",
 		"{"},
 	{"stalls never trip", "streak.go",
-		"if rt.cfg.stalls > 0 && s.stalls",
+		"if rt.cfg.stalls > 0 && s.toBeat > 0 && s.stalls",
 		"if false && s.stalls"},
 	{"Err is not asked", "generation.go",
 		"return g.erring != nil && g.erring.Err() != nil",
@@ -34,8 +34,8 @@ var mutants = []mutant{
 
 	// The trial.
 	{"a second recreation beside the first", "call.go",
-		"case r == nil && rt.due(s, now):",
-		"case rt.due(s, now):"},
+		"case r == nil && (rt.due(s, now) ||",
+		"case (rt.due(s, now) ||"},
 	{"the baton is handed to everybody", "call.go",
 		"case w.candidate = <-w.recreation.baton:\n\t\treturn true",
 		"case w.candidate = <-w.recreation.baton:\n\t\tw.recreation.baton <- w.candidate\n\t\treturn true"},
