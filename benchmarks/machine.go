@@ -10,14 +10,26 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// machine says where the figures are from.
-func machine() [][]string {
+// machine says where the figures are from, and what else ran there.
+func machine(load string) [][]string {
 	return [][]string{
 		{"CPU", processor()},
 		{"cores", thousands(runtime.NumCPU())},
 		{"system", runtime.GOOS + "/" + runtime.GOARCH + kernel()},
 		{"Go", strings.TrimPrefix(runtime.Version(), "go")},
+		{"load average at the start", load},
 	}
+}
+
+// loadAverage is that of the last minute. Before a run it is the work of
+// others, who make caches and memory slower for all rows.
+func loadAverage() string {
+	averages, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	last, _, _ := strings.Cut(string(averages), " ")
+	return last
 }
 
 func processor() string {

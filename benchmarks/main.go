@@ -52,6 +52,7 @@ func run(rnd *rand.Rand, e effort, fleet *exec.Cmd, docs, raw string) error {
 // the test fleetTest.
 func measure(rnd *rand.Rand, e effort, peers []peer, fleet *exec.Cmd) (r results, err error) {
 	start := time.Now()
+	r.load = loadAverage()
 	u, err := startUpstream()
 	if err != nil {
 		return r, err

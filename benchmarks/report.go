@@ -12,6 +12,7 @@ type results struct {
 	recovery recoveryResult
 	growth   growthResult
 	fleet    fleetResult
+	load     string // on the machine, at the start
 	took     time.Duration
 }
 
@@ -21,7 +22,7 @@ func report(peers []peer, r results) *page {
 	p.WriteString("# Measured beside its peers\n\n")
 	p.printf("`make bench` measures respawn and what people use today side by side, in one run, and writes this page; it took %s. "+
 		"Nothing here is written by hand.", duration(r.took.Round(time.Second)))
-	p.table([]string{"machine", ""}, machine())
+	p.table([]string{"machine", ""}, machine(r.load))
 	reportBudgets(p, budgets(peers, r))
 	reportNoise(p, r)
 	reportStub(p, peers, r.stub)

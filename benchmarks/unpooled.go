@@ -18,10 +18,8 @@ func (u unpooled) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 type unpooledResult struct {
-	protocol       string
-	pooled, anew   []sample
-	goroutines     int
-	anewConnection int // requests of one sample of anew, each on its own
+	protocol     string
+	pooled, anew []sample
 }
 
 // runUnpooled measures what it costs not to recover.
@@ -50,7 +48,7 @@ func runUnpooled(rnd *rand.Rand, e effort, u *upstream) ([]unpooledResult, error
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", proto.name, err)
 		}
-		results = append(results, unpooledResult{proto.name, samples["pooled"], samples["anew"], goroutines, driven(e.connections, goroutines)})
+		results = append(results, unpooledResult{proto.name, samples["pooled"], samples["anew"]})
 	}
 	return results, nil
 }
