@@ -168,6 +168,7 @@ func FuzzCloneTransport(f *testing.F) {
 		again := cloneTransport(clone)
 		assertCarried(t, clone, again)
 		for _, tr := range []*http.Transport{tr, clone, again} { // and all three can be used
+			//lint:ignore SA1019 some still set them
 			tr.Dial, tr.DialTLS, tr.DialTLSContext, tr.Proxy = nil, nil, nil, nil
 			tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, refused() }
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
