@@ -49,8 +49,10 @@ bench-root:
 	go test -run '^$$' -bench . -benchmem -count 6 .
 
 fuzz:
-	@set -e; for f in $$(grep -ho 'func Fuzz[A-Za-z]*' *_test.go | sed 's/func //'); do \
-		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
+	@set -e; for p in . ./respawndebug; do \
+		for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | sed 's/func //'); do \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
 	done
 
 # More seeds than the test's own; one that fails prints the line that runs it again.
