@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -41,20 +42,27 @@ func reportNoise(p *page, r results) {
 	p.printf("Every round takes one sample of every row, in an order drawn anew, and each is compared with the bare transport's "+
 		"of the same round, so what else the machine does falls on all of them alike. A figure is the median of the rounds with "+
 		"the interval that holds it with 95 %% confidence, whatever the distribution (`golang.org/x/perf/benchmath`, as benchstat does). "+
-		"%q is the bare transport a second time: how far it is from zero, or from 1, is the noise. One interval in twenty misses "+
+		"%q is the bare transport a second time: how far it is from zero, or from 1, is the noise. "+
+		"The cores it had are its CPU time ÷ wall time: on the stub several goroutines have all of them, unless neighbours do. One interval in twenty misses "+
 		"the truth by chance. Each sample is in `benchmarks/bench.out`, for benchstat.", nameAA)
 	var rows [][]string
 	for _, s := range r.stub {
 		noise := s.added(nameAA)
-		rows = append(rows, []string{s.String(), noise.plus() + " ns", verdict(noise, 0)})
+		rows = append(rows, []string{s.String(), noise.plus() + " ns", verdict(noise, 0), cores(s.samples)})
 	}
 	for _, l := range r.loopback {
 		time, work := l.ratio(nameAA, wall), l.ratio(nameAA, cpu)
 		rows = append(rows,
-			[]string{l.String() + ", wall", time.times(), verdict(time, 1)},
-			[]string{l.String() + ", CPU", work.times(), verdict(work, 1)})
+			[]string{l.String() + ", wall", time.times(), verdict(time, 1), cores(l.samples)},
+			[]string{l.String() + ", CPU", work.times(), verdict(work, 1), cores(l.samples)})
 	}
-	p.table([]string{nameAA, "", "holds the truth"}, rows)
+	p.table([]string{nameAA, "", "holds the truth", "cores it had"}, rows)
+}
+
+// cores is how many of them the bare transport's samples were given.
+func cores(samples map[string][]sample) string {
+	got := of(samples[nameBare], func(s sample) float64 { return s.cpu / s.wall })
+	return fmt.Sprintf("%.1f", got.Mid)
 }
 
 func verdict(e estimate, truth float64) string {
