@@ -33,6 +33,7 @@ const (
 	nameBare    = "bare"
 	nameAA      = "bare again (A/A)"
 	nameRespawn = "respawn"
+	nameLimit   = "thinnest safe wrapper"
 	namePort    = "literal port of LiteLLM's fix"
 )
 
@@ -55,6 +56,7 @@ func newPeers(o *observer) []peer {
 	return []peer{
 		{nameBare, "", "the transport itself", wraps(func(base http.RoundTripper) http.RoundTripper { return base })},
 		{nameRespawn, "github.com/respawnhttp/respawn", "`New(base, WithFactory(...))`", newRespawn},
+		{nameLimit, "", "an `atomic.Pointer` and a count of what is in flight: what swapping costs at the least", wraps(newThinnest)},
 		{"failsafe-go retry", "github.com/failsafe-go/failsafe-go", "`failsafehttp.NewRoundTripper` with its `NewRetryPolicyBuilder`", wraps(newFailsafeRetry)},
 		{"failsafe-go breaker", "github.com/failsafe-go/failsafe-go", "`failsafehttp.NewRoundTripper` with `circuitbreaker.NewWithDefaults`", wraps(newFailsafeBreaker)},
 		{"failsafe-go both", "github.com/failsafe-go/failsafe-go", "`failsafehttp.NewRoundTripper` with both, the retries outside", wraps(newFailsafeBoth)},

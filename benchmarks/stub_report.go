@@ -86,7 +86,7 @@ func stubChart(peers []peer, results []stubResult) chart {
 // nearest is the peer that adds least, respawn aside.
 func nearest(peers []peer, added func(name string) float64) (name string, least float64) {
 	for _, p := range peers {
-		if strings.HasPrefix(p.name, nameBare) || p.name == nameRespawn {
+		if strings.HasPrefix(p.name, nameBare) || p.name == nameRespawn || p.name == nameLimit {
 			continue
 		}
 		if a := added(p.name); name == "" || a < least {
