@@ -159,7 +159,7 @@ type simUpload struct {
 	broken bool // Read fails
 }
 
-var errSimUnreadable = errors.New("the caller's disk is broken")
+const errSimUnreadable = simError("the caller's disk is broken")
 
 func (w *simWorld) newUpload(o *simOrder) *simUpload {
 	w.mu.Lock()

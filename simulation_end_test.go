@@ -24,8 +24,9 @@ func (w *simWorld) sample(ctx context.Context) {
 		open, draining := 0, 0
 		current := w.linkOf(w.rt.current.Load())
 		for _, l := range w.links {
-			if l.self == candidate {
-				continue // on trial
+			if l.self == candidate { // on trial
+				w.mustNotHold(l.trial)
+				continue
 			}
 			open += l.open
 			if l != current && l.open > 0 {
@@ -48,6 +49,22 @@ func (w *simWorld) sample(ctx context.Context) {
 		w.must(h.Recreating == (over < len(w.runs)), "Health says recreating: %v", h.Recreating)
 		w.mu.Unlock()
 	}
+}
+
+// mustNotHold limits how long a trial may keep all others from theirs.
+func (w *simWorld) mustNotHold(t *simTry) {
+	if t == nil || t.link.served {
+		return
+	}
+	limit := w.plan.patience
+	for _, o := range w.orders {
+		for _, other := range o.tries {
+			if other.fault == simStall {
+				limit = max(limit, other.returned-other.arrived)
+			}
+		}
+	}
+	w.must(w.now()-t.arrived <= limit, "the trial of r%d holds the gate for %v", t.order.id, w.now()-t.arrived)
 }
 
 // heal is the time within which an authority must be served once the network

@@ -41,6 +41,12 @@ const (
 	simNeutral          // it says nothing
 )
 
+// A simError is an error of a transport that has no type of its own to go by.
+type simError string
+
+func (e simError) Error() string     { return string(e) }
+func (e simError) ErrorType() string { return "sim: " + string(e) }
+
 // RoundTrip is the transport's.
 func (l *simLink) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := l.w
@@ -88,7 +94,7 @@ func (t *simTry) await(d time.Duration, ready <-chan struct{}) error {
 		}
 		return t.neutral(context.Cause(ctx))
 	case <-legacyCancel(t.req):
-		return t.neutral(errors.New("net/http: request canceled"))
+		return t.neutral(simError("net/http: request canceled"))
 	case <-broken:
 		t.moment()
 		return t.blame(t.lostConn())
@@ -96,6 +102,7 @@ func (t *simTry) await(d time.Duration, ready <-chan struct{}) error {
 		t.moment()
 		return t.blame(fmt.Errorf("session: %w", net.ErrClosed))
 	case <-t.link.w.halt:
+		time.Sleep(100 * time.Millisecond) // until its caller leaves: whoever tries for ever does so in virtual time
 		return errSimHalted
 	}
 }
@@ -108,7 +115,7 @@ func (t *simTry) moment() {
 func (t *simTry) lostConn() error {
 	switch {
 	case t.link.kind == simHTTP2:
-		return errors.New("http2: client connection lost")
+		return simError("http2: client connection lost")
 	case t.order.id%2 == 0:
 		return io.EOF
 	}
@@ -259,7 +266,7 @@ func (l *simLink) dial(o *simOrder, try int) (simFault, error) {
 		case 1:
 			return simAgainst, refuse(net.ErrClosed)
 		}
-		return simAgainst, errors.New("tunnel is down")
+		return simAgainst, simError("tunnel is down")
 	}
 	switch sky := l.sky(o.au); sky {
 	case simRefused:
@@ -269,8 +276,10 @@ func (l *simLink) dial(o *simOrder, try int) (simFault, error) {
 			return simNeutral, errSimHalted
 		}
 		return simAgainst, refuse(os.ErrDeadlineExceeded)
+	case simSlow:
+		w.pause(w.draw(50*time.Millisecond, 4*time.Second, "slow dial", o.id, try))
 	case simTLS:
-		return simAgainst, errors.New("net/http: TLS handshake timeout")
+		return simAgainst, simError("net/http: TLS handshake timeout")
 	case simNoName:
 		return simAgainst, refuse(&net.DNSError{Err: "server misbehaving", Name: "sim", IsTemporary: true})
 	case simWrongName:
@@ -306,7 +315,7 @@ func (t *simTry) serve(early bool) (*http.Response, error) {
 	case simMute:
 		return nil, t.await(-1, nil)
 	case simGoAway:
-		return nil, t.neutral(errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=\"\""))
+		return nil, t.neutral(simError("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=\"\""))
 	}
 	w.deliver(t, payload, early)
 	switch sky {

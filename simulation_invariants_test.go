@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -85,6 +86,7 @@ func (w *simWorld) arrive(l *simLink, req *http.Request) *simTry {
 		w.must(candidate == l.self || l.retired, "r%d is sent on %v, which is not on trial", id, l)
 		w.must(l.trying == 0, "two trials at a time on %v", l)
 		l.trying++
+		l.trial = t
 	}
 	return t
 }
@@ -130,6 +132,7 @@ func (w *simWorld) depart(t *simTry, resp *http.Response, err error) {
 	w.noteLocked(t.order.who(), "try %d on %v: %v", t.number, l, err)
 	if t.trial {
 		l.trying--
+		l.trial = nil
 		if err != nil {
 			l.failed = t
 		}
@@ -137,8 +140,12 @@ func (w *simWorld) depart(t *simTry, resp *http.Response, err error) {
 	if err != nil || resp.Body == http.NoBody {
 		l.open--
 	}
+	b := w.blames[t.order.au]
+	if err == nil && !l.retired && l != w.spare && (!l.served || b.faults == 0 || t.arrived >= b.last) {
+		w.fresh[t.order.au] = w.now()
+	}
 	if l == w.linkOf(w.rt.current.Load()) {
-		w.blames[t.order.au].learn(t)
+		b.learn(t)
 		if err == nil {
 			host := simHost(t.order.au)
 			w.answers[host] = append(w.answers[host], w.now())
@@ -230,6 +237,8 @@ func (w *simWorld) ended(s sdktrace.ReadOnlySpan) {
 	switch l := r.link; {
 	case !r.promoted:
 		w.must(r.err != "", "a rejection without an error")
+		own := r.err == "context.deadlineExceededError" || r.err == "*errors.errorString" || r.err == errSimUnreadable.ErrorType() && w.plan.replay != ReplayNever
+		w.must(!own, "a recreation ends with its caller: %s", r.err)
 		if l != nil {
 			w.must(!l.served, "%v is in service and rejected", l)
 			l.retired, l.off = true, w.now()
@@ -269,6 +278,19 @@ func (w *simWorld) mustBeProven(r *simRun) {
 					w.must(t.answered-t.arrived < b.longest, "%v is promoted after stalls of %v, and took %v", l, b.longest, t.answered-t.arrived)
 				}
 			}
+		}
+	}
+}
+
+// mustBeRecovered holds the end of an outage to an answer that says so: to an
+// attempt that began after the last failure.
+func (w *simWorld) mustBeRecovered(attrs string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for au := range w.plan.weather {
+		if strings.Contains(attrs, "="+simHost(au)) && !w.plan.kind.real() {
+			at, ok := w.fresh[au]
+			w.must(ok && at == w.now(), "%s is said to have recovered, by no answer or a late one", simHost(au))
 		}
 	}
 }

@@ -20,6 +20,7 @@ type simLink struct {
 	pool    []*simConn
 	wires   []*simWire    // of a real one
 	open    int           // requests and bodies
+	trial   *simTry       // the one under way
 	trying  int           // trials under way
 	failed  *simTry       // the last of them that did
 	over    chan struct{} // closed when it has ended for good

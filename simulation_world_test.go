@@ -42,6 +42,7 @@ type simWorld struct {
 	gens     []*generation              // in order of service
 	shut     bool                       // Close has returned
 	shutting bool                       // Close was called
+	fresh    map[int]time.Duration      // the last answer to a try that began after the failures, by authority
 	answers  map[string][]time.Duration // of the transport in service, by host
 	fails    int64                      // failures that must have been counted
 	lulls    []func()                   // what abandoned bodies are closed by in the end
@@ -53,7 +54,7 @@ var errSimHalted = errors.New("simulation halted")
 func newWorld(t *testing.T, p *simPlan) *simWorld {
 	w := &simWorld{
 		plan: p, began: time.Now(), probe: newProbe(t), halt: make(chan struct{}),
-		orders: map[int]*simOrder{}, bySpan: map[trace.SpanID]*simRun{}, answers: map[string][]time.Duration{}, blames: map[int]*simBlame{},
+		orders: map[int]*simOrder{}, bySpan: map[trace.SpanID]*simRun{}, fresh: map[int]time.Duration{}, answers: map[string][]time.Duration{}, blames: map[int]*simBlame{},
 	}
 	for au := range p.weather {
 		w.blames[au] = &simBlame{}
@@ -144,6 +145,11 @@ func (w *simWorld) draw(lo, hi time.Duration, what string, of ...int) time.Durat
 func (w *simWorld) free(who string) (candidate any, trigger string) {
 	var start, now syscall.Timeval
 	for i := 0; !w.rt.mu.TryLock(); i++ {
+		select {
+		case <-w.halt:
+			return nil, ""
+		default:
+		}
 		runtime.Gosched()
 		if i%1000 == 0 { // the wall clock: virtual time stands still meanwhile
 			_ = syscall.Gettimeofday(&now)
@@ -220,6 +226,9 @@ func (w *simWorld) Handle(ctx context.Context, r slog.Record) error {
 		return true
 	})
 	w.note("log", "%v %s%s", r.Level, r.Message, attrs)
+	if r.Message == "respawn: recovered" {
+		w.mustBeRecovered(attrs)
+	}
 	return w.probe.Handle(ctx, r)
 }
 
