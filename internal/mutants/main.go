@@ -3,7 +3,8 @@
 // run from the root of the module, whose files it leaves alone: a mutated file
 // is laid over the original for one build.
 //
-// It exits with 1 if a mutant survives, does not build, or no longer applies.
+// An argument picks the mutants whose name or file contains it. The exit status
+// is 1 if one survives, does not build, or no longer applies.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -38,6 +40,9 @@ func run() error {
 		return fmt.Errorf("the suite fails without a mutation: %s %w", by, err)
 	}
 
+	if len(os.Args) > 1 {
+		mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !strings.Contains(m.name+" "+m.file, os.Args[1]) })
+	}
 	verdicts := make([]string, len(mutants))
 	failed := make([]bool, len(mutants))
 	var wg sync.WaitGroup
