@@ -85,5 +85,10 @@ api:
 api-accept:
 	ACCEPT_API=1 go test -count=1 -run '^TestExportedAPI$$' .
 
+# The tests of net/http, oauth2 and otelhttp with respawn between client and
+# transport: what passes, and why what does not differs.
+suites:
+	go run -C suites .
+
 deps:
 	apt-get update -q && apt-get install -q -y --no-install-recommends $(PACKAGES)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"maps"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestResults(t *testing.T) {
+	found, err := results([]byte(strings.Join([]string{
+		`{"Action":"start"}`,
+		`{"Action":"run","Test":"TestA"}`,
+		`{"Action":"run","Test":"TestA/h1"}`,
+		`{"Action":"output","Test":"TestA/h1","Output":"pass"}`,
+		`{"Action":"pass","Test":"TestA/h1"}`,
+		`{"Action":"run","Test":"TestA/h2"}`,
+		`{"Action":"fail","Test":"TestA/h2"}`,
+		`{"Action":"fail","Test":"TestA"}`,
+		`{"Action":"run","Test":"TestB"}`,
+		`{"Action":"skip","Test":"TestB"}`,
+		`{"Action":"run","Test":"TestHangs"}`,
+		`{"Action":"fail"}`,
+	}, "\n")))
+	want := map[string]string{"TestA/h1": "pass", "TestA/h2": "fail", "TestB": "skip", "TestHangs": "unfinished"}
+	if err != nil || !maps.Equal(found, want) || passed(found) != 1 {
+		t.Errorf("got %v, %v, want %v", found, err, want)
+	}
+	for _, bad := range []string{"", `{"Action":"start"}`, "FAIL [build failed]"} {
+		if found, err := results([]byte(bad)); err == nil {
+			t.Errorf("%q is %v, and no error", bad, found)
+		}
+	}
+}
+
+// A test that is renamed or gone would excuse one of that name for ever.
+func TestDiffersAreExplained(t *testing.T) {
+	for _, s := range suites {
+		for name, why := range s.differs {
+			if why == "" {
+				t.Errorf("%s: no reason for %s", s.pkg, name)
+			}
+			dir, err := output("go", "list", "-f", "{{.Dir}}", s.pkg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := exec.Command("grep", "-rqw", "--include=*_test.go", "func "+name, dir).Run(); err != nil {
+				t.Errorf("%s has no %s any more", s.pkg, name)
+			}
+		}
+		for _, name := range s.hangs {
+			if s.differs[name] == "" {
+				t.Errorf("%s: no reason why %s hangs", s.pkg, name)
+			}
+		}
+	}
+}
+
+func TestCast(t *testing.T) {
+	for theirs, want := range map[string]string{
+		`tr := c.Transport.(*Transport)`:                     `tr := bareOf(c.Transport)`,
+		`tr := ts.Client().Transport.(*Transport)`:           `tr := bareOf(ts.Client().Transport)`,
+		`ExportCloseConns(c.Transport.(*Transport))`:         `ExportCloseConns(bareOf(c.Transport))`,
+		`proxy.c.Transport.(*Transport).CancelRequest(req2)`: `bareOf(proxy.c.Transport).CancelRequest(req2)`,
+	} {
+		if got := cast.ReplaceAllString(theirs, "bareOf($1)"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
