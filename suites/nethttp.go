@@ -15,8 +15,8 @@ var netHTTP = map[string]string{
 
 // netHTTPHangs names those that wait for ever, which are run on their own.
 var netHTTPHangs = []string{
-	"TestCancelRequestWhenSharingConnection",
-	"TestTransportAndServerSharedBodyRace",
-	"TestTransportProxyConnectHeader",
-	"TestTransportProxyGetConnectHeader",
+	"TestCancelRequestWhenSharingConnection/h1",
+	"TestTransportAndServerSharedBodyRace/h1",
+	"TestTransportProxyConnectHeader/h1",
+	"TestTransportProxyGetConnectHeader/h1",
 }
