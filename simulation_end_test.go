@@ -59,7 +59,7 @@ func (w *simWorld) mustNotHold(t *simTry) {
 	limit := w.plan.patience
 	for _, o := range w.orders {
 		for _, other := range o.tries {
-			if other.fault == simStall {
+			if other.returned > 0 && other.fault == simStall { // before it has, its fault is its own
 				limit = max(limit, other.returned-other.arrived)
 			}
 		}
