@@ -56,14 +56,7 @@ func (w *simWorld) mustNotHold(t *simTry) {
 	if t == nil || t.link.served {
 		return
 	}
-	limit := w.plan.patience
-	for _, o := range w.orders {
-		for _, other := range o.tries {
-			if other.returned > 0 && other.fault == simStall { // before it has, its fault is its own
-				limit = max(limit, other.returned-other.arrived)
-			}
-		}
-	}
+	limit := max(w.plan.patience, w.stalled)
 	w.must(w.now()-t.arrived <= limit, "the trial of r%d holds the gate for %v", t.order.id, w.now()-t.arrived)
 }
 

@@ -129,6 +129,9 @@ func (w *simWorld) depart(t *simTry, resp *http.Response, err error) {
 	defer w.mu.Unlock()
 	l := t.link
 	t.returned, t.err = w.now(), err
+	if err != nil && t.fault == simStall {
+		w.stalled = max(w.stalled, t.returned-t.arrived)
+	}
 	w.noteLocked(t.order.who(), "try %d on %v: %v", t.number, l, err)
 	if t.trial {
 		l.trying--

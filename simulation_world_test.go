@@ -44,6 +44,7 @@ type simWorld struct {
 	shutting bool                       // Close was called
 	fresh    map[int]time.Duration      // the last answer to a try that began after the failures, by authority
 	answers  map[string][]time.Duration // of the transport in service, by host
+	stalled  time.Duration              // the longest wait of a try that stalled
 	fails    int64                      // failures that must have been counted
 	lulls    []func()                   // what abandoned bodies are closed by in the end
 }
