@@ -190,7 +190,7 @@ func (w *way) take() bool {
 // nobody's wait is doubled.
 func (c *call) mayWait(r *recreation, s *streak) bool {
 	if !r.planned && r.authority != c.authority && (r.proof == proofFaster || s.rejections > 0) {
-		return false // that takes long, and says nothing about what fails at once
+		return false // another's, which may take long, for what is slow to fail or known to be down
 	}
 	return c.last != nil && (r.first || c.last.began >= r.clock)
 }
