@@ -197,12 +197,12 @@ func (c *call) mayWait(r *recreation, s *streak) bool {
 
 // sendOn makes an attempt on the transport in service.
 func (c *call) sendOn(w way) (*http.Response, error) {
-	g, slot, ok := c.rt.enter(c.req)
-	if !ok {
+	g, s := c.rt.enter(c.req)
+	if s == nil {
 		return nil, c.closed()
 	}
 	a := &attempt{gen: g, began: c.rt.clock.Load()}
-	resp, err := c.send(a, slot, w.watch, nil)
+	resp, err := c.send(a, s, w.watch, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -251,8 +251,8 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 		c.hadVerdict = true
 		return nil, nil
 	}
-	slot, ok := candidate.enter(c.req)
-	if !ok {
+	s := candidate.enter(c.req)
+	if s == nil {
 		return nil, nil // called off in the meantime
 	}
 	rt.rehome(r, c.authority)
@@ -269,7 +269,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 	}()
 	// A hook may fire when the next trial of this candidate is under way.
 	a := &attempt{gen: candidate, began: rt.clock.Load(), proof: r.proof, toBeat: r.toBeat}
-	resp, err := c.send(a, slot, true, func(p phase) { rt.proved(r, a, p) })
+	resp, err := c.send(a, s, true, func(p phase) { rt.proved(r, a, p) })
 	if err != nil {
 		rt.disproved(r, a, false)
 		returned = true
@@ -405,10 +405,10 @@ func (c *call) sendFallback() (*http.Response, error) {
 
 // send makes attempt a with a request of its own. The transport's error is in
 // a.err; an error returned means that nothing could be sent.
-func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*http.Response, error) {
+func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*http.Response, error) {
 	req, err := c.dress()
 	if err != nil {
-		a.gen.leave(slot)
+		s.leave()
 		return nil, err
 	}
 	var after func()
@@ -424,7 +424,7 @@ func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*h
 	panicked := true
 	defer func() {
 		if panicked {
-			a.gen.leave(slot)
+			s.leave()
 			if after != nil {
 				after()
 			}
@@ -437,10 +437,10 @@ func (c *call) send(a *attempt, slot uint32, watch bool, proved func(phase)) (*h
 	}
 	if err != nil {
 		a.err, a.after = err, after
-		a.gen.leave(slot)
+		s.leave()
 		return nil, nil
 	}
-	return a.gen.track(c.undress(resp, req), slot, after), nil
+	return s.track(c.undress(resp, req), after), nil
 }
 
 // resent counts an attempt that is not the request's first.

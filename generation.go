@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/bits"
 	"net/http"
 	"reflect"
@@ -22,33 +23,37 @@ type generation struct {
 	number    uint64                   // from 1; 0 while it is a candidate; written before it is published
 	born      time.Time
 
-	// A request counts itself in before it looks at retired, and retire sets
-	// retired before it looks at the count: whichever comes second sees the
-	// other, so no request runs on a transport that is being closed. The count
-	// is striped: one cache line shared by all cores costs more than the rest
-	// of the healthy path. A request leaves by the stripe it entered by, so
-	// none is ever negative, and once retired is set all-zero stays all-zero.
-	// (A RoundTrip that panics on the healthy path never leaves, and keeps its
-	// generation draining: a defer there would cost every request more.)
+	// The count of requests in flight is striped: one cache line shared by all
+	// cores costs more than the rest of the healthy path.
 	stripes []stripe
-	retired atomic.Bool
 	drained sync.Once
-	onDrain func() // written before retired is set
+	onDrain func() // written before the stripes are closed
 
 	cut    context.Context // ends at the drain limit; nil without WithDrainTimeout
 	cutNow context.CancelFunc
 }
 
+// A stripe is a share of the count. Each request leaves by the stripe that it
+// entered by, so no share is ever negative, and the sign is free to say that the
+// generation is retired: what a request adds and what it must know are one
+// atomic step. (A RoundTrip that panics on the healthy path never leaves, and
+// keeps its generation draining: a defer there would cost every request more.)
 type stripe struct {
-	n atomic.Int64
-	_ [56]byte // a cache line each
+	n   atomic.Int64 // + closedStripe once retired
+	gen *generation
+	_   [48]byte // a cache line each
 }
+
+const closedStripe = math.MinInt64
 
 func newGeneration(transport http.RoundTripper, drainTimeout time.Duration) *generation {
 	g := &generation{
 		transport: transport,
 		born:      time.Now(),
-		stripes:   make([]stripe, 1<<bits.Len(uint(4*min(runtime.GOMAXPROCS(0), 16)-1))),
+		stripes:   make([]stripe, stripeCount(runtime.GOMAXPROCS(0))),
+	}
+	for i := range g.stripes {
+		g.stripes[i].gen = g
 	}
 	g.erring, _ = transport.(interface{ Err() error })
 	if drainTimeout > 0 {
@@ -56,6 +61,10 @@ func newGeneration(transport http.RoundTripper, drainTimeout time.Duration) *gen
 	}
 	return g
 }
+
+// stripeCount is a power of two, and so many that requests which run at once
+// seldom share one.
+func stripeCount(procs int) int { return 1 << bits.Len(uint(16*min(procs, 16)-1)) }
 
 // hasEnded reports whether the transport itself says that it is of no more
 // use, as [http.ClientConn] does.
@@ -69,34 +78,44 @@ func (g *generation) fit() error {
 	return nil
 }
 
-// enter counts a request in. It fails once the generation is retired. The
+// enter counts a request in. It returns nil once the generation is retired. The
 // request's address picks the stripe: requests of different cores come from
 // different spans of memory, and a hash of it is cheaper than a random number.
-func (g *generation) enter(req *http.Request) (slot uint32, ok bool) {
+func (g *generation) enter(req *http.Request) *stripe {
 	hash := uint64(reflect.ValueOf(req).Pointer()) * 0x9E3779B97F4A7C15 // 2^64 / golden ratio
-	slot = uint32(hash>>32) & uint32(len(g.stripes)-1)
-	g.stripes[slot].n.Add(1)
-	if g.retired.Load() {
-		g.leave(slot)
-		return 0, false
+	s := &g.stripes[int(hash>>32)&(len(g.stripes)-1)]
+	if s.n.Add(1) < 0 {
+		s.leave()
+		return nil
 	}
-	return slot, true
+	return s
 }
 
 // leave counts a request out; the last one of a retired generation closes up.
-func (g *generation) leave(slot uint32) {
-	g.stripes[slot].n.Add(-1)
-	if g.retired.Load() && g.inFlight() == 0 {
-		g.drained.Do(g.onDrain)
+func (s *stripe) leave() {
+	if s.n.Add(-1) < 0 {
+		s.gen.checkDrained()
 	}
 }
 
 func (g *generation) inFlight() int64 {
 	var n int64
 	for i := range g.stripes {
-		n += g.stripes[i].n.Load()
+		n += g.stripes[i].n.Load() &^ closedStripe
 	}
 	return n
+}
+
+// checkDrained closes up if no request is left. Nobody can come in by a closed
+// stripe, so one that was seen empty stays empty; who leaves last, or was turned
+// away last, looks last.
+func (g *generation) checkDrained() {
+	for i := range g.stripes {
+		if g.stripes[i].n.Load() != closedStripe {
+			return
+		}
+	}
+	g.drained.Do(g.onDrain)
 }
 
 // sweeps are the times after the drain at which idle connections are closed
@@ -132,10 +151,10 @@ func (g *generation) retire(drainTimeout time.Duration, drained, gone func()) {
 // flight has left.
 func (g *generation) drain(then func()) {
 	g.onDrain = then
-	g.retired.Store(true)
-	if g.inFlight() == 0 {
-		g.drained.Do(g.onDrain)
+	for i := range g.stripes {
+		g.stripes[i].n.Add(closedStripe)
 	}
+	g.checkDrained()
 }
 
 func (g *generation) sweep(i int, gone func()) {
@@ -169,9 +188,9 @@ func closeIdle(rt http.RoundTripper) {
 // too; it may be nil, and must bear to run twice. http.NoBody is handed on as
 // the very value it is, and a nil body from a RoundTripper that breaks its
 // contract stays nil.
-func (g *generation) track(resp *http.Response, slot uint32, after func()) *http.Response {
+func (s *stripe) track(resp *http.Response, after func()) *http.Response {
 	if resp == nil || resp.Body == nil || resp.Body == http.NoBody {
-		g.leave(slot)
+		s.leave()
 		if after != nil {
 			after()
 		}
@@ -179,13 +198,13 @@ func (g *generation) track(resp *http.Response, slot uint32, after func()) *http
 	}
 	// An upgraded connection (101) can be written to.
 	if w, ok := resp.Body.(io.Writer); ok {
-		g.trackDuplex(resp, w, slot, after)
+		s.trackDuplex(resp, w, after)
 		return resp
 	}
 	if after != nil {
 		resp.Body = &heldBody{ReadCloser: resp.Body, release: after}
 	}
-	resp.Body = &body{ReadCloser: resp.Body, gen: g, slot: slot}
+	resp.Body = &body{ReadCloser: resp.Body, stripe: s}
 	return resp
 }
 
@@ -193,9 +212,8 @@ func (g *generation) track(resp *http.Response, slot uint32, after func()) *http
 // bytes.
 type body struct {
 	io.ReadCloser
-	gen  *generation
-	slot uint32
-	left atomic.Bool
+	stripe *stripe
+	left   atomic.Bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -216,7 +234,7 @@ func (b *body) Close() error {
 // next to nothing.
 func (b *body) leave() {
 	if !b.left.Load() && !b.left.Swap(true) {
-		b.gen.leave(b.slot)
+		b.stripe.leave()
 	}
 }
 
@@ -241,17 +259,17 @@ func (h *heldBody) Close() error {
 
 // trackDuplex is track for an upgraded connection: it is in flight until Close,
 // whatever a Read says, and keeps its other half.
-func (g *generation) trackDuplex(resp *http.Response, w io.Writer, slot uint32, after func()) {
-	d := &duplexBody{body: body{ReadCloser: resp.Body, gen: g, slot: slot}, Writer: w}
+func (s *stripe) trackDuplex(resp *http.Response, w io.Writer, after func()) {
+	d := &duplexBody{body: body{ReadCloser: resp.Body, stripe: s}, Writer: w}
 	resp.Body = d
 	if cw, ok := w.(interface{ CloseWrite() error }); ok {
 		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
 	}
-	if g.cut == nil {
+	if s.gen.cut == nil {
 		return
 	}
 	// Nothing else would end it: its request's context no longer does.
-	stop := context.AfterFunc(g.cut, func() { _ = d.body.Close(); after() })
+	stop := context.AfterFunc(s.gen.cut, func() { _ = d.body.Close(); after() })
 	d.release = func() { stop(); after() }
 }
 

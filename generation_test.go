@@ -385,14 +385,14 @@ func TestNobodyEntersARetiredGeneration(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for {
-					slot, ok := g.enter(&http.Request{})
-					if !ok {
+					s := g.enter(&http.Request{})
+					if s == nil {
 						return
 					}
 					if closing.Load() {
 						t.Error("entered a generation that had drained")
 					}
-					g.leave(slot)
+					s.leave()
 				}
 			})
 		}

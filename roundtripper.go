@@ -160,20 +160,19 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // failure until the trial of a fresh transport has its verdict, but never past
 // the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	g, slot, ok := rt.enter(req)
-	if !ok {
-		closeBody(req)
-		return nil, ErrClosed
-	}
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for a
 	// body that could not be sent twice.
-	if rt.alert.Load() || g.hasEnded() || rt.cfg.replay.needsShield(req) {
-		g.leave(slot)
+	g := rt.current.Load()
+	if g == nil || rt.alert.Load() || g.hasEnded() || rt.cfg.replay.needsShield(req) {
 		return rt.newCall(req).run()
+	}
+	s := g.enter(req)
+	if s == nil {
+		return rt.newCall(req).run() // it was retired in between
 	}
 	resp, err := g.transport.RoundTrip(req)
 	if err != nil {
-		g.leave(slot)
+		s.leave()
 		c := rt.newCall(req)
 		c.lent, c.sent = true, 1
 		if err := c.served(&attempt{gen: g, req: req, err: err}); err != nil {
@@ -184,18 +183,19 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if rt.alert.Load() {
 		rt.succeeded(req.Context(), g, authorityOf(req.URL), 0)
 	}
-	return g.track(resp, slot, nil), nil
+	return s.track(resp, nil), nil
 }
 
-// enter counts a request in on the generation in service.
-func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, uint32, bool) {
+// enter counts a request in on the generation in service. The stripe is nil
+// once rt is closed.
+func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, *stripe) {
 	for {
 		g := rt.current.Load()
 		if g == nil {
-			return nil, 0, false
+			return nil, nil
 		}
-		if slot, ok := g.enter(req); ok {
-			return g, slot, true
+		if s := g.enter(req); s != nil {
+			return g, s
 		}
 		// It was retired in between, so its successor is in place.
 	}

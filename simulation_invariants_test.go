@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -43,7 +44,7 @@ func (w *simWorld) look() {
 	}
 	for _, g := range w.gens {
 		for i := range g.stripes {
-			w.must(g.stripes[i].n.Load() >= 0, "a negative count in flight on generation %d", g.number)
+			w.must(g.stripes[i].n.Load()&^closedStripe <= math.MaxInt32, "a negative count in flight on generation %d", g.number)
 		}
 		w.linkOf(g).served = true
 	}

@@ -111,13 +111,13 @@ var mutants = []mutant{
 
 	// Retirement.
 	{"closed when it is retired", "generation.go",
-		"g.retired.Store(true)\n\tif g.inFlight() == 0 {",
-		"g.retired.Store(true)\n\tif true {"},
+		"g.stripes[i].n.Load() != closedStripe",
+		"g.stripes[i].n.Load() >= 0"},
 	{"a body that is closed stays in flight", "generation.go",
 		"err := b.ReadCloser.Close()\n\tb.leave()\n\treturn err",
 		"return b.ReadCloser.Close()"},
 	{"a failed attempt stays in flight", "call.go",
-		"a.err, a.after = err, after\n\t\ta.gen.leave(slot)",
+		"a.err, a.after = err, after\n\t\ts.leave()",
 		"a.err, a.after = err, after"},
 	{"a body leaves twice", "generation.go",
 		"if !b.left.Load() && !b.left.Swap(true) {",
