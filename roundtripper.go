@@ -163,7 +163,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for a
 	// body that could not be sent twice.
 	g := rt.current.Load()
-	if g == nil || rt.alert.Load() || g.hasEnded() || rt.cfg.replay.needsShield(req) {
+	if g == nil || rt.alert.Load() || g.hasEnded() || hasBody(req) && rt.cfg.replay.needsShield(req) {
 		return rt.newCall(req).run()
 	}
 	s := g.enter(req)
