@@ -111,6 +111,10 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	}
 }
 
+// agePause is the least time from a rejection to the next replacement by age,
+// which no request paces: a policy may have no pause at all.
+const agePause = 100 * time.Millisecond
+
 // armAge sets the timer for the next replacement by age; the caller holds
 // rt.mu. After a rejection it is the backoff's turn.
 func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
@@ -123,27 +127,22 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
 	age := time.Duration(float64(rt.cfg.maxAge) * (0.9 + 0.2*rt.cfg.chance()))
 	left := rt.current.Load().born.Add(age).Sub(now)
 	if rejected {
-		left = max(left, rt.pace.notBefore.Sub(now))
+		left = max(left, rt.pace.notBefore.Sub(now), agePause)
 	}
 	rt.ageTimer = time.AfterFunc(max(left, 0), rt.replaceAged)
 }
 
 func (rt *RecoveringRoundTripper) replaceAged() {
 	rt.mu.Lock()
-	if rt.closed {
-		rt.mu.Unlock()
-		return
-	}
 	r := rt.running
-	if r == nil {
+	if r == nil && !rt.closed {
 		r = rt.newRecreation(context.Background(), triggerMaxAge)
 		r.planned = true
 		go rt.build(r)
-		r = nil
 	}
 	rt.mu.Unlock()
-	if r == nil {
-		return
+	if r == nil || r.planned {
+		return // what was planned is as young
 	}
 	// A running recreation arms the timer when it settles. One that waits for
 	// somebody to try it gives way.
