@@ -22,12 +22,14 @@ type call struct {
 	verdict Verdict  // of last
 	err     error    // the caller's, if nothing better comes
 
-	hadVerdict bool      // has seen a recreation through that was rejected
-	readyBy    time.Time // WithWaitForReady: until when; zero before the first wait
+	allowed    int         // attempts: threshold + 1, and more by WithWaitForReady
+	tried      *recreation // the latest whose trial it made
+	hadVerdict bool        // has seen a recreation through that was rejected
+	readyBy    time.Time   // WithWaitForReady: until when; zero before the first wait
 }
 
 func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
-	c := &call{rt: rt, req: req, authority: authorityOf(req.URL)}
+	c := &call{rt: rt, req: req, authority: authorityOf(req.URL), allowed: rt.cfg.threshold + 1}
 	if rt.cfg.replay.needsShield(req) {
 		c.shot = &oneShot{body: req.Body}
 	}
@@ -84,6 +86,7 @@ type way struct {
 	recreation *recreation
 	candidate  *generation
 	limited    bool          // wait only as long as WithWaitForReady says
+	idle       bool          // and leave the trial to others
 	until      time.Time     // the end of the backoff window
 	over       chan struct{} // closed when the trip ends
 }
@@ -118,7 +121,7 @@ func (c *call) next() (step, way) {
 		s.last = now // asked for
 	}
 	w := way{watch: s != nil, recreation: r}
-	spent := c.sent > rt.cfg.threshold // threshold + 1 attempts for one request
+	spent := c.sent >= c.allowed
 
 	// The authority is well, or is not known to be bad yet.
 	if s == nil || !s.tripped {
@@ -149,14 +152,18 @@ func (c *call) next() (step, way) {
 			return stepVerdict, w
 		case r != nil && (c.mayWait(r, s) || ended && first):
 			return stepVerdict, w
-		case r != nil && waits && !first:
-			w.limited = true
+		}
+	}
+	if waits && (!first || ended) {
+		if turn := rt.turnAt(s); turn.After(w.until) {
+			w.until = turn
+		}
+		switch {
+		case r != nil && !first:
+			w.limited, w.idle = true, spent && r == c.tried
 			return stepVerdict, w
-		case r == nil && waits && (!first || ended):
+		case r == nil && now.Before(w.until):
 			s.turnedAway = now
-			if turn := rt.turnAt(s); turn.After(w.until) {
-				w.until = turn
-			}
 			return stepWindow, w
 		}
 	}
@@ -246,6 +253,7 @@ func (c *call) mayGoOn(a *attempt) bool {
 // goes on elsewhere.
 func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
 	rt := c.rt
+	c.tried = r
 	if err := candidate.fit(); err != nil {
 		rt.settle(r, err)
 		c.hadVerdict = true
@@ -332,11 +340,18 @@ func (c *call) awaitVerdict(w way) (*generation, error) {
 		defer timer.Stop()
 		limit = timer.C
 	}
+	baton := w.recreation.baton
+	if w.idle {
+		baton = nil
+	}
 	select {
-	case candidate := <-w.recreation.baton:
+	case candidate := <-baton:
 		return candidate, nil
 	case <-w.recreation.done:
-		if err := w.recreation.err; err != nil && !calledOff(err) {
+		switch err := w.recreation.err; {
+		case err == nil && w.limited:
+			c.allowOne()
+		case err != nil && !calledOff(err):
 			c.hadVerdict = true
 		}
 	case <-limit:
@@ -354,7 +369,9 @@ func (c *call) awaitWindow(w way) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		c.allowOne()
 	case <-w.over:
+		c.allowOne()
 	case <-c.req.Context().Done():
 		return c.gaveUp()
 	case <-legacyCancel(c.req):
@@ -362,6 +379,11 @@ func (c *call) awaitWindow(w way) error {
 	}
 	return nil
 }
+
+// allowOne gives a call that has waited one more attempt, if it has none left.
+// Nothing else does, so that where the backoff has no pause a call that waits is
+// not one that tries without end.
+func (c *call) allowOne() { c.allowed = max(c.allowed, c.sent+1) }
 
 // patience is what is left of WithWaitForReady, counted from the first wait.
 func (c *call) patience() time.Duration {

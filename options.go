@@ -193,10 +193,9 @@ func WithFallback(rt http.RoundTripper) Option {
 
 // WithWaitForReady lets a request that failed and may be sent again wait out
 // the backoff window for a trial to succeed, for at most d and never past its
-// own context, as gRPC's wait-for-ready does. A factory that fails costs it
-// nothing, but it makes no more than [WithThreshold] + 1 attempts all the same:
-// the one whose failures tripped the authority, and whose trial was rejected by
-// the upstream, has none left to wait for. The default 0 fails fast.
+// own context, as gRPC's wait-for-ready does. Each window that it has waited out
+// allows it one attempt more than [WithThreshold] + 1, so that the backoff paces
+// them; a policy without a pause allows no more. The default 0 fails fast.
 // Negative values are errors.
 func WithWaitForReady(d time.Duration) Option {
 	return func(c *config) error {

@@ -76,10 +76,10 @@ func (w *simWorld) arrive(l *simLink, req *http.Request) *simTry {
 	w.noteLocked(o.who(), "try %d on %v", t.number, l)
 	w.must(!o.late, "r%d is sent after Close", id)
 	if l == w.spare {
-		w.must(t.number <= w.plan.threshold+2, "r%d makes %d attempts", id, t.number)
+		w.must(t.number <= w.mostTries(o)+1, "r%d makes %d attempts", id, t.number)
 		return t
 	}
-	w.must(t.number <= w.plan.threshold+1, "r%d makes %d attempts", id, t.number)
+	w.must(t.number <= w.mostTries(o), "r%d makes %d attempts", id, t.number)
 	w.must(t.number == 1 || w.plan.replay != ReplayNever, "r%d is sent again under ReplayNever", id)
 	w.must(!l.retired || l.off == w.now(), "r%d is sent on %v, which was retired at %v", id, l, l.off)
 	if !l.served {
@@ -90,6 +90,27 @@ func (w *simWorld) arrive(l *simLink, req *http.Request) *simTry {
 		l.trial = t
 	}
 	return t
+}
+
+// mostTries is how many attempts o may have made by now: under WithWaitForReady
+// one more for each recreation that it can have waited for, and for each answer
+// that can have ended its wait.
+func (w *simWorld) mostTries(o *simOrder) int {
+	most := w.plan.threshold + 1
+	if w.plan.wait == 0 {
+		return most
+	}
+	for _, r := range w.runs {
+		if !r.over || r.end >= o.began {
+			most++
+		}
+	}
+	for _, at := range w.answers[simHost(o.au)] {
+		if at >= o.began {
+			most++
+		}
+	}
+	return most
 }
 
 // mustSendOnce is called when a try gets a connection.

@@ -94,7 +94,7 @@ var mutants = []mutant{
 		"o.read = true",
 		"o.read = false"},
 	{"attempts without end", "call.go",
-		"spent := c.sent > rt.cfg.threshold",
+		"spent := c.sent >= c.allowed",
 		"spent := false"},
 	{"a request body is closed twice", "replay.go",
 		"again := o.closed",
