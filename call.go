@@ -1,8 +1,6 @@
 package respawn
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -191,17 +189,6 @@ func (w *way) take() bool {
 	}
 }
 
-// mayWait reports whether a request that failed waits for the verdict of r.
-// The first trial of an outage is worth waiting for. Later ones only if the
-// wait runs beside the attempt and not after it, so that during an outage
-// nobody's wait is doubled.
-func (c *call) mayWait(r *recreation, s *streak) bool {
-	if !r.planned && r.authority != c.authority && (r.proof == proofFaster || s.rejections > 0) {
-		return false // another's, which may take long, for what is slow to fail or known to be down
-	}
-	return c.last != nil && (r.first || c.last.began >= r.clock)
-}
-
 // sendOn makes an attempt on the transport in service.
 func (c *call) sendOn(w way) (*http.Response, error) {
 	g, s := c.rt.enter(c.req)
@@ -247,163 +234,6 @@ func (c *call) mayGoOn(a *attempt) bool {
 		return false
 	}
 	return c.rt.cfg.replay.replayable(c.req, a) && c.bodyLeft()
-}
-
-// try makes the trial. A nil response with a nil error means that the call
-// goes on elsewhere.
-func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
-	rt := c.rt
-	c.tried = r
-	if err := candidate.fit(); err != nil {
-		rt.settle(r, err)
-		c.hadVerdict = true
-		return nil, nil
-	}
-	s := candidate.enter(c.req)
-	if s == nil {
-		return nil, nil // called off in the meantime
-	}
-	rt.rehome(r, c.authority)
-	if r.tried.IsZero() {
-		r.tried = time.Now()
-	}
-	limit := time.AfterFunc(rt.trialLimit(r), func() { rt.settle(r, errTrialTimeout) })
-	returned := false
-	defer func() {
-		limit.Stop()
-		if !returned {
-			rt.settle(r, errTrialPanicked) // or no other trial would ever be made
-		}
-	}()
-	// A hook may fire when the next trial of this candidate is under way.
-	a := &attempt{gen: candidate, began: rt.clock.Load(), proof: r.proof, toBeat: r.toBeat}
-	resp, err := c.send(a, s, true, func(p phase) { rt.proved(r, a, p) })
-	if err != nil {
-		rt.disproved(r, a, false)
-		returned = true
-		return nil, err
-	}
-	if a.err == nil {
-		rt.proved(r, a, phaseAnswered) // for those that fire no httptrace
-		returned = true
-		rt.succeeded(c.req.Context(), candidate, c.authority, a.began)
-		return resp, nil
-	}
-	if g := rt.current.Load(); g != nil && g.hasEnded() && candidate.fit() == nil {
-		rt.settle(r, nil) // anything is better than what has ended
-	}
-	if rt.current.Load() == candidate {
-		returned = true
-		return nil, c.served(a) // promoted by its connection; this is the next story
-	}
-
-	defer a.finish()
-	gone, late := callerGone(c.req)
-	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.reached() < phaseConnected || bodyBroke(a.req, a.err))
-	suspect := r.planned && rt.suspects(c.authority)
-	r.doubted = r.doubted || late && a.reached() < phaseConnected && !suspect
-	rt.disproved(r, a, !gone && !fault && !suspect)
-	returned = true
-	c.hadVerdict = true
-	if !c.mayGoOn(a) {
-		return nil, a.err
-	}
-	if c.last == nil {
-		c.err = a.err
-	}
-	return nil, nil
-}
-
-// rehome makes the trial the one of the authority whose request makes it: it
-// must show what that one needs, and its end says nothing about another.
-func (rt *RecoveringRoundTripper) rehome(r *recreation, au authority) {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	if s := rt.streaks.get(au); !r.settled && !r.planned && r.authority != au && s != nil {
-		r.authority, r.proof, r.toBeat, r.first = s.authority, s.proof, s.toBeat, s.rejections == 0
-		r.trigger, r.since, r.failures = s.trigger, s.since, max(s.failures, s.stalls)
-	}
-}
-
-func (rt *RecoveringRoundTripper) suspects(a authority) bool {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return rt.streaks.get(a) != nil
-}
-
-// awaitVerdict waits for the candidate or, if another attempt has it, for what
-// becomes of it.
-func (c *call) awaitVerdict(w way) (*generation, error) {
-	var limit <-chan time.Time
-	if w.limited {
-		timer := time.NewTimer(c.patience())
-		defer timer.Stop()
-		limit = timer.C
-	}
-	baton := w.recreation.baton
-	if w.idle {
-		baton = nil
-	}
-	select {
-	case candidate := <-baton:
-		return candidate, nil
-	case <-w.recreation.done:
-		switch err := w.recreation.err; {
-		case err == nil && w.limited:
-			c.allowOne()
-		case err != nil && !calledOff(err):
-			c.hadVerdict = true
-		}
-	case <-limit:
-	case <-c.req.Context().Done():
-		return nil, c.gaveUp()
-	case <-legacyCancel(c.req):
-		return nil, c.gaveUp()
-	}
-	return nil, nil
-}
-
-// awaitWindow waits until the next trial may be made, or the trip is over.
-func (c *call) awaitWindow(w way) error {
-	timer := time.NewTimer(min(time.Until(w.until), c.patience()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		c.allowOne()
-	case <-w.over:
-		c.allowOne()
-	case <-c.req.Context().Done():
-		return c.gaveUp()
-	case <-legacyCancel(c.req):
-		return c.gaveUp()
-	}
-	return nil
-}
-
-// allowOne gives a call that has waited one more attempt, if it has none left.
-// Nothing else does, so that where the backoff has no pause a call that waits is
-// not one that tries without end.
-func (c *call) allowOne() { c.allowed = max(c.allowed, c.sent+1) }
-
-// patience is what is left of WithWaitForReady, counted from the first wait.
-func (c *call) patience() time.Duration {
-	if c.readyBy.IsZero() {
-		c.readyBy = time.Now().Add(c.rt.cfg.waitForReady)
-	}
-	return time.Until(c.readyBy)
-}
-
-var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
-
-// gaveUp is the error for a caller that left while the call was waiting.
-func (c *call) gaveUp() error {
-	if c.err != nil {
-		return c.err
-	}
-	if err := context.Cause(c.req.Context()); err != nil {
-		return err
-	}
-	return errCanceled
 }
 
 // closed is the error for a call that Close has overtaken: its own, if it has one.

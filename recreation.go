@@ -253,51 +253,6 @@ func (rt *RecoveringRoundTripper) abandon(r *recreation, err error) {
 	}
 }
 
-// proved is told how far the trial got, and promotes as early as it may.
-func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
-	switch {
-	case a.proof == proofConnection && p >= phaseConnected,
-		a.proof == proofAnswer && p >= phaseAnswered:
-		rt.settle(r, nil)
-	case a.proof == proofFaster && p >= phaseAnswered:
-		if a.waited() < a.toBeat {
-			rt.settle(r, nil)
-		} else {
-			rt.settle(r, errUpstreamSlow)
-		}
-	}
-}
-
-// disproved takes the error of a trial that was not proven. decisive is false
-// when the error says nothing about the candidate.
-func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive bool) {
-	slow := a.proof == proofFaster && a.unanswered() >= a.toBeat
-	patience := readyFor
-	if r.planned {
-		patience = rt.cfg.recreateTimeout - time.Since(r.tried)
-	}
-	switch {
-	case slow:
-		rt.settle(r, errUpstreamSlow)
-	case decisive:
-		rt.settle(r, a.err)
-	case time.Since(r.tried) < rt.cfg.recreateTimeout:
-		r.baton <- r.candidate // its caller gave up first: the next one goes on
-		rt.expire(r, patience)
-	case r.planned && !r.doubted:
-		rt.settle(r, nil)
-	default:
-		rt.settle(r, errTrialTimeout)
-	}
-}
-
-// trialLimit is how long one trial may wait for its proof. It holds the gate
-// for everybody meanwhile, so that what patient callers have waited for a
-// stalled answer counts only up to a minute.
-func (rt *RecoveringRoundTripper) trialLimit(r *recreation) time.Duration {
-	return max(rt.cfg.recreateTimeout, min(r.toBeat, time.Minute))
-}
-
 // refreshAlert tells the healthy path whether it may be taken; the caller
 // holds rt.mu.
 func (rt *RecoveringRoundTripper) refreshAlert() {

@@ -1,0 +1,93 @@
+package respawn
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// mayWait reports whether a request that failed waits for the verdict of r.
+// The first trial of an outage is worth waiting for. Later ones only if the
+// wait runs beside the attempt and not after it, so that during an outage
+// nobody's wait is doubled.
+func (c *call) mayWait(r *recreation, s *streak) bool {
+	if !r.planned && r.authority != c.authority && (r.proof == proofFaster || s.rejections > 0) {
+		return false // another's, which may take long, for what is slow to fail or known to be down
+	}
+	return c.last != nil && (r.first || c.last.began >= r.clock)
+}
+
+// awaitVerdict waits for the candidate or, if another attempt has it, for what
+// becomes of it.
+func (c *call) awaitVerdict(w way) (*generation, error) {
+	var limit <-chan time.Time
+	if w.limited {
+		timer := time.NewTimer(c.patience())
+		defer timer.Stop()
+		limit = timer.C
+	}
+	baton := w.recreation.baton
+	if w.idle {
+		baton = nil
+	}
+	select {
+	case candidate := <-baton:
+		return candidate, nil
+	case <-w.recreation.done:
+		switch err := w.recreation.err; {
+		case err == nil && w.limited:
+			c.allowOne()
+		case err != nil && !calledOff(err):
+			c.hadVerdict = true
+		}
+	case <-limit:
+	case <-c.req.Context().Done():
+		return nil, c.gaveUp()
+	case <-legacyCancel(c.req):
+		return nil, c.gaveUp()
+	}
+	return nil, nil
+}
+
+// awaitWindow waits until the next trial may be made, or the trip is over.
+func (c *call) awaitWindow(w way) error {
+	timer := time.NewTimer(min(time.Until(w.until), c.patience()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		c.allowOne()
+	case <-w.over:
+		c.allowOne()
+	case <-c.req.Context().Done():
+		return c.gaveUp()
+	case <-legacyCancel(c.req):
+		return c.gaveUp()
+	}
+	return nil
+}
+
+// allowOne gives a call that has waited one more attempt, if it has none left.
+// Nothing else does, so that where the backoff has no pause a call that waits is
+// not one that tries without end.
+func (c *call) allowOne() { c.allowed = max(c.allowed, c.sent+1) }
+
+// patience is what is left of WithWaitForReady, counted from the first wait.
+func (c *call) patience() time.Duration {
+	if c.readyBy.IsZero() {
+		c.readyBy = time.Now().Add(c.rt.cfg.waitForReady)
+	}
+	return time.Until(c.readyBy)
+}
+
+var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
+
+// gaveUp is the error for a caller that left while the call was waiting.
+func (c *call) gaveUp() error {
+	if c.err != nil {
+		return c.err
+	}
+	if err := context.Cause(c.req.Context()); err != nil {
+		return err
+	}
+	return errCanceled
+}
