@@ -85,6 +85,12 @@ var mutants = []mutant{
 	{"an upstream's rejection does not hold back the others", "pace.go",
 		"[]time.Time{s.pace.notBefore, rt.spacedUntil}",
 		"[]time.Time{s.pace.notBefore}"},
+	{"age does not pause", "planned.go",
+		"rt.pace.notBefore.Sub(now), agePause)",
+		"rt.pace.notBefore.Sub(now))"},
+	{"age takes Recreate's turn", "planned.go",
+		"if r == nil || r.planned {",
+		"if r == nil || r.trigger == triggerMaxAge {"},
 
 	// Sending again.
 	{"a POST is sent again", "replay.go",
@@ -96,6 +102,9 @@ var mutants = []mutant{
 	{"attempts without end", "call.go",
 		"spent := c.sent >= c.allowed",
 		"spent := false"},
+	{"who waits for ready has nothing to wait for", "wait.go",
+		"c.allowed = max(c.allowed, c.sent+1)",
+		"c.allowed = max(c.allowed, 0)"},
 	{"a request body is closed twice", "replay.go",
 		"again := o.closed",
 		"again := false"},
