@@ -60,9 +60,9 @@ func TestSoak(t *testing.T) {
 
 	// Twice all is quiet: after a warm-up, and in the end.
 	soak(stages, pace, func() { time.Sleep(50 * pace) })
-	quiet(stages)
 	var before, after resources
 	require.Eventually(t, func() bool {
+		quiet(stages)
 		previous := before
 		before = measure(r)
 		return before.goroutines == previous.goroutines && before.conns == previous.conns
@@ -91,11 +91,13 @@ func TestSoak(t *testing.T) {
 		}
 	})
 	lasted := time.Since(start)
-	quiet(stages)
+	// An error on one of http3's connections takes whichever is in its pool by
+	// then out, unclosed: that one ends when it has been idle for 30 s.
 	if !assert.Eventually(t, func() bool {
+		quiet(stages)
 		after = measure(r)
 		return after.goroutines <= before.goroutines && after.files <= before.files && after.conns <= before.conns
-	}, patience, 500*time.Millisecond) {
+	}, 30*time.Second+patience, 500*time.Millisecond) {
 		t.Errorf("not flat: %+v before, %+v after", before, after)
 	}
 
