@@ -336,10 +336,12 @@ func (t *simTry) serve(early bool) (*http.Response, error) {
 	return t.answer(sky == simPartial), nil
 }
 
-// callersFault judges an error of the request body's own Read.
+// callersFault judges an error of the request body's own Read. With ReplayNever
+// that can be told only by how far the attempt got, if it was watched.
 func (t *simTry) callersFault(err error) error {
-	if t.link.w.plan.replay == ReplayNever {
-		return t.blame(err) // which nobody can tell then
+	watched := attemptOf(t.req) != nil && t.link.kind.traces()
+	if t.link.w.plan.replay == ReplayNever && !watched {
+		return t.blame(err)
 	}
 	return t.neutral(err)
 }
