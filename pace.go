@@ -80,13 +80,14 @@ func (rt *RecoveringRoundTripper) relax(t time.Time) {
 }
 
 func (rt *RecoveringRoundTripper) dueAt(s *streak) time.Time {
-	at := rt.pace.notBefore
-	for _, t := range []time.Time{s.pace.notBefore, rt.spacedUntil} {
-		if t.After(at) {
-			at = t
-		}
+	return later(rt.pace.notBefore, later(s.pace.notBefore, rt.spacedUntil))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return at
+	return b
 }
 
 // turnAt is when s need not leave the next recreation to others. Those that

@@ -111,13 +111,13 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	}
 }
 
-// agePause is the least time from a rejection to the next replacement by age,
-// which no request paces: a policy may have no pause at all.
+// agePause is the least time from one replacement by age that was rejected to the
+// next: no request paces them, and a policy may have no pause at all.
 const agePause = 100 * time.Millisecond
 
 // armAge sets the timer for the next replacement by age; the caller holds
-// rt.mu. After a rejection it is the backoff's turn.
-func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
+// rt.mu. rejected is what has just been, or nil: it is the backoff's turn then.
+func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected *recreation) {
 	if rt.cfg.maxAge == 0 || rt.closed {
 		return
 	}
@@ -125,24 +125,31 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected bool) {
 		rt.ageTimer.Stop()
 	}
 	age := time.Duration(float64(rt.cfg.maxAge) * (0.9 + 0.2*rt.cfg.chance()))
-	left := rt.current.Load().born.Add(age).Sub(now)
-	if rejected {
-		left = max(left, rt.pace.notBefore.Sub(now), agePause)
+	rt.agedAt = rt.current.Load().born.Add(age)
+	if rejected != nil {
+		rt.agedAt = later(rt.agedAt, rt.pace.notBefore)
+		if rejected.trigger == triggerMaxAge {
+			rt.agedAt = later(rt.agedAt, now.Add(agePause))
+		}
 	}
-	rt.ageTimer = time.AfterFunc(max(left, 0), rt.replaceAged)
+	rt.ageTimer = time.AfterFunc(rt.agedAt.Sub(now), rt.replaceAged)
 }
 
 func (rt *RecoveringRoundTripper) replaceAged() {
 	rt.mu.Lock()
 	r := rt.running
-	if r == nil && !rt.closed {
+	switch {
+	case rt.closed, time.Now().Before(rt.agedAt): // another came first
+		rt.mu.Unlock()
+		return
+	case r == nil:
 		r = rt.newRecreation(context.Background(), triggerMaxAge)
 		r.planned = true
 		go rt.build(r)
 	}
 	rt.mu.Unlock()
-	if r == nil || r.planned {
-		return // what was planned is as young
+	if r.planned {
+		return // a planned one is young enough
 	}
 	// A running recreation arms the timer when it settles. One that waits for
 	// somebody to try it gives way.

@@ -34,6 +34,27 @@ func TestMaxAgeWithZeroBackOffPauses(t *testing.T) {
 	})
 }
 
+// Trials that a dead upstream rejects all the time do not put it off.
+func TestMaxAgeBesideADeadUpstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := func(delay time.Duration) rtFunc {
+			return func(req *http.Request) (*http.Response, error) {
+				if req.URL.Host == "dead.test" {
+					time.Sleep(delay)
+					return unsent(req)
+				}
+				return answer(req)
+			}
+		}
+		rt := start(t, base(0), WithThreshold(1), every(50*time.Millisecond), WithMaxAge(time.Minute),
+			WithFactory(builds(func() http.RoundTripper { return base(time.Second) }).make))
+		for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(10 * time.Millisecond) {
+			_, _ = get(t.Context(), rt, "http://dead.test/")
+		}
+		assert.Greater(t, rt.Health().Generation, uint64(5))
+	})
+}
+
 // Who calls Recreate gets a transport that is fresh: age asks for no more.
 func TestMaxAgeLeavesRecreateAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -218,7 +218,11 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	rt.remember(r, old, kind, now)
 	rt.running = nil
 	rt.refreshAlert()
-	rt.armAge(now, err != nil)
+	if err == nil {
+		rt.armAge(now, nil)
+	} else {
+		rt.armAge(now, r)
+	}
 	rt.mu.Unlock()
 
 	switch {

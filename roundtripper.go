@@ -80,6 +80,7 @@ type RecoveringRoundTripper struct {
 	pacedAt     time.Time // when pace last advanced
 	pacedWell   bool      // and whether that was a promotion
 	ageTimer    *time.Timer
+	agedAt      time.Time // when it fires
 
 	// What Health tells.
 	last          *generation // after Close
@@ -151,7 +152,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	rt.refreshAlert()
-	rt.armAge(g.born, false)
+	rt.armAge(g.born, nil)
 	return rt, nil
 }
 
@@ -161,7 +162,9 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for a
-	// body that could not be sent twice.
+	// body that could not be sent twice. All that is asked here comes before the
+	// count, which the processor would have to finish first, and hasBody spares
+	// most requests a call.
 	g := rt.current.Load()
 	if g == nil || rt.alert.Load() || g.hasEnded() || hasBody(req) && rt.cfg.replay.needsShield(req) {
 		return rt.newCall(req).run()
