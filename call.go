@@ -15,19 +15,18 @@ type call struct {
 	shot *oneShot // shields a body that cannot be sent twice; nil if there is none
 	lent bool     // an attempt has had the body
 
-	sent    int      // attempts, trials among them
-	last    *attempt // the latest that failed on the transport in service
-	verdict Verdict  // of last
-	err     error    // the caller's, if nothing better comes
+	sent    int       // attempts, trials among them
+	sentAt  time.Time // when the latest was
+	last    *attempt  // the latest that failed on the transport in service
+	verdict Verdict   // of last
+	err     error     // the caller's, if nothing better comes
 
-	allowed    int         // attempts: threshold + 1, and more by WithWaitForReady
-	tried      *recreation // the latest whose trial it made
-	hadVerdict bool        // has seen a recreation through that was rejected
-	readyBy    time.Time   // WithWaitForReady: until when; zero before the first wait
+	hadVerdict bool      // has seen a recreation through that was rejected
+	readyBy    time.Time // WithWaitForReady: until when; zero before the first wait
 }
 
 func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
-	c := &call{rt: rt, req: req, authority: authorityOf(req.URL), allowed: rt.cfg.threshold + 1}
+	c := &call{rt: rt, req: req, authority: authorityOf(req.URL)}
 	if rt.cfg.replay.needsShield(req) {
 		c.shot = &oneShot{body: req.Body}
 	}
@@ -84,8 +83,7 @@ type way struct {
 	recreation *recreation
 	candidate  *generation
 	limited    bool          // wait only as long as WithWaitForReady says
-	idle       bool          // and leave the trial to others
-	until      time.Time     // the end of the backoff window
+	until      time.Time     // the end of the wait
 	over       chan struct{} // closed when the trip ends
 }
 
@@ -119,7 +117,18 @@ func (c *call) next() (step, way) {
 		s.last = now // asked for
 	}
 	w := way{watch: s != nil, recreation: r}
-	spent := c.sent >= c.allowed
+	waiting := !c.readyBy.IsZero()
+	waits := rt.cfg.waitForReady > 0 && (!waiting || now.Before(c.readyBy)) && (!first || ended)
+
+	// Threshold + 1 attempts for one request. One that waits for ready may make
+	// more, which are spaced whatever the backoff is.
+	spent := c.sent > rt.cfg.threshold
+	if spent && waits && (waiting || s != nil && s.tripped) {
+		if w.until = c.sentAt.Add(restFor); now.Before(w.until) {
+			return stepWindow, w
+		}
+		spent = false
+	}
 
 	// The authority is well, or is not known to be bad yet.
 	if s == nil || !s.tripped {
@@ -128,40 +137,33 @@ func (c *call) next() (step, way) {
 			return stepGiveUp, w
 		case r != nil && r.planned && !c.hadVerdict && w.take():
 			return stepTrial, w // on its way anyway: it proves the planned candidate
-		case first, c.last.gen != rt.current.Load(), c.verdict != Stall:
+		case first, waiting, c.last.gen != rt.current.Load(), c.verdict != Stall:
 			return stepSend, w
 		}
 		return stepGiveUp, w // a slow upstream is not asked twice as often
 	}
 
-	// It is tripped. One attempt makes the trial, when it is time.
-	waits := rt.cfg.waitForReady > 0 && (c.readyBy.IsZero() || now.Before(c.readyBy))
-	w.over, w.until = s.over, rt.dueAt(s)
-	if !spent && (!c.hadVerdict || waits) {
+	// It is tripped. One attempt makes the trial, when it is time. Once a call
+	// waits for ready, all its waiting counts.
+	w.over, w.limited = s.over, waiting || c.hadVerdict
+	if !spent && (waits || !waiting && !c.hadVerdict) {
 		switch {
 		case r != nil && w.take():
 			return stepTrial, w
 		case r == nil && (rt.due(s, now) || ended && !now.Before(rt.pace.notBefore)): // no upstream holds back what has ended
-			if c.hadVerdict {
-				c.patience() // the wait has begun, if there is no window either
-			}
 			w.recreation = rt.newTrial(c.req.Context(), s)
 			go rt.build(w.recreation)
 			return stepVerdict, w
 		case r != nil && (c.mayWait(r, s) || ended && first):
 			return stepVerdict, w
-		}
-	}
-	if waits && (!first || ended) {
-		if turn := rt.turnAt(s); turn.After(w.until) {
-			w.until = turn
-		}
-		switch {
-		case r != nil && !first:
-			w.limited, w.idle = true, spent && r == c.tried
+		case r != nil && waits && !first:
+			w.limited = true
 			return stepVerdict, w
-		case r == nil && now.Before(w.until):
+		case r == nil && waits:
 			s.turnedAway = now
+			if w.until = later(rt.dueAt(s), rt.turnAt(s)); ended {
+				w.until = rt.pace.notBefore
+			}
 			return stepWindow, w
 		}
 	}
@@ -273,6 +275,7 @@ func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*htt
 	a.req = req
 	c.resent()
 	c.sent++
+	c.sentAt = time.Now()
 	panicked := true
 	defer func() {
 		if panicked {

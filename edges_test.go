@@ -838,24 +838,6 @@ func TestClassifierThatPanicsOnATrial(t *testing.T) {
 	})
 }
 
-// WithWaitForReady is a limit also where there is no window to wait out.
-func TestWaitForReadyWithZeroBackOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &factory{build: func(n int64, ctx context.Context) (http.RoundTripper, error) {
-			time.Sleep(time.Millisecond)
-			return nil, refused()
-		}}
-		rt := start(t, dead(refused()), WithFactory(f.make), WithThreshold(1), WithWaitForReady(time.Second),
-			WithBackOff(func() backoff.BackOff { return &backoff.ZeroBackOff{} }))
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		_, err := get(ctx, rt, "http://a.test/")
-		assert.Error(t, err)
-		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
-	})
-}
-
 // A hook of a trial that was handed on fires beside the next one's: no race.
 func TestLateHookOfATrialThatWasHandedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

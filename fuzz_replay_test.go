@@ -127,7 +127,7 @@ func FuzzReplay(f *testing.F) {
 			case 2:
 				opts = append(opts, WithFactory(func(context.Context) (http.RoundTripper, error) { return rtFunc(w.RoundTrip), nil }),
 					WithWaitForReady(time.Minute))
-				most += 60 // windows of a second
+				most += 60 // one a second
 			case 3:
 				opts = append(opts, WithFactory(fails), WithFallback(rtFunc(w.RoundTrip)))
 				most++

@@ -90,7 +90,7 @@ func (g *generation) enter(req *http.Request) *stripe {
 // leave counts a request out; the last one of a retired generation closes up.
 func (s *stripe) leave() {
 	if s.n.Add(-1) < 0 {
-		s.gen.checkDrained()
+		s.gen.closeIfDrained()
 	}
 }
 
@@ -102,10 +102,10 @@ func (g *generation) inFlight() int64 {
 	return n
 }
 
-// checkDrained closes up if no request is left. Nobody can come in by a closed
+// closeIfDrained closes up if no request is left. Nobody can come in by a closed
 // stripe, so one that was seen empty stays empty; who leaves last, or was turned
 // away last, looks last.
-func (g *generation) checkDrained() {
+func (g *generation) closeIfDrained() {
 	for i := range g.stripes {
 		if g.stripes[i].n.Load() != closedStripe {
 			return
@@ -150,7 +150,7 @@ func (g *generation) drain(then func()) {
 	for i := range g.stripes {
 		g.stripes[i].n.Add(closedStripe)
 	}
-	g.checkDrained()
+	g.closeIfDrained()
 }
 
 func (g *generation) sweep(i int, gone func()) {

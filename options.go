@@ -193,10 +193,9 @@ func WithFallback(rt http.RoundTripper) Option {
 
 // WithWaitForReady lets a request that failed and may be sent again wait out
 // the backoff window for a trial to succeed, for at most d and never past its
-// own context, as gRPC's wait-for-ready does. Each window that it has waited out
-// allows it one attempt more than [WithThreshold] + 1, so that the backoff paces
-// them; a policy without a pause allows no more. The default 0 fails fast.
-// Negative values are errors.
+// own context, as gRPC's wait-for-ready does. It makes at most [WithThreshold] + 1
+// attempts, and then no more than one a second for as long as it waits. The
+// default 0 fails fast. Negative values are errors.
 func WithWaitForReady(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {

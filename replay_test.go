@@ -2,7 +2,6 @@ package respawn
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,10 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -253,76 +249,6 @@ func TestReplayAttemptsAreBounded(t *testing.T) {
 			assert.EqualValues(t, 1, attempts.Swap(0), "threshold %d, steady state", threshold)
 		}
 	}
-}
-
-// A request that waits for ready has one more for each backoff window that it has
-// waited out, or it would not wait for what it was told to: the one whose own
-// failures trip the authority makes the first trial, too, and has none left.
-func TestReplayAttemptsArePacedWhileWaiting(t *testing.T) {
-	type sent struct {
-		at    time.Duration
-		fresh bool
-	}
-	world := func(t *testing.T, backOff Option, mend int) (rt *RecoveringRoundTripper, log func() []sent) {
-		var mu sync.Mutex
-		var all []sent
-		began := time.Now()
-		broken := func(fresh, works bool) rtFunc {
-			return func(req *http.Request) (*http.Response, error) {
-				mu.Lock()
-				all = append(all, sent{time.Since(began), fresh})
-				mu.Unlock()
-				if works {
-					return answer(req)
-				}
-				return unsent(req)
-			}
-		}
-		f := &factory{build: func(n int64, _ context.Context) (http.RoundTripper, error) { return broken(true, int(n) == mend), nil }}
-		return start(t, broken(false, false), WithThreshold(3), backOff, WithWaitForReady(10*time.Second), WithFactory(f.make)),
-			func() []sent { mu.Lock(); defer mu.Unlock(); return all }
-	}
-	tripped := []sent{{0, false}, {0, false}, {0, false}, {0, true}}
-	synctest.Test(t, func(t *testing.T) { // nobody else is there to make the trials
-		rt, log := world(t, every(2*time.Second), 4)
-		_, err := get(t.Context(), rt, "http://a.test/")
-		require.NoError(t, err)
-		assert.Equal(t, append(tripped, sent{2 * time.Second, true}, sent{4 * time.Second, true}, sent{6 * time.Second, true}), log())
-	})
-	synctest.Test(t, func(t *testing.T) { // in vain
-		rt, log := world(t, every(4*time.Second), 0)
-		began := time.Now()
-		_, err := get(t.Context(), rt, "http://a.test/")
-		require.ErrorIs(t, err, syscall.ECONNREFUSED)
-		assert.Equal(t, 10*time.Second, time.Since(began))
-		assert.Equal(t, append(tripped, sent{4 * time.Second, true}, sent{8 * time.Second, true}), log())
-	})
-	synctest.Test(t, func(t *testing.T) { // another's trial gets through
-		rt, log := world(t, every(2*time.Second), 2)
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				_, err := get(t.Context(), rt, "http://a.test/")
-				assert.NoError(t, err)
-			})
-		}
-		wg.Wait()
-		for _, s := range log() {
-			assert.True(t, s.at == 0 || s.at == 2*time.Second && s.fresh, "%+v", s)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) { // no window, nothing to pace them
-		rt, log := world(t, every(0), 0)
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				_, err := get(t.Context(), rt, "http://a.test/")
-				assert.Error(t, err)
-			})
-		}
-		wg.Wait()
-		assert.LessOrEqual(t, len(log()), 10*4)
-	})
 }
 
 // shielded is a oneShot over a tracked body.

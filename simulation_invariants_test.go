@@ -93,22 +93,11 @@ func (w *simWorld) arrive(l *simLink, req *http.Request) *simTry {
 }
 
 // mostTries is how many attempts o may have made by now: under WithWaitForReady
-// one more for each recreation that it can have waited for, and for each answer
-// that can have ended its wait.
+// one more for each second.
 func (w *simWorld) mostTries(o *simOrder) int {
 	most := w.plan.threshold + 1
-	if w.plan.wait == 0 {
-		return most
-	}
-	for _, r := range w.runs {
-		if !r.over || r.end >= o.began {
-			most++
-		}
-	}
-	for _, at := range w.answers[simHost(o.au)] {
-		if at >= o.began {
-			most++
-		}
+	if w.plan.wait > 0 {
+		most += int((w.now() - o.began) / restFor)
 	}
 	return most
 }
@@ -343,6 +332,9 @@ func (w *simWorld) mustNotGiveUp(o *simOrder) {
 	if len(o.tries) == 0 || len(o.tries) > w.plan.threshold || w.now() >= o.leaves || w.shutting || w.spare != nil ||
 		w.plan.replay != ReplayIdempotent || !o.idempotent() || o.body == simOneShot || o.body == simUnreadble {
 		return
+	}
+	if w.plan.wait > 0 && w.now()-o.began >= w.plan.wait {
+		return // once it waits for ready, all its waiting counts
 	}
 	last := o.tries[len(o.tries)-1]
 	if last.fault != simAgainst || !last.link.served {

@@ -9,7 +9,6 @@ import (
 // goes on elsewhere.
 func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
 	rt := c.rt
-	c.tried = r
 	if err := candidate.fit(); err != nil {
 		rt.settle(r, err)
 		c.hadVerdict = true

@@ -18,28 +18,24 @@ func (c *call) mayWait(r *recreation, s *streak) bool {
 }
 
 // awaitVerdict waits for the candidate or, if another attempt has it, for what
-// becomes of it.
+// becomes of it. A call whose wait is limited has failed before, so that an answer
+// on the transport in service, which ends the trip, is as good as a promotion.
 func (c *call) awaitVerdict(w way) (*generation, error) {
 	var limit <-chan time.Time
+	var over <-chan struct{}
 	if w.limited {
 		timer := time.NewTimer(c.patience())
 		defer timer.Stop()
-		limit = timer.C
-	}
-	baton := w.recreation.baton
-	if w.idle {
-		baton = nil
+		limit, over = timer.C, w.over
 	}
 	select {
-	case candidate := <-baton:
+	case candidate := <-w.recreation.baton:
 		return candidate, nil
 	case <-w.recreation.done:
-		switch err := w.recreation.err; {
-		case err == nil && w.limited:
-			c.allowOne()
-		case err != nil && !calledOff(err):
+		if err := w.recreation.err; err != nil && !calledOff(err) {
 			c.hadVerdict = true
 		}
+	case <-over:
 	case <-limit:
 	case <-c.req.Context().Done():
 		return nil, c.gaveUp()
@@ -49,15 +45,18 @@ func (c *call) awaitVerdict(w way) (*generation, error) {
 	return nil, nil
 }
 
-// awaitWindow waits until the next trial may be made, or the trip is over.
+// restFor is the least time from an attempt to the next of a call that has used up
+// those it had and waits for ready: the backoff may have no pause at all, and a
+// candidate may be tried in vain without a verdict.
+const restFor = time.Second
+
+// awaitWindow waits until the next attempt may be made, or the trip is over.
 func (c *call) awaitWindow(w way) error {
 	timer := time.NewTimer(min(time.Until(w.until), c.patience()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		c.allowOne()
 	case <-w.over:
-		c.allowOne()
 	case <-c.req.Context().Done():
 		return c.gaveUp()
 	case <-legacyCancel(c.req):
@@ -65,11 +64,6 @@ func (c *call) awaitWindow(w way) error {
 	}
 	return nil
 }
-
-// allowOne gives a call that has waited one more attempt, if it has none left.
-// Nothing else does, so that where the backoff has no pause a call that waits is
-// not one that tries without end.
-func (c *call) allowOne() { c.allowed = max(c.allowed, c.sent+1) }
 
 // patience is what is left of WithWaitForReady, counted from the first wait.
 func (c *call) patience() time.Duration {
