@@ -202,14 +202,20 @@ func TestReplayAttemptsArePacedWhileWaiting(t *testing.T) {
 	})
 }
 
-// weather is what an upstream can be in, by host.
+// A weather is what one transport can meet: in bad weather it gets no connection.
 type weather struct {
 	bad   atomic.Bool
 	calls atomic.Int64
 }
 
-// upstream serves what is answered well once its weather is good.
-func (w *weather) upstream() rtFunc {
+func badWeather() *weather {
+	w := &weather{}
+	w.bad.Store(true)
+	return w
+}
+
+// transport counts the calls that it gets.
+func (w *weather) transport() rtFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		w.calls.Add(1)
 		if w.bad.Load() {
@@ -217,12 +223,6 @@ func (w *weather) upstream() rtFunc {
 		}
 		return answer(req)
 	}
-}
-
-func badWeather() *weather {
-	w := &weather{}
-	w.bad.Store(true)
-	return w
 }
 
 // outOfFiles says nothing about anybody but this machine.
@@ -300,7 +300,7 @@ func TestWaiterAsksTheCurrentTransport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := badWeather()
-				rt := start(t, w.upstream(), every(0), WithWaitForReady(time.Second),
+				rt := start(t, w.transport(), every(0), WithWaitForReady(time.Second),
 					WithFactory(builds(func() http.RoundTripper { return candidate }).make))
 				_, err := get(t.Context(), rt, "http://a.test/")
 				require.Error(t, err)
@@ -342,7 +342,7 @@ func TestWaiterHearsOfARecovery(t *testing.T) {
 			time.Sleep(8 * time.Second)
 			return unsent(req)
 		})
-		rt := start(t, w.upstream(), WithThreshold(1), every(time.Second), WithWaitForReady(30*time.Second),
+		rt := start(t, w.transport(), WithThreshold(1), every(time.Second), WithWaitForReady(30*time.Second),
 			WithFactory(builds(func() http.RoundTripper { return slow }).make))
 		began := time.Now()
 		var wg sync.WaitGroup
@@ -365,7 +365,7 @@ func TestWaiterHearsOfARecovery(t *testing.T) {
 			if req.URL.Host == "b.test" {
 				return unsent(req)
 			}
-			return a.upstream()(req)
+			return a.transport()(req)
 		})
 		f := &factory{build: func(n int64, _ context.Context) (http.RoundTripper, error) {
 			return rtFunc(func(req *http.Request) (*http.Response, error) {
