@@ -40,7 +40,7 @@ const (
 	stepSend     step = iota // on the transport in service
 	stepTrial                // on the candidate
 	stepVerdict              // wait for the running recreation
-	stepWindow               // wait out the backoff
+	stepWindow               // wait out the backoff, or a rest
 	stepFallback             // on the fallback, and be done
 	stepGiveUp               // return c.err
 	stepClosed

@@ -34,6 +34,20 @@ func TestMaxAgeWithZeroBackOffPauses(t *testing.T) {
 	})
 }
 
+// A timer that fires while another recreation is promoted finds a fresh transport.
+func TestMaxAgeLooksAtTheAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := builds(func() http.RoundTripper { return &stub{} })
+		rt := start(t, &stub{}, WithFactory(f.make), WithMaxAge(time.Minute))
+		time.Sleep(50 * time.Second)
+		require.NoError(t, rt.Recreate(t.Context()))
+		rt.replaceAged() // as the timer's goroutine does that had to wait for the lock
+		synctest.Wait()
+		assert.EqualValues(t, 1, f.calls.Load())
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}
+
 // Trials that a dead upstream rejects all the time do not put it off.
 func TestMaxAgeBesideADeadUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

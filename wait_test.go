@@ -459,3 +459,37 @@ func TestWaiterAfterStalls(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// What has ended is held back by factories that fail, not by another's upstream.
+func TestWaiterOnAnEndedTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// For WithBackOff's own look, the authority, everybody and the client.
+		intervals := []time.Duration{0, time.Minute, time.Minute, 2 * time.Second}
+		base := &sessionStub{}
+		down := refused()
+		base.err.Store(&down)
+		f := &factory{build: func(n int64, _ context.Context) (http.RoundTripper, error) {
+			switch n {
+			case 1:
+				return rtFunc(unsent), nil
+			case 2:
+				return nil, errors.New("no route")
+			}
+			return &stub{}, nil
+		}}
+		rt := start(t, base, WithThreshold(1), WithFactory(f.make), WithWaitForReady(30*time.Second), WithBackOff(func() backoff.BackOff {
+			next := intervals[0]
+			intervals = intervals[1:]
+			return backoff.NewConstantBackOff(next)
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := get(ctx, rt, "http://a.test/") // its trial is rejected by the upstream
+		require.Error(t, err)
+		base.end(errors.New("session closed"))
+		began := time.Now()
+		_, err = get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Second, time.Since(began))
+	})
+}
