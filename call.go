@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // A call is one RoundTrip off the healthy path, over all its attempts.
@@ -12,8 +14,7 @@ type call struct {
 	req       *http.Request // the caller's, never changed
 	authority authority
 
-	shot *oneShot // shields a body that cannot be sent twice; nil if there is none
-	lent bool     // an attempt has had the body
+	body body.Lender
 
 	sent    int       // attempts, trials among them
 	sentAt  time.Time // when the latest was
@@ -26,11 +27,7 @@ type call struct {
 }
 
 func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
-	c := &call{rt: rt, req: req, authority: authorityOf(req.URL)}
-	if rt.cfg.replay.needsShield(req) {
-		c.shot = &oneShot{body: req.Body}
-	}
-	return c
+	return &call{rt: rt, req: req, authority: authorityOf(req.URL), body: body.NewLender(req, body.Replay(rt.cfg.replay))}
 }
 
 // A step is what a call does next.
@@ -48,7 +45,7 @@ const (
 
 // run takes the call through its attempts.
 func (c *call) run() (*http.Response, error) {
-	defer c.settleBody()
+	defer c.body.Settle()
 	for {
 		var resp *http.Response
 		var err error
@@ -235,7 +232,7 @@ func (c *call) mayGoOn(a *attempt) bool {
 	if gone, _ := callerGone(c.req); gone {
 		return false
 	}
-	return c.rt.cfg.replay.replayable(c.req, a) && c.bodyLeft()
+	return body.Replay(c.rt.cfg.replay).Allows(c.req, a.unsent()) && c.body.Left()
 }
 
 // closed is the error for a call that Close has overtaken: its own, if it has one.
@@ -248,22 +245,22 @@ func (c *call) closed() error {
 
 // sendFallback makes the last attempt, off the books.
 func (c *call) sendFallback() (*http.Response, error) {
-	req, err := c.dress()
-	if err != nil {
-		return nil, err
+	req, ok := c.body.Lend()
+	if !ok {
+		return nil, c.err
 	}
 	c.resent()
 	resp, err := c.rt.cfg.fallback.RoundTrip(req)
-	return c.undress(resp, req), err
+	return c.body.Restore(resp, req), err
 }
 
 // send makes attempt a with a request of its own. The transport's error is in
 // a.err; an error returned means that nothing could be sent.
 func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*http.Response, error) {
-	req, err := c.dress()
-	if err != nil {
+	req, ok := c.body.Lend()
+	if !ok {
 		s.leave()
-		return nil, err
+		return nil, c.err
 	}
 	var after func()
 	if a.gen.cut != nil {
@@ -295,7 +292,7 @@ func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*htt
 		s.leave()
 		return nil, nil
 	}
-	return s.track(c.undress(resp, req), after), nil
+	return s.track(c.body.Restore(resp, req), after), nil
 }
 
 // resent counts an attempt that is not the request's first.

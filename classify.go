@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // A Verdict says what an error of one attempt tells about the transport.
@@ -74,7 +76,7 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 	if isLocalExhaustion(err) {
 		return Neutral // a fresh transport would need even more of it
 	}
-	if bodyBroke(req, err) {
+	if body.Broke(req, err) {
 		return Neutral // the caller's own reader failed
 	}
 	switch saysText(err) {

@@ -23,6 +23,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // A trouble is one row of what can go wrong. Its error comes from the real
@@ -224,8 +226,9 @@ var troubles = []trouble{
 		srv, transport := h1.serve(t, http.HandlerFunc(hang))
 		req := request(t, srv.URL)
 		req.Method = http.MethodPost
-		shot := &oneShot{body: io.NopCloser(failingReader{syscall.ECONNRESET})} // as a proxied upload that broke
-		req.Body, _ = shot.lend()
+		req.Body = io.NopCloser(failingReader{syscall.ECONNRESET}) // as a proxied upload that broke
+		shield := body.NewLender(req, body.Idempotent)
+		req, _ = shield.Lend()
 		return transport(), req
 	}, verdict: Neutral, trigger: triggerReset},
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // isReplayable is net/http's own rule, as net/http/request.go has it, for a
@@ -79,7 +81,7 @@ func (w *fakeWire) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.mayHave++
 	}
 	tell(req, f.hooks...)
-	if hasBody(req) {
+	if body.Has(req) {
 		switch {
 		case f.read < 0:
 			got, err := io.ReadAll(req.Body)

@@ -200,19 +200,19 @@ func (s *stripe) track(resp *http.Response, after func()) *http.Response {
 	if after != nil {
 		resp.Body = &heldBody{ReadCloser: resp.Body, release: after}
 	}
-	resp.Body = &body{ReadCloser: resp.Body, stripe: s}
+	resp.Body = &countedBody{ReadCloser: resp.Body, stripe: s}
 	return resp
 }
 
-// body is what a response costs on the healthy path: one allocation of 32
+// A countedBody is what a response costs on the healthy path: one allocation of 32
 // bytes.
-type body struct {
+type countedBody struct {
 	io.ReadCloser
 	stripe *stripe
 	left   atomic.Bool
 }
 
-func (b *body) Read(p []byte) (int, error) {
+func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		b.leave()
@@ -220,7 +220,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *body) Close() error {
+func (b *countedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.leave()
 	return err
@@ -228,7 +228,7 @@ func (b *body) Close() error {
 
 // leave looks before it swaps: Close mostly follows the end, and a load costs
 // next to nothing.
-func (b *body) leave() {
+func (b *countedBody) leave() {
 	if !b.left.Load() && !b.left.Swap(true) {
 		b.stripe.leave()
 	}
@@ -256,7 +256,7 @@ func (h *heldBody) Close() error {
 // trackDuplex is track for an upgraded connection: it is in flight until Close,
 // whatever a Read says, and keeps its other half.
 func (s *stripe) trackDuplex(resp *http.Response, w io.Writer, after func()) {
-	d := &duplexBody{body: body{ReadCloser: resp.Body, stripe: s}, Writer: w}
+	d := &duplexBody{countedBody: countedBody{ReadCloser: resp.Body, stripe: s}, Writer: w}
 	resp.Body = d
 	if cw, ok := w.(interface{ CloseWrite() error }); ok {
 		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
@@ -265,12 +265,12 @@ func (s *stripe) trackDuplex(resp *http.Response, w io.Writer, after func()) {
 		return
 	}
 	// Nothing else would end it: its request's context no longer does.
-	stop := context.AfterFunc(s.gen.cut, func() { _ = d.body.Close(); after() })
+	stop := context.AfterFunc(s.gen.cut, func() { _ = d.countedBody.Close(); after() })
 	d.release = func() { stop(); after() }
 }
 
 type duplexBody struct {
-	body
+	countedBody
 	io.Writer
 	release func() // nil without WithDrainTimeout
 }
@@ -281,7 +281,7 @@ func (d *duplexBody) Close() error {
 	if d.release != nil {
 		defer d.release()
 	}
-	return d.body.Close()
+	return d.countedBody.Close()
 }
 
 type halfCloseBody struct {

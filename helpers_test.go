@@ -86,6 +86,12 @@ func (s *sessionStub) Err() error {
 
 func (s *sessionStub) end(err error) { s.ended.Store(&err); s.err.Store(&err) }
 
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
 // answer is a 200 whose body is the request's.
 func answer(req *http.Request) (*http.Response, error) {
 	var sent []byte

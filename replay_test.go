@@ -1,7 +1,6 @@
 package respawn
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // tell fires the caller's httptrace hooks as net/http does.
@@ -151,7 +151,7 @@ func TestReplayRules(t *testing.T) {
 						}
 						require.NoError(t, err)
 						assert.Equal(t, 2, attempts)
-						if hasBody(req) {
+						if body.Has(req) {
 							assert.Equal(t, payload, string(got), "the second attempt must send the whole body")
 						}
 					})
@@ -248,117 +248,5 @@ func TestReplayAttemptsAreBounded(t *testing.T) {
 			require.Error(t, err)
 			assert.EqualValues(t, 1, attempts.Swap(0), "threshold %d, steady state", threshold)
 		}
-	}
-}
-
-// shielded is a oneShot over a tracked body.
-func shielded(content string) (*oneShot, *trackedBody) {
-	body := track(strings.NewReader(content))
-	return &oneShot{body: body}, body
-}
-
-func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
-	shot, body := shielded(payload)
-	for range 3 {
-		b, ok := shot.lend()
-		require.True(t, ok)
-		require.NoError(t, b.Close())
-		assert.Zero(t, body.closes.Load(), "net/http's Close after a failed dial must not reach the caller's body")
-		assert.True(t, shot.unread())
-	}
-	b, ok := shot.lend()
-	require.True(t, ok)
-	got, err := io.ReadAll(b)
-	require.NoError(t, err)
-	assert.Equal(t, payload, string(got))
-	assert.False(t, shot.unread())
-	require.NoError(t, b.Close())
-	shot.release()
-	assert.EqualValues(t, 1, body.closes.Load())
-	_, ok = shot.lend()
-	assert.False(t, ok, "what was read cannot be sent again")
-}
-
-func TestOneShotDetachedHolder(t *testing.T) {
-	shot, body := shielded(payload)
-	late, _ := shot.lend()
-	next, _ := shot.lend()
-	_, err := late.Read(make([]byte, 8))
-	require.ErrorIs(t, err, errDetached, "net/http may read late, when the body is another attempt's already")
-	assert.Zero(t, body.reads.Load(), "a late Read must not eat the next attempt's bytes")
-	assert.True(t, shot.unread())
-	require.NoError(t, late.Close())
-	shot.release()
-	assert.Zero(t, body.closes.Load(), "the holder has not closed it yet")
-	got, err := io.ReadAll(next)
-	require.NoError(t, err)
-	assert.Equal(t, payload, string(got))
-	require.NoError(t, next.Close())
-	require.NoError(t, next.Close())
-	require.NoError(t, late.Close())
-	assert.EqualValues(t, 1, body.closes.Load())
-	_, err = next.Read(make([]byte, 8))
-	assert.ErrorIs(t, err, errDetached, "read after close")
-}
-
-// closeError is a body whose Close fails.
-type closeError struct {
-	io.Reader
-	err error
-}
-
-func (c closeError) Close() error { return c.err }
-
-func TestOneShotHandsOnErrors(t *testing.T) {
-	errClose := errors.New("cannot close")
-	shot := &oneShot{body: closeError{failingReader{}, errClose}}
-	b, _ := shot.lend()
-	assert.False(t, b.brokeWith(errReader), "nothing was read yet")
-	_, err := b.Read(nil)
-	assert.True(t, err == errReader)
-	assert.True(t, b.brokeWith(fmt.Errorf("net/http: broken: %w", errReader)))
-	assert.False(t, b.brokeWith(errReset))
-	assert.True(t, b.Close() == errClose, "the caller's own error")
-
-	whole := &oneShot{body: io.NopCloser(bytes.NewReader(nil))}
-	b, _ = whole.lend()
-	_, err = b.Read(make([]byte, 1))
-	assert.True(t, err == io.EOF)
-	assert.False(t, b.brokeWith(io.EOF), "the end of a body is no failure of it")
-}
-
-// A body that was never lent is closed by release: nobody else will.
-func TestOneShotNeverLent(t *testing.T) {
-	shot, body := shielded(payload)
-	shot.release()
-	assert.EqualValues(t, 1, body.closes.Load())
-	_, ok := shot.lend()
-	assert.False(t, ok)
-}
-
-// Attempts that read and close late, the next attempt and the end of the call
-// may all meet. Whatever the order, the body is closed once and read by one.
-// The race detector is half of this test.
-func TestOneShotConcurrently(t *testing.T) {
-	for range 200 {
-		shot, body := shielded(payload)
-		var wg sync.WaitGroup
-		var whole atomic.Int64
-		for range 4 {
-			b, ok := shot.lend()
-			if !ok {
-				break // an earlier attempt has read it
-			}
-			wg.Go(func() {
-				if got, err := io.ReadAll(b); err == nil && string(got) == payload {
-					whole.Add(1)
-				}
-			})
-			wg.Go(func() { _ = b.Close() })
-		}
-		wg.Go(shot.release)
-		wg.Wait()
-		assert.EqualValues(t, 1, body.closes.Load())
-		assert.LessOrEqual(t, whole.Load(), int64(1))
 	}
 }

@@ -37,6 +37,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // Version is the version of this package, as its telemetry reports it.
@@ -163,10 +165,10 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for a
 	// body that could not be sent twice. All that is asked here comes before the
-	// count, which the processor would have to finish first, and hasBody spares
+	// count, which the processor would have to finish first, and body.Has spares
 	// most requests a call.
 	g := rt.current.Load()
-	if g == nil || rt.alert.Load() || g.hasEnded() || hasBody(req) && rt.cfg.replay.needsShield(req) {
+	if g == nil || rt.alert.Load() || g.hasEnded() || body.Has(req) && body.Replay(rt.cfg.replay).NeedsShield(req) {
 		return rt.newCall(req).run()
 	}
 	s := g.enter(req)
@@ -177,7 +179,8 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if err != nil {
 		s.leave()
 		c := rt.newCall(req)
-		c.lent, c.sent = true, 1
+		c.sent = 1
+		c.body.Lent()
 		if err := c.served(&attempt{gen: g, req: req, err: err}); err != nil {
 			return nil, err
 		}
@@ -201,12 +204,6 @@ func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, *stripe
 			return g, s
 		}
 		// It was retired in between, so its successor is in place.
-	}
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
 	}
 }
 

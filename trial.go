@@ -3,6 +3,8 @@ package respawn
 import (
 	"net/http"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // try makes the trial. A nil response with a nil error means that the call
@@ -54,7 +56,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 
 	defer a.finish()
 	gone, late := callerGone(c.req)
-	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.reached() < phaseConnected || bodyBroke(a.req, a.err))
+	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.reached() < phaseConnected || body.Broke(a.req, a.err))
 	suspect := r.planned && rt.suspects(c.authority)
 	r.doubted = r.doubted || late && a.reached() < phaseConnected && !suspect
 	rt.disproved(r, a, !gone && !fault && !suspect)

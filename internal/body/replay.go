@@ -1,0 +1,43 @@
+// Package body knows what may be sent again: which requests, and whether a
+// request's body is still to be had.
+package body
+
+import "net/http"
+
+// A Replay says which requests may be sent again after an error. Its values are
+// those of respawn.Replay, where they are documented.
+type Replay int
+
+const (
+	Idempotent Replay = iota
+	Unsent
+	Never
+)
+
+// Allows reports whether sending req again is safe after an attempt of which
+// nothing was sent, or something may have been. It does not say whether the
+// body is still to be had.
+func (r Replay) Allows(req *http.Request, unsent bool) bool {
+	switch {
+	case r == Never:
+		return false
+	case unsent:
+		return true // whatever it was, nobody has seen it
+	case r == Unsent:
+		return false
+	case isIdempotent(req):
+		return true
+	}
+	return false // conservatively: it may have been processed
+}
+
+func isIdempotent(req *http.Request) bool {
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	// The header is there or not; net/http does not look at its value.
+	_, key := req.Header["Idempotency-Key"]
+	_, xkey := req.Header["X-Idempotency-Key"]
+	return key || xkey
+}
