@@ -49,8 +49,8 @@ bench-root:
 	go test -run '^$$' -bench . -benchmem -count 6 .
 
 fuzz:
-	@set -e; for p in . ./respawndebug; do \
-		for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | sed 's/func //'); do \
+	@set -e; for p in $$(go list -f '{{.Dir}}' ./...); do \
+		for f in $$(grep -hos 'func Fuzz[A-Za-z]*' $$p/*_test.go | sed 's/func //'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
 	done

@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A call is one RoundTrip off the healthy path, over all its attempts.
 type call struct {
 	rt        *RecoveringRoundTripper
 	req       *http.Request // the caller's, never changed
-	authority authority
+	authority core.Authority
 
 	body body.Lender
 
@@ -27,7 +29,7 @@ type call struct {
 }
 
 func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
-	return &call{rt: rt, req: req, authority: authorityOf(req.URL), body: body.NewLender(req, body.Replay(rt.cfg.replay))}
+	return &call{rt: rt, req: req, authority: evidence.AuthorityOf(req.URL), body: body.NewLender(req, body.Replay(rt.cfg.replay))}
 }
 
 // A step is what a call does next.
@@ -215,7 +217,7 @@ func (c *call) served(a *attempt) error {
 	c.last, c.err = a, a.err
 	c.verdict = c.rt.cfg.classify(a.req, a.err)
 	if c.verdict == Neutral {
-		if gone, _ := callerGone(c.req); a.watched && !gone {
+		if gone, _ := evidence.CallerGone(c.req); a.Watched() && !gone {
 			c.rt.cleared(c, a)
 		}
 		return a.err
@@ -229,7 +231,7 @@ func (c *call) served(a *attempt) error {
 
 // mayGoOn reports whether the caller is still there and sending again is safe.
 func (c *call) mayGoOn(a *attempt) bool {
-	if gone, _ := callerGone(c.req); gone {
+	if gone, _ := evidence.CallerGone(c.req); gone {
 		return false
 	}
 	return body.Replay(c.rt.cfg.replay).Allows(c.req, a.unsent()) && c.body.Left()
@@ -256,7 +258,7 @@ func (c *call) sendFallback() (*http.Response, error) {
 
 // send makes attempt a with a request of its own. The transport's error is in
 // a.err; an error returned means that nothing could be sent.
-func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*http.Response, error) {
+func (c *call) send(a *attempt, s *stripe, watch bool, proved func(evidence.Phase)) (*http.Response, error) {
 	req, ok := c.body.Lend()
 	if !ok {
 		s.leave()
@@ -267,7 +269,7 @@ func (c *call) send(a *attempt, s *stripe, watch bool, proved func(phase)) (*htt
 		req, after = a.gen.severable(req)
 	}
 	if watch {
-		req = a.watch(req, proved)
+		req = a.Begin(req, a.gen.transport, proved)
 	}
 	a.req = req
 	c.resent()

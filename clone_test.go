@@ -20,6 +20,12 @@ func protoServer(w http.ResponseWriter, req *http.Request) {
 	fmt.Fprintf(w, "%s %s", req.Proto, req.RemoteAddr)
 }
 
+func unencryptedHTTP2() *http.Transport {
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	return tr
+}
+
 // visit makes one request over tr and returns the protocol and the address of
 // the connection as the server saw them.
 func visit(t *testing.T, tr http.RoundTripper, url string) (proto, addr string, err error) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // Whatever clients and hosts are called, the health answer is one JSON document
@@ -66,7 +68,7 @@ func FuzzHealthHandler(f *testing.F) {
 			require.NotEmpty(t, checks, "%q", body)
 			assert.Equal(t, known, checks[0].Name)
 			require.Len(t, checks[0].Streaks, 1)
-			assert.Equal(t, authorityOf(req.URL).String(), checks[0].Streaks[0].Authority)
+			assert.Equal(t, evidence.AuthorityOf(req.URL).String(), checks[0].Streaks[0].Authority)
 			assert.Len(t, doc.Checks, len(map[string]bool{known: true, "default": true}), fmt.Sprint(doc.Checks))
 		})
 	})

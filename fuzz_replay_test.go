@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -59,6 +60,11 @@ var (
 	}
 )
 
+func isDialError(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
 // A fakeWire plays fates to one attempt after another, on whichever transport they
 // are made, and notes what the server may have got.
 type fakeWire struct {
@@ -77,7 +83,7 @@ func (w *fakeWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// An error of a dial after something was sent is only seen through by who
 	// watches: it is what a RoundTripper does that fails over by itself.
-	if f.sent && (!isDial(f.err) || httptrace.ContextClientTrace(req.Context()) != nil) {
+	if f.sent && (!isDialError(f.err) || httptrace.ContextClientTrace(req.Context()) != nil) {
 		w.mayHave++
 	}
 	tell(req, f.hooks...)

@@ -5,10 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A State says in one word how a client is.
@@ -72,14 +73,6 @@ type FailureHealth struct {
 	Time      time.Time `json:"time"`
 	Authority string    `json:"authority"`
 	Reason    string    `json:"reason"` // as respawn.trigger in traces
-}
-
-// String returns scheme://host:port.
-func (a authority) String() string {
-	if a == (authority{}) {
-		return ""
-	}
-	return a.scheme + "://" + net.JoinHostPort(a.host, a.port)
 }
 
 // Health returns how the client is. It never blocks, whatever a recreation is
@@ -152,7 +145,7 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 	case StateFailing:
 		reason := h.LastRejection
 		if reason == "" {
-			reason = triggerEnded
+			reason = evidence.TriggerEnded
 		}
 		return &kindError{reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason)}
 	}

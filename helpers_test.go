@@ -21,6 +21,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // rtFunc is a RoundTripper made of a function.
@@ -58,7 +60,7 @@ func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
 		case <-req.Context().Done():
 			closeBody(req)
 			return nil, context.Cause(req.Context())
-		case <-legacyCancel(req):
+		case <-evidence.LegacyCancel(req):
 			closeBody(req)
 			return nil, errors.New("net/http: request canceled")
 		}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // streaming answers what asks for a stream, and refuses all else.
@@ -112,7 +114,7 @@ func TestRecreationsOfRejections(t *testing.T) {
 			},
 			{
 				Time: begin.Add(5 * time.Second), Duration: 250 * time.Millisecond, Trigger: "manual", Outcome: "rejected",
-				ErrorType: errorType(errFactory), Generation: 1,
+				ErrorType: evidence.ErrorType(errFactory), Generation: 1,
 			},
 		}, rt.Recreations())
 	})
@@ -333,11 +335,11 @@ func TestRecordOfATrialTakenOver(t *testing.T) {
 		require.Len(t, rt.Recreations(), 1)
 		r := rt.Recreations()[0]
 		assert.Equal(t, "http://closed.test:80", r.Authority)
-		assert.Equal(t, triggerClosed, r.Trigger)
+		assert.Equal(t, evidence.TriggerClosed, r.Trigger)
 		assert.Zero(t, r.Outage)
 		span := attributesOf(p.recreations()[0].Attributes())
 		assert.Equal(t, "closed.test", span["server.address"])
-		assert.Equal(t, triggerClosed, span["respawn.trigger"])
+		assert.Equal(t, evidence.TriggerClosed, span["respawn.trigger"])
 		assert.Equal(t, 0.0, span["respawn.outage.duration"])
 		assert.Equal(t, map[string]int{"connection_closed rejected": 1}, p.outcomes())
 	})

@@ -12,6 +12,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 const (
@@ -136,7 +139,7 @@ func (t *telemetry) settled(r *recreation, now time.Time) {
 		attrs = append(attrs, keyOutcome.String(outcome))
 	} else {
 		outcome = outcomeRejected
-		kind := semconv.ErrorTypeKey.String(errorType(r.err))
+		kind := semconv.ErrorTypeKey.String(evidence.ErrorType(r.err))
 		attrs = append(attrs, keyOutcome.String(outcome), kind)
 		r.span.SetAttributes(kind)
 		r.span.SetStatus(codes.Error, "")
@@ -153,7 +156,7 @@ func (t *telemetry) settled(r *recreation, now time.Time) {
 	t.recreationDuration.Record(r.ctx, now.Sub(r.start).Seconds(), set)
 	if r.err != nil {
 		t.logRejection(r)
-	} else if r.trigger == triggerEnded {
+	} else if r.trigger == evidence.TriggerEnded {
 		// The trip of an ended transport and its outcome are one event.
 		t.log(r.ctx, slog.LevelWarn, "respawn: the transport had ended and was replaced",
 			append(authorityLog(r.authority), slog.Uint64(string(keyGeneration), generation))...)
@@ -164,7 +167,7 @@ func (t *telemetry) settled(r *recreation, now time.Time) {
 func (t *telemetry) logRejection(r *recreation) {
 	attrs := append(authorityLog(r.authority),
 		slog.String(string(keyTrigger), r.trigger),
-		slog.String(string(semconv.ErrorTypeKey), errorType(r.err)),
+		slog.String(string(semconv.ErrorTypeKey), evidence.ErrorType(r.err)),
 		slog.Uint64(string(keyGeneration), r.generation),
 	)
 	if p, ok := errors.AsType[*panicError](r.err); ok {
@@ -213,29 +216,20 @@ func (t *telemetry) log(ctx context.Context, level slog.Level, msg string, attrs
 	logger.LogAttrs(ctx, level, msg, append(attrs, slog.String(string(t.name.Key), t.name.Value.AsString()))...)
 }
 
-func authorityAttributes(a authority) []attribute.KeyValue {
-	if a == (authority{}) {
+func authorityAttributes(a core.Authority) []attribute.KeyValue {
+	if a == (core.Authority{}) {
 		return nil
 	}
 	return []attribute.KeyValue{
-		semconv.ServerAddress(a.host), semconv.ServerPort(a.portNumber()), semconv.URLScheme(a.scheme),
+		semconv.ServerAddress(a.Host), semconv.ServerPort(a.PortNumber()), semconv.URLScheme(a.Scheme),
 	}
 }
 
-func authorityLog(a authority) []slog.Attr {
-	if a == (authority{}) {
+func authorityLog(a core.Authority) []slog.Attr {
+	if a == (core.Authority{}) {
 		return nil
 	}
 	return []slog.Attr{
-		slog.String(string(semconv.ServerAddressKey), a.host), slog.Int(string(semconv.ServerPortKey), a.portNumber()),
+		slog.String(string(semconv.ServerAddressKey), a.Host), slog.Int(string(semconv.ServerPortKey), a.PortNumber()),
 	}
-}
-
-// errorType is the value of error.type: a kind of the closed set if it is one,
-// else the error's own word for it or its Go type, never its text.
-func errorType(err error) string {
-	if kind := triggerOf(err); kind != triggerOther {
-		return kind
-	}
-	return semconv.ErrorType(err).Value.AsString()
 }

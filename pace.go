@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A pace spaces recreations.
@@ -48,7 +50,7 @@ func (rt *RecoveringRoundTripper) paceOf(r *recreation, err error) (p *pace, spa
 	switch {
 	case err == errRecovered:
 		return nil, true
-	case calledOff(err), err == nil && r.planned && r.trigger != triggerEnded:
+	case calledOff(err), err == nil && r.planned && r.trigger != evidence.TriggerEnded:
 		return nil, false // it was asked for: an outage's first recreation is still at once
 	case err != nil && r.candidate != nil && !r.planned:
 		// What its upstream refused holds back the one authority, and all

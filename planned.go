@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // Recreate replaces the transport now, whatever the backoff says: after
@@ -33,9 +35,9 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 		r, mine, join := rt.running, false, false
 		switch {
 		case r == nil:
-			r, mine = rt.newRecreation(ctx, triggerManual), true
+			r, mine = rt.newRecreation(ctx, evidence.TriggerManual), true
 			r.planned = true
-		case r.trigger == triggerManual && (r.candidate == nil || r.clock > asked):
+		case r.trigger == evidence.TriggerManual && (r.candidate == nil || r.clock > asked):
 			join = true
 		}
 		rt.mu.Unlock()
@@ -90,7 +92,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	if now := time.Now(); r == nil {
 		rt.relax(now)
 		if !now.Before(rt.pace.notBefore) {
-			r = rt.newRecreation(ctx, triggerEnded)
+			r = rt.newRecreation(ctx, evidence.TriggerEnded)
 			r.planned = true
 			r.delay = rt.pace.interval
 			go rt.build(r)
@@ -128,7 +130,7 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected *recreation) {
 	rt.agedAt = rt.current.Load().born.Add(age)
 	if rejected != nil {
 		rt.agedAt = later(rt.agedAt, rt.pace.notBefore)
-		if rejected.trigger == triggerMaxAge {
+		if rejected.trigger == evidence.TriggerMaxAge {
 			rt.agedAt = later(rt.agedAt, now.Add(agePause))
 		}
 	}
@@ -143,7 +145,7 @@ func (rt *RecoveringRoundTripper) replaceAged() {
 		rt.mu.Unlock()
 		return
 	case r == nil:
-		r = rt.newRecreation(context.Background(), triggerMaxAge)
+		r = rt.newRecreation(context.Background(), evidence.TriggerMaxAge)
 		r.planned = true
 		go rt.build(r)
 	}

@@ -1,6 +1,57 @@
 package respawn
 
-import "github.com/respawnhttp/respawn/internal/body"
+import (
+	"net/http"
+
+	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/evidence"
+)
+
+// A Verdict says what an error of one attempt tells about the transport.
+type Verdict int
+
+const (
+	// Neutral says nothing against the transport: the caller gave up, the
+	// request itself is at fault, or this machine is out of files or ports.
+	Neutral Verdict = iota
+	// Failure speaks against the transport; [WithThreshold] of them in a row
+	// trip the authority.
+	Failure
+	// Stall is a deadline that passed without a first response byte. Stalls
+	// have a stricter rule of their own, [WithStallThreshold].
+	Stall
+	// Ended says that the transport will never work again. It trips at once.
+	Ended
+)
+
+// String returns the verdict's name in lower case.
+func (v Verdict) String() string {
+	switch v {
+	case Neutral:
+		return "neutral"
+	case Failure:
+		return "failure"
+	case Stall:
+		return "stall"
+	case Ended:
+		return "ended"
+	}
+	return "unknown"
+}
+
+// A Classifier says what err, returned by a transport for req, tells about the
+// transport. It is called once for each failed attempt, concurrently, on the
+// caller's goroutine, and must not keep or change req, which may be a copy of
+// the caller's. err is never nil.
+type Classifier func(req *http.Request, err error) Verdict
+
+// DefaultClassifier is the [Classifier] used without [WithClassifier]. It goes
+// by the types of errors; for those that have none, as the errors of custom
+// dialers, by how far the attempt got, which it takes from req's context: a
+// classifier that wraps this one must hand on the req it was given.
+func DefaultClassifier(req *http.Request, err error) Verdict {
+	return Verdict(evidence.Classify(req, err))
+}
 
 // A Replay says which requests may be sent again after an error.
 type Replay int
@@ -22,5 +73,8 @@ const (
 	ReplayNever
 )
 
-// The values of body.Replay are these: an index that is not 0 does not compile.
-var _ = [1]struct{}{}[ReplayIdempotent-Replay(body.Idempotent)|ReplayUnsent-Replay(body.Unsent)|ReplayNever-Replay(body.Never)]
+// The internal packages' values are these: an index that is not 0 does not compile.
+var (
+	_ = [1]struct{}{}[Neutral-Verdict(evidence.Neutral)|Failure-Verdict(evidence.Failure)|Stall-Verdict(evidence.Stall)|Ended-Verdict(evidence.Ended)]
+	_ = [1]struct{}{}[ReplayIdempotent-Replay(body.Idempotent)|ReplayUnsent-Replay(body.Unsent)|ReplayNever-Replay(body.Never)]
+)

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A proof is what a candidate must show to be promoted: to get past the point
@@ -21,8 +24,8 @@ const (
 // A recreation is one run from the trip to promotion or rejection.
 type recreation struct {
 	trigger   string
-	authority authority // whose trip it was; zero when planned
-	planned   bool      // by hand, by age or ahead of requests: nobody waits to be the trial
+	authority core.Authority // whose trip it was; zero when planned
+	planned   bool           // by hand, by age or ahead of requests: nobody waits to be the trial
 	proof     proof
 	toBeat    time.Duration
 	first     bool   // no trial of this outage has been rejected yet
@@ -125,7 +128,7 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 	patience := readyFor
 	if r.planned {
 		patience = rt.cfg.recreateTimeout
-		if r.trigger == triggerEnded || r.trigger == triggerManual && rt.idle() {
+		if r.trigger == evidence.TriggerEnded || r.trigger == evidence.TriggerManual && rt.idle() {
 			rt.untried(r)
 		}
 	}
@@ -178,7 +181,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 
 	kind := ""
 	if err != nil {
-		kind = errorType(err)
+		kind = evidence.ErrorType(err)
 	}
 	now := time.Now()
 	var old *generation

@@ -18,6 +18,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // One lost connection with 500 streams on it is one failure, and what still
@@ -791,7 +793,7 @@ func TestEndedStaysTheTrigger(t *testing.T) {
 			get(t.Context(), rt, "http://a.test/")
 		}
 		require.EqualValues(t, 2, rt.Health().Generation, "the second is inside the window")
-		assert.Equal(t, triggerEnded, rt.Health().LastFailure.Reason)
+		assert.Equal(t, evidence.TriggerEnded, rt.Health().LastFailure.Reason)
 		time.Sleep(time.Minute)
 		_, err := get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)

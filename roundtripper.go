@@ -39,6 +39,8 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // Version is the version of this package, as its telemetry reports it.
@@ -95,7 +97,7 @@ type RecoveringRoundTripper struct {
 
 type failureNote struct {
 	at        time.Time
-	authority authority
+	authority core.Authority
 	trigger   string
 }
 
@@ -187,7 +189,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 		return c.run()
 	}
 	if rt.alert.Load() {
-		rt.succeeded(req.Context(), g, authorityOf(req.URL), 0)
+		rt.succeeded(req.Context(), g, evidence.AuthorityOf(req.URL), 0)
 	}
 	return s.track(resp, nil), nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 func TestDeadForGoodThenWell(t *testing.T) {
@@ -53,7 +55,7 @@ func TestDeadForGoodThenWell(t *testing.T) {
 				}
 				assert.EqualValues(t, 3, base.calls.Load(), "threshold failed attempts")
 				assert.EqualValues(t, 1, f.calls.Load())
-				assert.Equal(t, 1, p.outcomes()[triggerOf(tt.err)+" promoted"])
+				assert.Equal(t, 1, p.outcomes()[evidence.TriggerOf(tt.err)+" promoted"])
 				assert.Len(t, p.recreations(), 1)
 				assert.Empty(t, rt.Health().Streaks, "the table is empty when all is well")
 				assert.False(t, rt.alert.Load(), "and requests are back on the healthy path")

@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // What must hold at every rest, once the network is well, and in the end.
@@ -186,7 +188,7 @@ func (w *simWorld) mustKeepPace() {
 	}
 	refused := map[string]refusal{} // by authority
 	for i, r := range w.runs {
-		if !r.planned() || r.trigger == triggerEnded {
+		if !r.planned() || r.trigger == evidence.TriggerEnded {
 			w.must(client.n == 0 || r.start >= client.at+client.interval, "recreation %d begins %v after the last, in a window of %v", i+1, r.start-client.at, client.interval)
 		}
 		if !r.planned() && !r.onEnded { // no upstream holds back what has ended
@@ -205,7 +207,7 @@ func (w *simWorld) mustKeepPace() {
 		switch {
 		case r.err == "recovered":
 			spaced = r.end + policy.interval(0)
-		case r.calledOff(), r.promoted && r.planned() && r.trigger != triggerEnded:
+		case r.calledOff(), r.promoted && r.planned() && r.trigger != evidence.TriggerEnded:
 		case r.promoted, !built, r.planned():
 			client.interval = policy.interval(client.n)
 			client.n++

@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A simTry is one request on one transport. It is written by the goroutine
@@ -93,7 +95,7 @@ func (t *simTry) await(d time.Duration, ready <-chan struct{}) error {
 			return ctx.Err()
 		}
 		return t.neutral(context.Cause(ctx))
-	case <-legacyCancel(t.req):
+	case <-evidence.LegacyCancel(t.req):
 		return t.neutral(simError("net/http: request canceled"))
 	case <-broken:
 		t.moment()
@@ -339,7 +341,7 @@ func (t *simTry) serve(early bool) (*http.Response, error) {
 // callersFault judges an error of the request body's own Read. With ReplayNever
 // that can be told only by how far the attempt got, if it was watched.
 func (t *simTry) callersFault(err error) error {
-	watched := attemptOf(t.req) != nil && t.link.kind.traces()
+	watched := evidence.WatchOf(t.req) != nil && t.link.kind.traces()
 	if t.link.w.plan.replay == ReplayNever && !watched {
 		return t.blame(err)
 	}

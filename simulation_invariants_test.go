@@ -12,6 +12,8 @@ import (
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // What must hold at every step. All functions here hold w.mu or take it.
@@ -219,8 +221,8 @@ func (w *simWorld) started(s sdktrace.ReadWriteSpan) {
 	ended := w.linkOf(w.rt.current.Load())
 	r.onEnded = ended != nil && ended.ended
 	switch {
-	case r.trigger == triggerManual || r.trigger == triggerMaxAge || ended == nil || w.plan.kind.real():
-	case r.trigger == triggerEnded:
+	case r.trigger == evidence.TriggerManual || r.trigger == evidence.TriggerMaxAge || ended == nil || w.plan.kind.real():
+	case r.trigger == evidence.TriggerEnded:
 		w.must(ended.ended, "%v is replaced because it has ended, which it has not", ended)
 	default:
 		b := w.blames[int(r.from[0]-'a')]
@@ -285,7 +287,7 @@ func (w *simWorld) mustBeProven(r *simRun) {
 	if b.faults >= w.plan.threshold && b.sent && b.stalls == 0 {
 		w.must(l.answers > 0, "%v is promoted by a connection, which the failures had, too", l)
 	}
-	if r.trigger == triggerStall && b.faults < w.plan.threshold {
+	if r.trigger == evidence.TriggerStall && b.faults < w.plan.threshold {
 		for _, o := range w.orders {
 			for _, t := range o.tries {
 				if t.link == l && t.trial && t.answered > 0 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // The weather over the authorities, and the factory.
@@ -143,7 +145,7 @@ type simRun struct {
 }
 
 func (r *simRun) planned() bool {
-	return r.trigger == triggerManual || r.trigger == triggerMaxAge || r.trigger == triggerEnded && r.from == ""
+	return r.trigger == evidence.TriggerManual || r.trigger == evidence.TriggerMaxAge || r.trigger == evidence.TriggerEnded && r.from == ""
 }
 
 // calledOff is for an end that says nothing about anybody.

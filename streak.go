@@ -3,64 +3,18 @@ package respawn
 import (
 	"context"
 	"math"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
-
-// An authority is what streaks are counted by: scheme, host and port in the
-// form of RFC 3986, section 6.2.2 and 6.2.3, so that one server has one streak.
-type authority struct{ scheme, host, port string }
-
-func authorityOf(u *url.URL) authority {
-	if u == nil {
-		return authority{}
-	}
-	host := u.Hostname()
-	host = host[strings.LastIndexByte(host, '@')+1:] // user info, where a URL was put together by hand
-	// ToLower also replaces what is no UTF-8, which would cost the OTLP exporter
-	// all spans of its batch.
-	a := authority{
-		strings.ToLower(clip(u.Scheme, maxScheme)), strings.ToLower(clip(host, maxHost)), clip(u.Port(), maxPort),
-	}
-	if a.port == "" {
-		switch a.scheme {
-		case "http":
-			a.port = "80"
-		case "https":
-			a.port = "443"
-		}
-	}
-	return a
-}
-
-// What a URL can be expected to hold, in bytes: a host name of RFC 1035, with
-// some room, and a port of 16 bits. A redirect may hold megabytes.
-const (
-	maxScheme = 32
-	maxHost   = 256
-	maxPort   = 5
-)
-
-func clip(s string, most int) string { return s[:min(len(s), most)] }
-
-// clone lets go of the URL that a is a part of.
-func (a authority) clone() authority {
-	return authority{strings.Clone(a.scheme), strings.Clone(a.host), strings.Clone(a.port)}
-}
-
-func (a authority) portNumber() int {
-	n, _ := strconv.Atoi(a.port)
-	return n
-}
 
 // A streak is what one authority has suffered on the generation in service.
 type streak struct {
-	authority authority
+	authority core.Authority
 	since     time.Time // the first failure: the outage's start
 	last      time.Time
 	trigger   string // kind of the last failure
@@ -105,13 +59,13 @@ const (
 // A streakTable holds the authorities under suspicion. It is empty when all is
 // well, and guarded by RecoveringRoundTripper.mu.
 type streakTable struct {
-	m     map[authority]*streak
+	m     map[core.Authority]*streak
 	swept time.Time
 }
 
-func (t *streakTable) get(a authority) *streak { return t.m[a] }
+func (t *streakTable) get(a core.Authority) *streak { return t.m[a] }
 
-func (t *streakTable) open(a authority, now time.Time) *streak {
+func (t *streakTable) open(a core.Authority, now time.Time) *streak {
 	if s := t.m[a]; s != nil {
 		return s
 	}
@@ -119,9 +73,9 @@ func (t *streakTable) open(a authority, now time.Time) *streak {
 		t.evict()
 	}
 	if t.m == nil {
-		t.m = make(map[authority]*streak)
+		t.m = make(map[core.Authority]*streak)
 	}
-	a = a.clone()
+	a = a.Clone()
 	s := &streak{authority: a, since: now, last: now, over: make(chan struct{})}
 	t.m[a] = s
 	return s
@@ -190,7 +144,7 @@ func (s *streak) fail(a *attempt, clock uint64) bool {
 	}
 	s.failures++
 	s.counted = clock
-	s.watched = s.watched || a.watched
+	s.watched = s.watched || a.Watched()
 	return true
 }
 
@@ -202,8 +156,8 @@ func (s *streak) stall(a *attempt, now time.Time) {
 	}
 	s.stalls++
 	waited := now.Sub(s.since)
-	if a.watched {
-		waited = now.Sub(a.start)
+	if a.Watched() {
+		waited = a.Waited()
 	}
 	s.toBeat = max(s.toBeat, waited)
 }
@@ -218,12 +172,12 @@ func (s *streak) link(sc trace.SpanContext) {
 // failed takes note of a failed attempt on the generation it was seen on.
 func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 	now := time.Now()
-	trigger := triggerOf(a.err)
+	trigger := evidence.TriggerOf(a.err)
 	switch v {
 	case Stall:
-		trigger = triggerStall
+		trigger = evidence.TriggerStall
 	case Ended:
-		trigger = triggerEnded
+		trigger = evidence.TriggerEnded
 	}
 
 	sc := trace.SpanContextFromContext(c.req.Context())
@@ -234,7 +188,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 	}
 	s := rt.streaks.open(c.authority, now)
 	// What the transport has said of itself says more than any error since.
-	ended := s.tripped && s.trigger == triggerEnded
+	ended := s.tripped && s.trigger == evidence.TriggerEnded
 	trip := false
 	switch v {
 	case Failure:
@@ -242,7 +196,7 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 			rt.clock.Add(1)
 			if s.failures >= rt.cfg.threshold && !ended {
 				s.proof = proofAnswer
-				if a.unsent() && a.reached() < phaseConnected {
+				if a.unsent() && a.Reached() < evidence.Connected {
 					s.proof = proofConnection
 				}
 			}
@@ -293,8 +247,8 @@ func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
 	s.last = now
 	s.proof = proofConnection
 	if !s.tripped {
-		s.tripped, s.queued, s.trigger = true, now, triggerEnded
-		rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: triggerEnded}
+		s.tripped, s.queued, s.trigger = true, now, evidence.TriggerEnded
+		rt.lastFailure = failureNote{at: now, authority: s.authority, trigger: evidence.TriggerEnded}
 	}
 	rt.refreshAlert()
 }
@@ -315,7 +269,7 @@ func (rt *RecoveringRoundTripper) cleared(c *call, a *attempt) {
 // clock: it ends the authority's streak, and its trip with no swap if there was
 // one. An attempt that began before the last failure says nothing about what
 // is since: its answer may come from a connection that outlived the dialer.
-func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au authority, began uint64) {
+func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au core.Authority, began uint64) {
 	now := time.Now()
 	rt.mu.Lock()
 	s := rt.streaks.get(au)
@@ -325,7 +279,7 @@ func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, 
 	}
 	rt.streaks.end(s)
 	needless := rt.running
-	if needless != nil && (needless.planned || needless.authority != au || needless.trigger == triggerEnded) {
+	if needless != nil && (needless.planned || needless.authority != au || needless.trigger == evidence.TriggerEnded) {
 		needless = nil
 	}
 	rt.refreshAlert()

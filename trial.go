@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // try makes the trial. A nil response with a nil error means that the call
@@ -34,14 +36,14 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 	}()
 	// A hook may fire when the next trial of this candidate is under way.
 	a := &attempt{gen: candidate, began: rt.clock.Load(), proof: r.proof, toBeat: r.toBeat}
-	resp, err := c.send(a, s, true, func(p phase) { rt.proved(r, a, p) })
+	resp, err := c.send(a, s, true, func(p evidence.Phase) { rt.proved(r, a, p) })
 	if err != nil {
 		rt.disproved(r, a, false)
 		returned = true
 		return nil, err
 	}
 	if a.err == nil {
-		rt.proved(r, a, phaseAnswered) // for those that fire no httptrace
+		rt.proved(r, a, evidence.Answered) // for those that fire no httptrace
 		returned = true
 		rt.succeeded(c.req.Context(), candidate, c.authority, a.began)
 		return resp, nil
@@ -55,10 +57,10 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 	}
 
 	defer a.finish()
-	gone, late := callerGone(c.req)
-	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.reached() < phaseConnected || body.Broke(a.req, a.err))
+	gone, late := evidence.CallerGone(c.req)
+	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.Reached() < evidence.Connected || body.Broke(a.req, a.err))
 	suspect := r.planned && rt.suspects(c.authority)
-	r.doubted = r.doubted || late && a.reached() < phaseConnected && !suspect
+	r.doubted = r.doubted || late && a.Reached() < evidence.Connected && !suspect
 	rt.disproved(r, a, !gone && !fault && !suspect)
 	returned = true
 	c.hadVerdict = true
@@ -73,7 +75,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 
 // rehome makes the trial the one of the authority whose request makes it: it
 // must show what that one needs, and its end says nothing about another.
-func (rt *RecoveringRoundTripper) rehome(r *recreation, au authority) {
+func (rt *RecoveringRoundTripper) rehome(r *recreation, au core.Authority) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	if s := rt.streaks.get(au); !r.settled && !r.planned && r.authority != au && s != nil {
@@ -82,20 +84,20 @@ func (rt *RecoveringRoundTripper) rehome(r *recreation, au authority) {
 	}
 }
 
-func (rt *RecoveringRoundTripper) suspects(a authority) bool {
+func (rt *RecoveringRoundTripper) suspects(a core.Authority) bool {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	return rt.streaks.get(a) != nil
 }
 
 // proved is told how far the trial got, and promotes as early as it may.
-func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
+func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p evidence.Phase) {
 	switch {
-	case a.proof == proofConnection && p >= phaseConnected,
-		a.proof == proofAnswer && p >= phaseAnswered:
+	case a.proof == proofConnection && p >= evidence.Connected,
+		a.proof == proofAnswer && p >= evidence.Answered:
 		rt.settle(r, nil)
-	case a.proof == proofFaster && p >= phaseAnswered:
-		if a.waited() < a.toBeat {
+	case a.proof == proofFaster && p >= evidence.Answered:
+		if a.Waited() < a.toBeat {
 			rt.settle(r, nil)
 		} else {
 			rt.settle(r, errUpstreamSlow)
@@ -106,7 +108,7 @@ func (rt *RecoveringRoundTripper) proved(r *recreation, a *attempt, p phase) {
 // disproved takes the error of a trial that was not proven. decisive is false
 // when the error says nothing about the candidate.
 func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive bool) {
-	slow := a.proof == proofFaster && a.unanswered() >= a.toBeat
+	slow := a.proof == proofFaster && a.Unanswered() >= a.toBeat
 	patience := readyFor
 	if r.planned {
 		patience = rt.cfg.recreateTimeout - time.Since(r.tried)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // mayWait reports whether a request that failed waits for the verdict of r.
@@ -39,7 +41,7 @@ func (c *call) awaitVerdict(w way) (*generation, error) {
 	case <-limit:
 	case <-c.req.Context().Done():
 		return nil, c.gaveUp()
-	case <-legacyCancel(c.req):
+	case <-evidence.LegacyCancel(c.req):
 		return nil, c.gaveUp()
 	}
 	return nil, nil
@@ -59,7 +61,7 @@ func (c *call) awaitWindow(w way) error {
 	case <-w.over:
 	case <-c.req.Context().Done():
 		return c.gaveUp()
-	case <-legacyCancel(c.req):
+	case <-evidence.LegacyCancel(c.req):
 		return c.gaveUp()
 	}
 	return nil

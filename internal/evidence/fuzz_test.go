@@ -1,4 +1,4 @@
-package respawn
+package evidence
 
 import (
 	"context"
@@ -86,15 +86,15 @@ func (*wrapsNothing) Unwrap() error { return nil }
 
 // The classifier never panics, never blames the transport for what its caller
 // did, and names only kinds.
-func FuzzDefaultClassifier(f *testing.F) {
+func FuzzClassify(f *testing.F) {
 	for _, seed := range []string{"", "\x00", "\x09\x00", "\x05\x0b\x01", "\x0e\x00", "\x03\x00\x05", "\x0a\x02", "\x10", "\x07\x01", "\x11\x12\x14", "\x16\x15", "\x17\x05"} {
 		for phase := range byte(6) {
 			f.Add([]byte(seed), phase)
 		}
 	}
 	triggers := map[string]bool{
-		triggerRefused: true, triggerReset: true, triggerClosed: true, triggerDialTimeout: true,
-		triggerName: true, triggerTLS: true, triggerOther: true,
+		TriggerRefused: true, TriggerReset: true, TriggerClosed: true, TriggerDialTimeout: true,
+		TriggerName: true, TriggerTLS: true, TriggerOther: true,
 	}
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -105,16 +105,16 @@ func FuzzDefaultClassifier(f *testing.F) {
 		if err == nil { // joined of nothing: no RoundTripper returns it
 			return
 		}
-		a := &attempt{gen: &generation{transport: rtFunc(unsent)}, err: err, watched: true}
-		a.phase.Store(int32(reached % 6))
+		w := &Watch{watched: true}
+		w.phase.Store(int32(reached % 6))
 		classify := func(ctx context.Context) Verdict {
-			return DefaultClassifier(mustRequest(context.WithValue(ctx, attemptKey{}, a), http.MethodGet, "http://a.test/", nil), err)
+			return Classify(mustRequest(context.WithValue(ctx, watchKey{}, w), http.MethodGet, "http://a.test/", nil), err)
 		}
 		if v := classify(canceled); v != Neutral {
 			t.Errorf("%T of a caller that has gone is a %v", err, v)
 		}
-		if v := classify(late); v != Stall && (v != Neutral || a.reached() < phaseAnswered) {
-			t.Errorf("%T at the caller's deadline, phase %d, is a %v", err, a.reached(), v)
+		if v := classify(late); v != Stall && (v != Neutral || w.Reached() < Answered) {
+			t.Errorf("%T at the caller's deadline, phase %d, is a %v", err, w.Reached(), v)
 		}
 		v := classify(context.Background())
 		if v == Ended {
@@ -123,10 +123,10 @@ func FuzzDefaultClassifier(f *testing.F) {
 		if v != Neutral && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
 			t.Errorf("%T: local exhaustion is a %v", err, v)
 		}
-		if trigger := triggerOf(err); !triggers[trigger] {
+		if trigger := TriggerOf(err); !triggers[trigger] {
 			t.Errorf("%T: trigger %q is not in the closed set", err, trigger)
 		}
-		if kind := errorType(err); strings.Contains(kind, "secret") || len(kind) > 64 {
+		if kind := ErrorType(err); strings.Contains(kind, "secret") || len(kind) > 64 {
 			t.Errorf("error.type is %q", kind)
 		}
 	})

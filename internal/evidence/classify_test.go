@@ -1,4 +1,4 @@
-package respawn
+package evidence
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -48,15 +49,15 @@ var troubles = []trouble{
 	// Dialing: against the transport, and nothing was sent.
 	{name: "connection refused", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{}, request(t, "http://"+refusingAddr(t))
-	}, verdict: Failure, trigger: triggerRefused, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerRefused, unsent: true, unsentBlind: true},
 	{name: "missing unix socket", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", t.TempDir()+"/none")
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerOther, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true},
 	{name: "net.Dialer.Timeout", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{DialContext: (&net.Dialer{Timeout: 1}).DialContext}, request(t, "http://"+refusingAddr(t))
-	}, verdict: Failure, trigger: triggerDialTimeout, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerDialTimeout, unsent: true, unsentBlind: true},
 	{name: "net.Dialer under a context of the dialer's own", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := refusingAddr(t)
 		return dialing(func(ctx context.Context) (net.Conn, error) {
@@ -65,7 +66,7 @@ var troubles = []trouble{
 			<-ctx.Done()
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerDialTimeout, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerDialTimeout, unsent: true, unsentBlind: true},
 	{name: "custom dialer: bare deadline of its own context", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(ctx context.Context) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, 1)
@@ -73,49 +74,49 @@ var troubles = []trouble{
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}), request(t, "http://a.test")
-	}, verdict: Failure, blind: verdict(Stall), trigger: triggerOther, unsent: true},
+	}, verdict: Failure, blind: verdict(Stall), trigger: TriggerOther, unsent: true},
 	{name: "custom dialer: io.EOF", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) { return nil, io.EOF }), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerClosed, unsent: true},
+	}, verdict: Failure, trigger: TriggerClosed, unsent: true},
 	{name: "custom dialer: an error of its own", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) { return nil, errors.New("session shutdown") }), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerOther, unsent: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true},
 	{name: "custom dialer: netstack's connect without errno", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) {
 			return nil, &net.OpError{Op: "connect", Net: "tcp", Err: errors.New("no route to host")}
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerOther, unsent: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true},
 	{name: "proxy refuses", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: refusingAddr(t)})}, request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerRefused, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerRefused, unsent: true, unsentBlind: true},
 	{name: "local address is gone (bind)", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		gone := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} // TEST-NET-1: nobody has it
 		return &http.Transport{DialContext: (&net.Dialer{LocalAddr: gone}).DialContext}, request(t, "http://"+refusingAddr(t))
-	}, verdict: Failure, trigger: triggerOther, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true},
 
 	// Names.
 	{name: "resolver is broken", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return resolving(2 /* SERVFAIL */), request(t, "http://nowhere.test.")
-	}, verdict: Failure, trigger: triggerName, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerName, unsent: true, unsentBlind: true},
 	{name: "no such host", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return resolving(3 /* NXDOMAIN */), request(t, "http://nowhere.test.")
-	}, verdict: Neutral, trigger: triggerName, unsent: true, unsentBlind: true},
+	}, verdict: Neutral, trigger: TriggerName, unsent: true, unsentBlind: true},
 
 	// TLS.
 	{name: "TLS handshake timeout", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(net.Conn) {})
 		return &http.Transport{TLSHandshakeTimeout: 10 * time.Millisecond}, request(t, "https://"+addr)
-	}, verdict: Failure, trigger: triggerTLS, unsent: true, unsentBlind: true, says: textHandshakeTimeout},
+	}, verdict: Failure, trigger: TriggerTLS, unsent: true, unsentBlind: true, says: textHandshakeTimeout},
 	{name: "certificate of an unknown authority", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, _ := h2.serve(t, http.NotFoundHandler())
 		return &http.Transport{}, request(t, srv.URL)
-	}, verdict: Failure, trigger: triggerTLS, unsent: true},
+	}, verdict: Failure, trigger: TriggerTLS, unsent: true},
 	{name: "certificate for another host", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.NotFoundHandler())
 		tr := transport()
 		tr.TLSClientConfig.ServerName = "other.test"
 		return tr, request(t, srv.URL)
-	}, verdict: Failure, trigger: triggerTLS, unsent: true},
+	}, verdict: Failure, trigger: TriggerTLS, unsent: true},
 	// Over TLS 1.3 the server's alert arrives when the client's handshake is
 	// done, after GotConn.
 	{name: "client certificate required", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -129,7 +130,7 @@ var troubles = []trouble{
 		roots := x509.NewCertPool()
 		roots.AddCert(srv.Certificate())
 		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}}, request(t, "https://"+addr)
-	}, verdict: Failure, trigger: triggerTLS},
+	}, verdict: Failure, trigger: TriggerTLS},
 
 	// A connection that broke: against the transport, but it may have been sent.
 	{name: "reset by the server", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -139,14 +140,14 @@ var troubles = []trouble{
 			c.Close()
 		})
 		return &http.Transport{}, request(t, "http://"+addr)
-	}, verdict: Failure, trigger: triggerReset},
+	}, verdict: Failure, trigger: TriggerReset},
 	{name: "EOF before the headers", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(c))
 			c.Close()
 		})
 		return &http.Transport{}, request(t, "http://"+addr)
-	}, verdict: Failure, trigger: triggerClosed},
+	}, verdict: Failure, trigger: TriggerClosed},
 	{name: "EOF within the headers", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(c))
@@ -154,16 +155,16 @@ var troubles = []trouble{
 			c.Close()
 		})
 		return &http.Transport{}, request(t, "http://"+addr)
-	}, verdict: Failure, trigger: triggerClosed},
+	}, verdict: Failure, trigger: TriggerClosed},
 	{name: "connection closed under the request", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(&net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed}, "GetConn", "GotConn"), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerClosed},
+	}, verdict: Failure, trigger: TriggerClosed},
 	{name: "broken pipe", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(&net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}, "GetConn", "GotConn"), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerReset},
+	}, verdict: Failure, trigger: TriggerReset},
 	{name: "keep-alive gave up (ETIMEDOUT on read)", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(&net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, "GetConn", "GotConn"), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerClosed},
+	}, verdict: Failure, trigger: TriggerClosed},
 
 	// The server's word on this request.
 	{name: "GOAWAY", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -181,7 +182,7 @@ var troubles = []trouble{
 			}
 		})
 		return unencryptedHTTP2(), request(t, "http://"+addr)
-	}, verdict: Neutral, trigger: triggerOther, says: textStream},
+	}, verdict: Neutral, trigger: TriggerOther, says: textStream},
 	{name: "GOAWAY, the stream above its last", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			f := http2Server(c)
@@ -200,28 +201,28 @@ var troubles = []trouble{
 		require.NoError(t, err)
 		t.Cleanup(func() { conn.Close() })
 		return conn, request(t, "http://"+addr)
-	}, verdict: Failure, trigger: triggerOther, unsent: true, unsentBlind: true, says: textGoAway},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true, says: textGoAway},
 	{name: "HTTP/2 stream error", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 		return transport(), request(t, srv.URL)
-	}, verdict: Neutral, trigger: triggerOther, says: textStream},
+	}, verdict: Neutral, trigger: TriggerOther, says: textStream},
 	{name: "malformed response", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(c))
 			_, _ = io.WriteString(c, "nonsense\r\n\r\n")
 		})
 		return &http.Transport{}, request(t, "http://"+addr)
-	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther},
+	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
 
 	// The request's own fault.
 	{name: "bad scheme", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{}, request(t, "gopher://a.test")
-	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther},
+	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
 	{name: "bad header", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		req := request(t, "http://a.test")
 		req.Header["bad header"] = []string{"1"}
 		return &http.Transport{}, req
-	}, verdict: Neutral, blind: verdict(Failure), trigger: triggerOther},
+	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
 	{name: "the caller's own reader failed", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h1.serve(t, http.HandlerFunc(hang))
 		req := request(t, srv.URL)
@@ -230,12 +231,12 @@ var troubles = []trouble{
 		shield := body.NewLender(req, body.Idempotent)
 		req, _ = shield.Lend()
 		return transport(), req
-	}, verdict: Neutral, trigger: triggerReset},
+	}, verdict: Neutral, trigger: TriggerReset},
 
 	// This machine is out of something.
-	{name: "EMFILE", make: exhausted("socket", syscall.EMFILE), verdict: Neutral, trigger: triggerOther, unsent: true, unsentBlind: true},
-	{name: "ENFILE", make: exhausted("socket", syscall.ENFILE), verdict: Neutral, trigger: triggerOther, unsent: true, unsentBlind: true},
-	{name: "out of ports (connect)", make: exhausted("connect", syscall.EADDRNOTAVAIL), verdict: Neutral, trigger: triggerOther, unsent: true, unsentBlind: true},
+	{name: "EMFILE", make: exhausted("socket", syscall.EMFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	{name: "ENFILE", make: exhausted("socket", syscall.ENFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	{name: "out of ports (connect)", make: exhausted("connect", syscall.EADDRNOTAVAIL), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
 
 	// Nobody answered in time.
 	{name: "ResponseHeaderTimeout h1", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -243,32 +244,32 @@ var troubles = []trouble{
 		tr := transport()
 		tr.ResponseHeaderTimeout = 10 * time.Millisecond
 		return tr, request(t, srv.URL)
-	}, verdict: Stall, trigger: triggerOther, says: textHeaderTimeout},
+	}, verdict: Stall, trigger: TriggerOther, says: textHeaderTimeout},
 	{name: "ResponseHeaderTimeout h2", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.HandlerFunc(hang))
 		tr := transport()
 		tr.ResponseHeaderTimeout = 10 * time.Millisecond
 		return tr, request(t, srv.URL)
-	}, verdict: Stall, trigger: triggerOther, says: textHeaderTimeout},
+	}, verdict: Stall, trigger: TriggerOther, says: textHeaderTimeout},
 	{name: "the caller's deadline", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h1.serve(t, http.HandlerFunc(hang))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		t.Cleanup(cancel)
 		return transport(), request(t, srv.URL).WithContext(ctx)
-	}, verdict: Stall, trigger: triggerOther},
+	}, verdict: Stall, trigger: TriggerOther},
 	{name: "the caller's deadline, within a dial", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		t.Cleanup(cancel)
 		return dialing(func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }),
 			request(t, "http://a.test").WithContext(ctx)
-	}, verdict: Stall, trigger: triggerOther, unsent: true},
+	}, verdict: Stall, trigger: TriggerOther, unsent: true},
 	// The clock is past the deadline and the context's timer has not fired: a
 	// custom dialer with a deadline of its own saw that in 341 of 600 tries.
 	{name: "the caller's deadline, told by its dialer before its context", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		}), request(t, "http://a.test").WithContext(lateContext{t.Context()})
-	}, verdict: Stall, trigger: triggerDialTimeout, unsent: true, unsentBlind: true},
+	}, verdict: Stall, trigger: TriggerDialTimeout, unsent: true, unsentBlind: true},
 	{name: "the caller's deadline after the first byte", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(c))
@@ -277,14 +278,14 @@ var troubles = []trouble{
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		t.Cleanup(cancel)
 		return &http.Transport{}, request(t, "http://"+addr).WithContext(ctx)
-	}, verdict: Neutral, blind: verdict(Stall), trigger: triggerOther},
+	}, verdict: Neutral, blind: verdict(Stall), trigger: TriggerOther},
 
 	// The caller gave up.
-	{name: "canceled", make: givingUp(h1, func(cancel context.CancelCauseFunc) { cancel(nil) }), verdict: Neutral, trigger: triggerOther},
-	{name: "canceled h2", make: givingUp(h2, func(cancel context.CancelCauseFunc) { cancel(nil) }), verdict: Neutral, trigger: triggerOther},
+	{name: "canceled", make: givingUp(h1, func(cancel context.CancelCauseFunc) { cancel(nil) }), verdict: Neutral, trigger: TriggerOther},
+	{name: "canceled h2", make: givingUp(h2, func(cancel context.CancelCauseFunc) { cancel(nil) }), verdict: Neutral, trigger: TriggerOther},
 	// The cause surfaces as the error itself, whatever it looks like.
 	{name: "canceled with a cause", make: givingUp(h1, func(cancel context.CancelCauseFunc) { cancel(syscall.ECONNREFUSED) }),
-		verdict: Neutral, trigger: triggerRefused},
+		verdict: Neutral, trigger: TriggerRefused},
 	{name: "Request.Cancel", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		gone := make(chan struct{})
 		srv, transport := h1.serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -294,16 +295,16 @@ var troubles = []trouble{
 		req := request(t, srv.URL)
 		setCancel(req, gone)
 		return transport(), req
-	}, verdict: Neutral, trigger: triggerOther},
+	}, verdict: Neutral, trigger: TriggerOther},
 
 	// RoundTrippers that are not net/http's: an SDK's dead session and a
 	// request it refuses look the same, and a false alarm is cheap.
 	{name: "foreign error", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(errors.New("session is closed")), request(t, "http://a.test")
-	}, verdict: Failure, trigger: triggerOther},
+	}, verdict: Failure, trigger: TriggerOther},
 	{name: "foreign timeout while the caller has time", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(context.DeadlineExceeded, "GetConn", "GotConn"), request(t, "http://a.test")
-	}, verdict: Stall, trigger: triggerOther},
+	}, verdict: Stall, trigger: TriggerOther},
 }
 
 func dialing(dial func(context.Context) (net.Conn, error)) *http.Transport {
@@ -380,6 +381,41 @@ func http2Server(c net.Conn) *http2.Framer {
 	return f
 }
 
+// answerOverHTTP2 answers every request and ping until it is dark, and swallows
+// everything from then on. It writes beside its reading: a pipe has no buffer.
+func answerOverHTTP2(c net.Conn, dark *atomic.Bool) {
+	_, _ = io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+	f := http2.NewFramer(c, c)
+	writes := make(chan func() error, 16)
+	defer close(writes)
+	go func() {
+		for write := range writes {
+			_ = write()
+		}
+	}()
+	writes <- func() error { return f.WriteSettings() }
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if dark.Load() {
+			continue
+		}
+		switch frame := frame.(type) {
+		case *http2.HeadersFrame:
+			id := frame.StreamID
+			writes <- func() error {
+				ok := []byte{0x88} // :status 200
+				return f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: ok, EndHeaders: true, EndStream: true})
+			}
+		case *http2.PingFrame:
+			data := frame.Data
+			writes <- func() error { return f.WritePing(true, data) }
+		}
+	}
+}
+
 func unencryptedHTTP2() *http.Transport {
 	tr := &http.Transport{Protocols: new(http.Protocols)}
 	tr.Protocols.SetUnencryptedHTTP2(true)
@@ -405,19 +441,29 @@ func givingUp(proto protocol, give func(context.CancelCauseFunc)) func(t *testin
 // judge makes one attempt and judges its error.
 func judge(t *testing.T, tr http.RoundTripper, req *http.Request, watched bool) (Verdict, *attempt) {
 	t.Helper()
-	a := &attempt{gen: newGeneration(tr, 0)}
+	a := &attempt{}
 	if watched {
-		req = a.watch(req, nil)
+		req = a.Begin(req, tr, nil)
 	}
 	resp, err := tr.RoundTrip(req)
 	if err == nil {
 		resp.Body.Close()
 	}
 	require.Error(t, err)
-	closeIdle(tr)
-	a.err, a.req = err, req
-	return DefaultClassifier(req, err), a
+	if c, ok := tr.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+	a.err = err
+	return Classify(req, err), a
 }
+
+// An attempt is a Watch and how it ended.
+type attempt struct {
+	Watch
+	err error
+}
+
+func (a *attempt) unsent() bool { return a.Unsent(a.err) }
 
 // TestClassify goes through the table of FACTS, "Telling errors apart".
 func TestClassify(t *testing.T) {
@@ -435,7 +481,7 @@ func TestClassify(t *testing.T) {
 					}
 				}
 				assert.Equal(t, want, got, "%v of %#v", got, a.err)
-				assert.Equal(t, tr.trigger, triggerOf(a.err), "%#v", a.err)
+				assert.Equal(t, tr.trigger, TriggerOf(a.err), "%#v", a.err)
 				assert.Equal(t, unsent, a.unsent(), "unsent: %#v", a.err)
 				assert.Equal(t, tr.says, saysText(a.err), "text: %v", a.err)
 			})
@@ -474,17 +520,21 @@ func TestClassifyConnectTimeout(t *testing.T) {
 func TestClassifyConnectionLost(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork(t)
-			host := n.serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			tr := n.h2()
+			client, server := net.Pipe()
+			defer server.Close()
+			var dark atomic.Bool
+			go answerOverHTTP2(server, &dark)
+			tr := unencryptedHTTP2()
+			tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return client, nil }
 			tr.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second}
-			_, err := get(t.Context(), tr, "http://a.test/")
+			resp, err := tr.RoundTrip(request(t, "http://a.test/"))
 			require.NoError(t, err)
-			host.blackhole()
+			require.NoError(t, resp.Body.Close())
+			dark.Store(true)
 			got, a := judge(t, tr, request(t, "http://a.test/"), watched)
 			assert.Equal(t, Failure, got, "%v", a.err)
 			assert.Equal(t, textConnectionLost, saysText(a.err), "%v", a.err)
-			assert.Equal(t, triggerClosed, triggerOf(a.err))
+			assert.Equal(t, TriggerClosed, TriggerOf(a.err))
 			assert.False(t, a.unsent())
 		})
 	}
@@ -500,20 +550,27 @@ func TestSaysText(t *testing.T) {
 }
 
 func TestClassifyNil(t *testing.T) {
-	assert.Equal(t, Neutral, DefaultClassifier(request(t, "http://a.test"), nil))
+	assert.Equal(t, Neutral, Classify(request(t, "http://a.test"), nil))
 }
 
-func TestVerdictString(t *testing.T) {
-	assert.Equal(t, "neutral failure stall ended unknown", fmt.Sprint(Neutral, " ", Failure, " ", Stall, " ", Ended, " ", Verdict(9)))
-}
+// An ownWord is an error with a word of its own for what it is.
+type ownWord struct{ word, text string }
+
+func (e *ownWord) Error() string     { return e.text }
+func (e *ownWord) ErrorType() string { return e.word }
+
+// ownError is an error type that no package knows.
+type ownError struct{ code int }
+
+func (e *ownError) Error() string { return fmt.Sprint("own error ", e.code) }
 
 // respawn.trigger and error.type are a closed set and Go type names: no text
 // of any error gets out, which could hold credentials.
 func TestErrorsKeepTheirSecrets(t *testing.T) {
 	const secret = "hunter2"
 	closed := []string{
-		triggerRefused, triggerReset, triggerClosed, triggerDialTimeout, triggerName, triggerTLS,
-		triggerStall, triggerEnded, triggerMaxAge, triggerManual, triggerOther,
+		TriggerRefused, TriggerReset, TriggerClosed, TriggerDialTimeout, TriggerName, TriggerTLS,
+		TriggerStall, TriggerEnded, TriggerMaxAge, TriggerManual, TriggerOther,
 	}
 	text := errors.New(secret)
 	for _, err := range []error{
@@ -531,23 +588,26 @@ func TestErrorsKeepTheirSecrets(t *testing.T) {
 		x509.HostnameError{Certificate: &x509.Certificate{}, Host: secret},
 		tls.AlertError(42),
 		tls.RecordHeaderError{Msg: secret},
-		&panicError{value: secret, stack: secret},
-		&kindError{"factory_timeout", secret},
-		fmt.Errorf("%s: %w", secret, &kindError{"factory_timeout", secret}),
+		&ownWord{"factory_timeout", secret},
+		fmt.Errorf("%s: %w", secret, &ownWord{"factory_timeout", secret}),
 		syscall.ECONNREFUSED, syscall.ECONNABORTED, io.EOF, context.Canceled, context.DeadlineExceeded,
-		ErrClosed, &ownError{1},
+		&ownError{1},
 	} {
-		assert.Contains(t, closed, triggerOf(err), "%T", err)
-		kind := errorType(err)
+		assert.Contains(t, closed, TriggerOf(err), "%T", err)
+		kind := ErrorType(err)
 		assert.NotEmpty(t, kind, "%T", err)
 		assert.NotContains(t, kind, secret, "%T", err)
 	}
-	assert.Equal(t, "factory_timeout", errorType(errFactoryTimeout))
-	assert.Equal(t, "factory_panic", errorType(&panicError{value: secret}))
-	assert.Equal(t, "closed", errorType(ErrClosed))
-	assert.Equal(t, triggerRefused, errorType(refused()))
-	assert.True(t, strings.HasPrefix(errorType(text), "*"), "an error without a kind is its type: %s", errorType(text))
+	assert.Equal(t, "factory_timeout", ErrorType(&ownWord{"factory_timeout", secret}))
+	assert.Equal(t, TriggerRefused, ErrorType(refused()))
+	assert.True(t, strings.HasPrefix(ErrorType(text), "*"), "an error without a kind is its type: %s", ErrorType(text))
 }
+
+// An endedConn was closed by its peer, and can still be written to.
+type endedConn struct{ net.Conn }
+
+func (endedConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (endedConn) Write(p []byte) (int, error) { return len(p), nil }
 
 // The first stream of an HTTP/2 connection that was closed before it could
 // begin, as by a TLS 1.3 alert: nothing was sent. It is a race in net/http, so
@@ -558,9 +618,8 @@ func TestClassifyNotEstablished(t *testing.T) {
 		base := &http.Transport{Protocols: new(http.Protocols)}
 		base.Protocols.SetUnencryptedHTTP2(true)
 		base.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			client, server := newWires()
-			server.out.close(io.EOF) // the preface can still be written
-			return client, nil
+			client, _ := net.Pipe()
+			return endedConn{client}, nil
 		}
 		req := mustRequest(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader("once"))
 		verdict, a := judge(t, base, req, true)
@@ -569,7 +628,7 @@ func TestClassifyNotEstablished(t *testing.T) {
 		}
 		assert.Equal(t, Failure, verdict)
 		assert.True(t, a.unsent(), "%v", a.err)
-		assert.Equal(t, triggerClosed, triggerOf(a.err))
+		assert.Equal(t, TriggerClosed, TriggerOf(a.err))
 		return
 	}
 	t.Error("net/http says it in other words now")

@@ -1,0 +1,44 @@
+package evidence
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/respawnhttp/respawn/internal/core"
+)
+
+// AuthorityOf returns whom a request to u is for, in a form that is fit for
+// every output, whatever the URL is.
+func AuthorityOf(u *url.URL) core.Authority {
+	if u == nil {
+		return core.Authority{}
+	}
+	host := u.Hostname()
+	host = host[strings.LastIndexByte(host, '@')+1:] // user info, where a URL was put together by hand
+	// ToLower also replaces what is no UTF-8, which would cost the OTLP exporter
+	// all spans of its batch.
+	a := core.Authority{
+		Scheme: strings.ToLower(clip(u.Scheme, maxScheme)),
+		Host:   strings.ToLower(clip(host, maxHost)),
+		Port:   clip(u.Port(), maxPort),
+	}
+	if a.Port == "" {
+		switch a.Scheme {
+		case "http":
+			a.Port = "80"
+		case "https":
+			a.Port = "443"
+		}
+	}
+	return a
+}
+
+// What a URL can be expected to hold, in bytes: a host name of RFC 1035, with
+// some room, and a port of 16 bits. A redirect may hold megabytes.
+const (
+	maxScheme = 32
+	maxHost   = 256
+	maxPort   = 5
+)
+
+func clip(s string, most int) string { return s[:min(len(s), most)] }

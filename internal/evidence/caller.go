@@ -1,0 +1,39 @@
+package evidence
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// CallerGone reports whether the caller has given up, and whether it was its
+// deadline. The clock is asked as well as the context: a custom dialer and
+// http.Client.Timeout (net/http/client.go, setRequestCancel) both return
+// before the context knows that its deadline has passed.
+func CallerGone(req *http.Request) (gone, late bool) {
+	ctx := req.Context()
+	switch err := ctx.Err(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return true, true
+	case err != nil:
+		return true, false
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return true, true
+	}
+	select {
+	case <-LegacyCancel(req):
+		return true, false
+	default:
+		return false, false
+	}
+}
+
+// LegacyCancel is the channel that http.Client.Timeout still uses with every
+// RoundTripper that is no *http.Transport (net/http/client.go,
+// setRequestCancel).
+func LegacyCancel(req *http.Request) <-chan struct{} {
+	//lint:ignore SA1019 a RoundTripper has to honour it as long as net/http sets it
+	return req.Cancel
+}

@@ -1,0 +1,55 @@
+package evidence
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+)
+
+// The closed set of values of respawn.trigger.
+const (
+	TriggerRefused     = "connection_refused"
+	TriggerReset       = "connection_reset"
+	TriggerClosed      = "connection_closed"
+	TriggerDialTimeout = "dial_timeout"
+	TriggerName        = "name_resolution_error"
+	TriggerTLS         = "tls_error"
+	TriggerStall       = "stall"
+	TriggerEnded       = "transport_ended"
+	TriggerMaxAge      = "max_age"
+	TriggerManual      = "manual"
+	TriggerOther       = "_OTHER"
+)
+
+// TriggerOf names the kind of a failure. It never reads anything of an error
+// but its kind, so it is safe to export.
+func TriggerOf(err error) string {
+	switch {
+	case isA[*net.DNSError](err):
+		return TriggerName
+	case isTLS(err), saysText(err) == textHandshakeTimeout:
+		return TriggerTLS
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return TriggerRefused
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+		return TriggerReset
+	case isDial(err) && isTimeout(err): // ETIMEDOUT among them
+		return TriggerDialTimeout
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ETIMEDOUT), saysText(err) == textConnectionLost, saysText(err) == textNotEstablished:
+		return TriggerClosed
+	}
+	return TriggerOther
+}
+
+// ErrorType is the value of error.type: a kind of the closed set if it is one,
+// else the error's own word for it or its Go type, never its text.
+func ErrorType(err error) string {
+	if kind := TriggerOf(err); kind != TriggerOther {
+		return kind
+	}
+	return semconv.ErrorType(err).Value.AsString()
+}
