@@ -18,18 +18,18 @@ type call struct {
 
 	body body.Lender
 
-	sent    int       // attempts, trials among them
-	sentAt  time.Time // when the latest was
-	last    *attempt  // the latest that failed on the transport in service
-	verdict Verdict   // of last
-	err     error     // the caller's, if nothing better comes
+	sent    int              // attempts, trials among them
+	sentAt  time.Time        // when the latest was
+	last    *attempt         // the latest that failed on the transport in service
+	verdict evidence.Verdict // of last
+	err     error            // the caller's, if nothing better comes
 
 	hadVerdict bool      // has seen a recreation through that was rejected
 	readyBy    time.Time // WithWaitForReady: until when; zero before the first wait
 }
 
 func (rt *RecoveringRoundTripper) newCall(req *http.Request) *call {
-	return &call{rt: rt, req: req, authority: evidence.AuthorityOf(req.URL), body: body.NewLender(req, body.Replay(rt.cfg.replay))}
+	return &call{rt: rt, req: req, authority: evidence.AuthorityOf(req.URL), body: body.NewLender(req, rt.cfg.Replay)}
 }
 
 // A step is what a call does next.
@@ -117,11 +117,11 @@ func (c *call) next() (step, way) {
 	}
 	w := way{watch: s != nil, recreation: r}
 	waiting := !c.readyBy.IsZero()
-	waits := rt.cfg.waitForReady > 0 && (!waiting || now.Before(c.readyBy)) && (!first || ended)
+	waits := rt.cfg.WaitForReady > 0 && (!waiting || now.Before(c.readyBy)) && (!first || ended)
 
 	// Threshold + 1 attempts for one request. One that waits for ready may make
 	// more, which are spaced whatever the backoff is.
-	spent := c.sent > rt.cfg.threshold
+	spent := c.sent > rt.cfg.Threshold
 	if spent && waits && (waiting || s != nil && s.tripped) {
 		if w.until = c.sentAt.Add(restFor); now.Before(w.until) {
 			return stepWindow, w
@@ -136,7 +136,7 @@ func (c *call) next() (step, way) {
 			return stepGiveUp, w
 		case r != nil && r.planned && !c.hadVerdict && w.take():
 			return stepTrial, w // on its way anyway: it proves the planned candidate
-		case first, waiting, c.last.gen != rt.current.Load(), c.verdict != Stall:
+		case first, waiting, c.last.gen != rt.current.Load(), c.verdict != evidence.Stall:
 			return stepSend, w
 		}
 		return stepGiveUp, w // a slow upstream is not asked twice as often
@@ -172,7 +172,7 @@ func (c *call) next() (step, way) {
 		s.turnedAway = now
 	}
 	switch {
-	case rt.cfg.fallback != nil:
+	case rt.cfg.Fallback != nil:
 		return stepFallback, w
 	case first && !spent:
 		return stepSend, w
@@ -215,8 +215,8 @@ func (c *call) sendOn(w way) (*http.Response, error) {
 func (c *call) served(a *attempt) error {
 	defer a.finish()
 	c.last, c.err = a, a.err
-	c.verdict = c.rt.cfg.classify(a.req, a.err)
-	if c.verdict == Neutral {
+	c.verdict = c.rt.cfg.Classify(a.req, a.err)
+	if c.verdict == evidence.Neutral {
 		if gone, _ := evidence.CallerGone(c.req); a.Watched() && !gone {
 			c.rt.cleared(c, a)
 		}
@@ -234,7 +234,7 @@ func (c *call) mayGoOn(a *attempt) bool {
 	if gone, _ := evidence.CallerGone(c.req); gone {
 		return false
 	}
-	return body.Replay(c.rt.cfg.replay).Allows(c.req, a.unsent()) && c.body.Left()
+	return c.rt.cfg.Replay.Allows(c.req, a.unsent()) && c.body.Left()
 }
 
 // closed is the error for a call that Close has overtaken: its own, if it has one.
@@ -252,7 +252,7 @@ func (c *call) sendFallback() (*http.Response, error) {
 		return nil, c.err
 	}
 	c.resent()
-	resp, err := c.rt.cfg.fallback.RoundTrip(req)
+	resp, err := c.rt.cfg.Fallback.RoundTrip(req)
 	return c.body.Restore(resp, req), err
 }
 

@@ -33,6 +33,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // This file pins the contract of http.RoundTripper: that nobody who does not
@@ -1435,7 +1437,7 @@ func TestContractOrdinary(t *testing.T) {
 						require.NotEmpty(t, rt.Health().Streaks)
 					} else if v.suspected {
 						c := rt.newCall(fail)
-						rt.failed(c, &attempt{gen: rt.current.Load(), err: errReset}, Failure)
+						rt.failed(c, &attempt{gen: rt.current.Load(), err: errReset}, evidence.Failure)
 						require.NotEmpty(t, rt.Health().Streaks)
 					}
 					want := tc.do(t, bare, srv.URL)

@@ -798,7 +798,7 @@ func TestRecreateReturnsAfterALateTrialWasGivenUp(t *testing.T) {
 func TestABlackHoleIsNotPromotedOverAHealthyTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := builds(func() http.RoundTripper { return hole() })
-		late := func(c *config) error { c.chance = func() float64 { return 1 }; return nil }
+		late := func(c *config) error { c.Chance = func() float64 { return 1 }; return nil }
 		rt := start(t, &stub{}, WithFactory(f.make), WithMaxAge(time.Minute), late)
 		time.Sleep(67 * time.Second) // it was built a second ago
 		for range 60 {

@@ -53,7 +53,7 @@ func (rt *RecoveringRoundTripper) produce(ctx context.Context) (*generation, err
 		rt.producing.Add(-1)
 		return nil, errFactoryStuck
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, rt.cfg.recreateTimeout, errFactoryTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, rt.cfg.RecreateTimeout, errFactoryTimeout)
 	defer cancel()
 	made := make(chan *generation)
 	err := errFactoryExited // written before made is closed
@@ -67,7 +67,7 @@ func (rt *RecoveringRoundTripper) produce(ctx context.Context) (*generation, err
 		if err = rt.inspect(product); err != nil {
 			return // not ours: nothing to close
 		}
-		g := newGeneration(product, rt.cfg.drainTimeout)
+		g := newGeneration(product, rt.cfg.DrainTimeout)
 		if err = g.fit(); err != nil {
 			rt.retire(g)
 			return
@@ -119,7 +119,7 @@ func (rt *RecoveringRoundTripper) inspect(product http.RoundTripper) error {
 		return errFactoryNil
 	case sameInstance(product, http.DefaultTransport):
 		return errFactoryShared
-	case sameInstance(product, rt), sameInstance(product, rt.cfg.fallback), rt.inService(product):
+	case sameInstance(product, rt), sameInstance(product, rt.cfg.Fallback), rt.inService(product):
 		return errFactoryReused
 	}
 	return nil

@@ -332,7 +332,7 @@ func (rt *RecoveringRoundTripper) retire(g *generation) {
 	rt.mu.Lock()
 	rt.retired[g] = time.Now()
 	rt.mu.Unlock()
-	g.retire(rt.cfg.drainTimeout, func() { rt.drained(g) }, func() {
+	g.retire(rt.cfg.DrainTimeout, func() { rt.drained(g) }, func() {
 		rt.mu.Lock()
 		delete(rt.retired, g)
 		rt.mu.Unlock()

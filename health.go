@@ -92,7 +92,7 @@ func (rt *RecoveringRoundTripper) Health() Health {
 		g = rt.last
 	}
 	h := Health{
-		Name:          rt.cfg.name,
+		Name:          rt.cfg.Name,
 		State:         StateHealthy,
 		Generation:    g.number,
 		Age:           now.Sub(g.born),

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -12,45 +11,21 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/body"
+	settings "github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // An Option changes one default of [New]. A value that makes no sense is an
 // error from New that names the option and the value.
 type Option func(*config) error
 
-// config is what the options set; read-only after New.
-type config struct {
-	name            string
-	factory         Factory
-	threshold       int
-	stalls          int
-	stallSpan       time.Duration
-	newBackOff      func() backoff.BackOff
-	recreateTimeout time.Duration
-	classify        Classifier
-	replay          Replay
-	fallback        http.RoundTripper
-	waitForReady    time.Duration
-	maxAge          time.Duration
-	drainTimeout    time.Duration
-	tracerProvider  trace.TracerProvider
-	meterProvider   metric.MeterProvider
-	logger          *slog.Logger
-
-	chance func() float64 // in [0, 1): spreads WithMaxAge over a fleet
-}
+// config is what the options set, where the tests of other packages find it, too.
+type config = settings.Config
 
 func newConfig(opts []Option) (config, error) {
-	cfg := config{
-		name:            "default",
-		threshold:       3,
-		stalls:          3,
-		stallSpan:       time.Second,
-		newBackOff:      defaultBackOff,
-		recreateTimeout: 10 * time.Second,
-		classify:        DefaultClassifier,
-		chance:          rand.Float64,
-	}
+	cfg := settings.Default()
 	var errs []error
 	for i, opt := range opts {
 		if opt == nil {
@@ -73,7 +48,7 @@ func WithFactory(f Factory) Option {
 		if f == nil {
 			return errors.New("WithFactory(nil): pass a function that builds a fresh transport, or leave the option out")
 		}
-		c.factory = f
+		c.Factory = f
 		return nil
 	}
 }
@@ -87,7 +62,7 @@ func WithName(name string) Option {
 		if name == "" {
 			return errors.New(`WithName(""): give the client a name, or leave the option out for "default"`)
 		}
-		c.name = strings.ToValidUTF8(name, "\ufffd")
+		c.Name = strings.ToValidUTF8(name, "\ufffd")
 		return nil
 	}
 }
@@ -101,7 +76,7 @@ func WithThreshold(n int) Option {
 		if n < 1 {
 			return fmt.Errorf("WithThreshold(%d): the threshold must be at least 1", n)
 		}
-		c.threshold = n
+		c.Threshold = n
 		return nil
 	}
 }
@@ -116,7 +91,7 @@ func WithStallThreshold(n int, d time.Duration) Option {
 		if n < 0 || d < 0 {
 			return fmt.Errorf("WithStallThreshold(%d, %v): neither may be negative; 0 stalls turns the rule off", n, d)
 		}
-		c.stalls, c.stallSpan = n, d
+		c.Stalls, c.StallSpan = n, d
 		return nil
 	}
 }
@@ -132,7 +107,7 @@ func WithBackOff(newBackOff func() backoff.BackOff) Option {
 		if newBackOff == nil || newBackOff() == nil {
 			return errors.New("WithBackOff(nil): pass a function that returns a new backoff.BackOff each time")
 		}
-		c.newBackOff = newBackOff
+		c.NewBackOff = newBackOff
 		return nil
 	}
 }
@@ -147,7 +122,7 @@ func WithRecreateTimeout(d time.Duration) Option {
 		if d <= 0 {
 			return fmt.Errorf("WithRecreateTimeout(%v): the time limit must be positive", d)
 		}
-		c.recreateTimeout = d
+		c.RecreateTimeout = d
 		return nil
 	}
 }
@@ -159,7 +134,7 @@ func WithClassifier(classify Classifier) Option {
 		if classify == nil {
 			return errors.New("WithClassifier(nil): pass a function, or leave the option out for DefaultClassifier")
 		}
-		c.classify = classify
+		c.Classify = func(req *http.Request, err error) evidence.Verdict { return evidence.Verdict(classify(req, err)) }
 		return nil
 	}
 }
@@ -171,7 +146,7 @@ func WithReplay(r Replay) Option {
 		if r < ReplayIdempotent || r > ReplayNever {
 			return fmt.Errorf("WithReplay(%d): use ReplayIdempotent, ReplayUnsent or ReplayNever", r)
 		}
-		c.replay = r
+		c.Replay = body.Replay(r)
 		return nil
 	}
 }
@@ -186,7 +161,7 @@ func WithFallback(rt http.RoundTripper) Option {
 		if isNil(rt) {
 			return errors.New("WithFallback(nil): pass a transport, or leave the option out for none")
 		}
-		c.fallback = rt
+		c.Fallback = rt
 		return nil
 	}
 }
@@ -201,7 +176,7 @@ func WithWaitForReady(d time.Duration) Option {
 		if d < 0 {
 			return fmt.Errorf("WithWaitForReady(%v): the wait must not be negative; 0 fails fast", d)
 		}
-		c.waitForReady = d
+		c.WaitForReady = d
 		return nil
 	}
 }
@@ -215,7 +190,7 @@ func WithMaxAge(d time.Duration) Option {
 		if d < 0 {
 			return fmt.Errorf("WithMaxAge(%v): the age must not be negative; 0 is never", d)
 		}
-		c.maxAge = d
+		c.MaxAge = d
 		return nil
 	}
 }
@@ -229,7 +204,7 @@ func WithDrainTimeout(d time.Duration) Option {
 		if d < 0 {
 			return fmt.Errorf("WithDrainTimeout(%v): the limit must not be negative; 0 never cuts", d)
 		}
-		c.drainTimeout = d
+		c.DrainTimeout = d
 		return nil
 	}
 }
@@ -243,7 +218,7 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 		if p == nil {
 			return errors.New("WithTracerProvider(nil): pass a provider, or leave the option out for the request's or the global one")
 		}
-		c.tracerProvider = p
+		c.TracerProvider = p
 		return nil
 	}
 }
@@ -255,7 +230,7 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 		if p == nil {
 			return errors.New("WithMeterProvider(nil): pass a provider, or leave the option out for the global one")
 		}
-		c.meterProvider = p
+		c.MeterProvider = p
 		return nil
 	}
 }
@@ -268,7 +243,7 @@ func WithLogger(l *slog.Logger) Option {
 		if l == nil {
 			return errors.New("WithLogger(nil): pass a logger, or slog.New(slog.DiscardHandler) for silence")
 		}
-		c.logger = l
+		c.Logger = l
 		return nil
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -112,47 +111,6 @@ func TestSensibleOptions(t *testing.T) {
 			assert.NoError(t, rt.Close())
 		}
 	}
-}
-
-// The defaults, as the documentation of each option gives them.
-func TestDefaults(t *testing.T) {
-	cfg, err := newConfig(nil)
-	require.NoError(t, err)
-	assert.Equal(t, "default", cfg.name)
-	assert.Equal(t, 3, cfg.threshold)
-	assert.Equal(t, 3, cfg.stalls)
-	assert.Equal(t, time.Second, cfg.stallSpan)
-	assert.Equal(t, 10*time.Second, cfg.recreateTimeout)
-	assert.Equal(t, ReplayIdempotent, cfg.replay)
-	assert.Zero(t, ReplayIdempotent, "the zero value is the default")
-	assert.Nil(t, cfg.fallback)
-	assert.Zero(t, cfg.waitForReady)
-	assert.Zero(t, cfg.maxAge)
-	assert.Zero(t, cfg.drainTimeout)
-	assert.Equal(t, Failure, cfg.classify(request(t, "http://a.test"), refused()))
-	for range 100 {
-		c := cfg.chance()
-		assert.True(t, 0 <= c && c < 1)
-	}
-}
-
-// The backoff goes from 1 s to 30 s, doubling, with ±50 % jitter, for ever.
-func TestDefaultBackOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := defaultBackOff()
-		want := time.Second
-		jittered := map[time.Duration]bool{}
-		for range 200 {
-			d := b.NextBackOff()
-			require.NotEqual(t, backoff.Stop, d, "a policy that gives up would leave the process stuck")
-			assert.GreaterOrEqual(t, d, want/2)
-			assert.LessOrEqual(t, d, want*3/2)
-			jittered[d] = true
-			want = min(2*want, 30*time.Second)
-			time.Sleep(time.Hour)
-		}
-		assert.Greater(t, len(jittered), 100, "a fleet must not move in lockstep")
-	})
 }
 
 // A nil base is the pool of the session whose outage started this package, and

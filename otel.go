@@ -51,11 +51,11 @@ type telemetry struct {
 
 func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	t := &telemetry{
-		name:   keyName.String(rt.cfg.name),
-		traces: rt.cfg.tracerProvider,
-		logger: rt.cfg.logger,
+		name:   keyName.String(rt.cfg.Name),
+		traces: rt.cfg.TracerProvider,
+		logger: rt.cfg.Logger,
 	}
-	provider := rt.cfg.meterProvider
+	provider := rt.cfg.MeterProvider
 	if provider == nil {
 		provider = otel.GetMeterProvider()
 	}

@@ -17,6 +17,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // incident is a request to a dead transport, as a child of a CLIENT span, 2 s
@@ -31,10 +33,10 @@ func incident(t *testing.T, p *probe, f Factory, opts ...Option) (rt *Recovering
 		_, err := get(ctx, rt, "https://API.test/v1?key=secret")
 		return span, err
 	}
-	rt.cfg.replay = ReplayNever
+	rt.cfg.Replay = body.Never
 	first, err := post()
 	require.Error(t, err)
-	rt.cfg.replay = ReplayIdempotent
+	rt.cfg.Replay = body.Idempotent
 	time.Sleep(2 * time.Second)
 	trial, _ = post()
 	return rt, first, trial

@@ -15,18 +15,6 @@ type pace struct {
 	notBefore time.Time
 }
 
-// defaultBackOff never gives up: a policy that did would leave the process as
-// stuck as the outage this package exists for.
-func defaultBackOff() backoff.BackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(time.Second),
-		backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(0.5),
-		backoff.WithMaxInterval(30*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)
-}
-
 // advance takes the policy's next interval.
 func (p *pace) advance(newBackOff func() backoff.BackOff) { p.interval = p.next(newBackOff) }
 

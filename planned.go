@@ -102,7 +102,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	if r == nil {
 		return
 	}
-	limit := time.NewTimer(rt.cfg.recreateTimeout)
+	limit := time.NewTimer(rt.cfg.RecreateTimeout)
 	defer limit.Stop()
 	select {
 	case candidate := <-r.baton: // anything is better than what has ended
@@ -120,13 +120,13 @@ const agePause = 100 * time.Millisecond
 // armAge sets the timer for the next replacement by age; the caller holds
 // rt.mu. rejected is what has just been, or nil: it is the backoff's turn then.
 func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected *recreation) {
-	if rt.cfg.maxAge == 0 || rt.closed {
+	if rt.cfg.MaxAge == 0 || rt.closed {
 		return
 	}
 	if rt.ageTimer != nil {
 		rt.ageTimer.Stop()
 	}
-	age := time.Duration(float64(rt.cfg.maxAge) * (0.9 + 0.2*rt.cfg.chance()))
+	age := time.Duration(float64(rt.cfg.MaxAge) * (0.9 + 0.2*rt.cfg.Chance()))
 	rt.agedAt = rt.current.Load().born.Add(age)
 	if rejected != nil {
 		rt.agedAt = later(rt.agedAt, rt.pace.notBefore)

@@ -127,7 +127,7 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 	// nobody's way.
 	patience := readyFor
 	if r.planned {
-		patience = rt.cfg.recreateTimeout
+		patience = rt.cfg.RecreateTimeout
 		if r.trigger == evidence.TriggerEnded || r.trigger == evidence.TriggerManual && rt.idle() {
 			rt.untried(r)
 		}
@@ -172,11 +172,11 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	// Policies are callbacks, which are never called under the lock. r is
 	// still running, so nobody else uses this one.
 	if p != nil {
-		work.advance(rt.cfg.newBackOff)
+		work.advance(rt.cfg.NewBackOff)
 	}
 	spacing := time.Duration(0)
 	if spaces {
-		spacing = (&pace{}).next(rt.cfg.newBackOff)
+		spacing = (&pace{}).next(rt.cfg.NewBackOff)
 	}
 
 	kind := ""
@@ -263,5 +263,5 @@ func (rt *RecoveringRoundTripper) abandon(r *recreation, err error) {
 // refreshAlert tells the healthy path whether it may be taken; the caller
 // holds rt.mu.
 func (rt *RecoveringRoundTripper) refreshAlert() {
-	rt.alert.Store(len(rt.streaks.m) > 0 || rt.running != nil || rt.cfg.drainTimeout > 0)
+	rt.alert.Store(len(rt.streaks.m) > 0 || rt.running != nil || rt.cfg.DrainTimeout > 0)
 }

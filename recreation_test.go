@@ -578,7 +578,7 @@ func TestMaxAgeRejected(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { // a tenth of jitter, exactly
 			begin := time.Now()
 			var made []time.Duration
-			rt := start(t, &stub{}, func(c *config) error { c.chance = func() float64 { return chance }; return nil },
+			rt := start(t, &stub{}, func(c *config) error { c.Chance = func() float64 { return chance }; return nil },
 				WithMaxAge(time.Minute), WithFactory(func(context.Context) (http.RoundTripper, error) {
 					made = append(made, time.Since(begin))
 					return &stub{}, nil

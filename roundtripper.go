@@ -135,10 +135,10 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	if isNil(base) {
 		return nil, fmt.Errorf("respawn: New: base is a nil %T: pass a transport, or a plain nil for the default", base)
 	}
-	if sameInstance(base, cfg.fallback) {
+	if sameInstance(base, cfg.Fallback) {
 		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself: it would be closed with it")
 	}
-	factory := cfg.factory
+	factory := cfg.Factory
 	if factory == nil {
 		t, ok := base.(*http.Transport)
 		if !ok {
@@ -147,7 +147,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		factory = func(context.Context) (http.RoundTripper, error) { return cloneTransport(t), nil }
 	}
 	rt := &RecoveringRoundTripper{cfg: cfg, factory: factory, retired: make(map[*generation]time.Time)}
-	g := newGeneration(base, cfg.drainTimeout)
+	g := newGeneration(base, cfg.DrainTimeout)
 	g.number = 1
 	rt.current.Store(g) // before the gauges look
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
@@ -170,7 +170,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	// count, which the processor would have to finish first, and body.Has spares
 	// most requests a call.
 	g := rt.current.Load()
-	if g == nil || rt.alert.Load() || g.hasEnded() || body.Has(req) && body.Replay(rt.cfg.replay).NeedsShield(req) {
+	if g == nil || rt.alert.Load() || g.hasEnded() || body.Has(req) && rt.cfg.Replay.NeedsShield(req) {
 		return rt.newCall(req).run()
 	}
 	s := g.enter(req)

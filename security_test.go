@@ -33,6 +33,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 const secret = "hunter2.Secret"
@@ -96,7 +98,7 @@ func TestSecretsWouldBeFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutputs(t)
 		rt := start(t, dead(refused()), append(o.options(), WithName("client "+secret), WithFactory(fails), every(time.Hour))...)
-		rt.cfg.replay = ReplayNever // so that time passes from the first failure to the trip
+		rt.cfg.Replay = body.Never // so that time passes from the first failure to the trip
 		for range 4 {
 			_, err := get(t.Context(), rt, "http://a.test/")
 			require.Error(t, err)

@@ -80,7 +80,7 @@ func newWorld(t *testing.T, p *simPlan) *simWorld {
 		WithClassifier(w.classify),
 		WithTracerProvider(w.probe.tracers), WithMeterProvider(w.probe.meters), WithLogger(slog.New(w)),
 		func(c *config) error {
-			c.chance = func() float64 { return float64(p.seed%997) / 997 }
+			c.Chance = func() float64 { return float64(p.seed%997) / 997 }
 			return nil
 		},
 	}

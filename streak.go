@@ -170,13 +170,13 @@ func (s *streak) link(sc trace.SpanContext) {
 }
 
 // failed takes note of a failed attempt on the generation it was seen on.
-func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
+func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v evidence.Verdict) {
 	now := time.Now()
 	trigger := evidence.TriggerOf(a.err)
 	switch v {
-	case Stall:
+	case evidence.Stall:
 		trigger = evidence.TriggerStall
-	case Ended:
+	case evidence.Ended:
 		trigger = evidence.TriggerEnded
 	}
 
@@ -191,26 +191,26 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v Verdict) {
 	ended := s.tripped && s.trigger == evidence.TriggerEnded
 	trip := false
 	switch v {
-	case Failure:
+	case evidence.Failure:
 		if s.fail(a, rt.clock.Load()+1) {
 			rt.clock.Add(1)
-			if s.failures >= rt.cfg.threshold && !ended {
+			if s.failures >= rt.cfg.Threshold && !ended {
 				s.proof = proofAnswer
 				if a.unsent() && a.Reached() < evidence.Connected {
 					s.proof = proofConnection
 				}
 			}
 		}
-		trip = s.failures >= rt.cfg.threshold
-	case Stall:
+		trip = s.failures >= rt.cfg.Threshold
+	case evidence.Stall:
 		s.stall(a, now)
-		if rt.cfg.stalls > 0 && s.toBeat > 0 && s.stalls >= rt.cfg.stalls && now.Sub(s.firstStall) >= rt.cfg.stallSpan {
+		if rt.cfg.Stalls > 0 && s.toBeat > 0 && s.stalls >= rt.cfg.Stalls && now.Sub(s.firstStall) >= rt.cfg.StallSpan {
 			trip = true
 			if !ended {
 				s.proof = proofFaster
 			}
 		}
-	case Ended:
+	case evidence.Ended:
 		s.proof = proofConnection
 		trip = true
 	}

@@ -58,7 +58,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 
 	defer a.finish()
 	gone, late := evidence.CallerGone(c.req)
-	fault := rt.cfg.classify(a.req, a.err) == Neutral && (a.Reached() < evidence.Connected || body.Broke(a.req, a.err))
+	fault := rt.cfg.Classify(a.req, a.err) == evidence.Neutral && (a.Reached() < evidence.Connected || body.Broke(a.req, a.err))
 	suspect := r.planned && rt.suspects(c.authority)
 	r.doubted = r.doubted || late && a.Reached() < evidence.Connected && !suspect
 	rt.disproved(r, a, !gone && !fault && !suspect)
@@ -111,14 +111,14 @@ func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive 
 	slow := a.proof == proofFaster && a.Unanswered() >= a.toBeat
 	patience := readyFor
 	if r.planned {
-		patience = rt.cfg.recreateTimeout - time.Since(r.tried)
+		patience = rt.cfg.RecreateTimeout - time.Since(r.tried)
 	}
 	switch {
 	case slow:
 		rt.settle(r, errUpstreamSlow)
 	case decisive:
 		rt.settle(r, a.err)
-	case time.Since(r.tried) < rt.cfg.recreateTimeout:
+	case time.Since(r.tried) < rt.cfg.RecreateTimeout:
 		r.baton <- r.candidate // its caller gave up first: the next one goes on
 		rt.expire(r, patience)
 	case r.planned && !r.doubted:
@@ -132,5 +132,5 @@ func (rt *RecoveringRoundTripper) disproved(r *recreation, a *attempt, decisive 
 // for everybody meanwhile, so that what patient callers have waited for a
 // stalled answer counts only up to a minute.
 func (rt *RecoveringRoundTripper) trialLimit(r *recreation) time.Duration {
-	return max(rt.cfg.recreateTimeout, min(r.toBeat, time.Minute))
+	return max(rt.cfg.RecreateTimeout, min(r.toBeat, time.Minute))
 }

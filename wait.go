@@ -70,7 +70,7 @@ func (c *call) awaitWindow(w way) error {
 // patience is what is left of WithWaitForReady, counted from the first wait.
 func (c *call) patience() time.Duration {
 	if c.readyBy.IsZero() {
-		c.readyBy = time.Now().Add(c.rt.cfg.waitForReady)
+		c.readyBy = time.Now().Add(c.rt.cfg.WaitForReady)
 	}
 	return time.Until(c.readyBy)
 }

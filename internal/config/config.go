@@ -1,0 +1,67 @@
+// Package config holds what the options set, and the knobs that no user has: a
+// test of another package turns those by writing an Option of its own.
+package config
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/evidence"
+)
+
+// A Config is what the options set; read-only after New.
+type Config struct {
+	Name            string
+	Factory         func(context.Context) (http.RoundTripper, error)
+	Threshold       int
+	Stalls          int
+	StallSpan       time.Duration
+	NewBackOff      func() backoff.BackOff
+	RecreateTimeout time.Duration
+	Classify        func(*http.Request, error) evidence.Verdict
+	Replay          body.Replay
+	Fallback        http.RoundTripper
+	WaitForReady    time.Duration
+	MaxAge          time.Duration
+	DrainTimeout    time.Duration
+	TracerProvider  trace.TracerProvider
+	MeterProvider   metric.MeterProvider
+	Logger          *slog.Logger
+
+	// Chance is in [0, 1): it spreads WithMaxAge over a fleet. No option sets it.
+	Chance func() float64
+}
+
+// Default is what New does without options.
+func Default() Config {
+	return Config{
+		Name:            "default",
+		Threshold:       3,
+		Stalls:          3,
+		StallSpan:       time.Second,
+		NewBackOff:      defaultBackOff,
+		RecreateTimeout: 10 * time.Second,
+		Classify:        evidence.Classify,
+		Chance:          rand.Float64,
+	}
+}
+
+// defaultBackOff never gives up: a policy that did would leave the process as
+// stuck as the outage this package exists for.
+func defaultBackOff() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(time.Second),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0.5),
+		backoff.WithMaxInterval(30*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
