@@ -6,11 +6,12 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/respawnhttp/respawn/internal/build"
 )
 
 // A generation is one transport in service with the requests in flight on it.
@@ -68,7 +69,7 @@ func (g *generation) hasEnded() bool { return g.erring != nil && g.erring.Err() 
 // fit is why a candidate cannot be put in service, or nil.
 func (g *generation) fit() error {
 	if g.hasEnded() {
-		return errFactoryEnded
+		return build.ErrEnded
 	}
 	return nil
 }
@@ -172,7 +173,7 @@ func (g *generation) closeIdle() { closeIdle(g.transport) }
 // closeIdle leaves http.DefaultTransport alone when it is base: its pool
 // belongs to the whole process.
 func closeIdle(rt http.RoundTripper) {
-	if sameInstance(rt, http.DefaultTransport) {
+	if build.SameInstance(rt, http.DefaultTransport) {
 		return
 	}
 	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
@@ -304,29 +305,6 @@ func (g *generation) severable(req *http.Request) (*http.Request, func()) {
 	}
 }
 
-// isNil also knows the nil pointer in an interface.
-func isNil(rt http.RoundTripper) bool {
-	if rt == nil {
-		return true
-	}
-	switch v := reflect.ValueOf(rt); v.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan:
-		return v.IsNil()
-	}
-	return false
-}
-
-// sameInstance reports whether closing one would close the other. Only
-// pointers have an identity; those to a type without fields share one address
-// and nothing else.
-func sameInstance(a, b http.RoundTripper) bool {
-	if a == nil || b == nil {
-		return false
-	}
-	t := reflect.TypeOf(a)
-	return t.Kind() == reflect.Pointer && t.Elem().Size() > 0 && t == reflect.TypeOf(b) && a == b
-}
-
 // retire lets g finish what is in flight, and closes it.
 func (rt *RecoveringRoundTripper) retire(g *generation) {
 	rt.mu.Lock()
@@ -337,4 +315,26 @@ func (rt *RecoveringRoundTripper) retire(g *generation) {
 		delete(rt.retired, g)
 		rt.mu.Unlock()
 	})
+}
+
+// inService reports whether a factory's product is not fresh: it would be closed
+// under somebody else's feet.
+func (rt *RecoveringRoundTripper) inService(product http.RoundTripper) bool {
+	if build.SameInstance(product, rt) || build.SameInstance(product, rt.cfg.Fallback) {
+		return true
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if g := rt.current.Load(); g != nil && build.SameInstance(product, g.transport) {
+		return true
+	}
+	if r := rt.running; r != nil && r.candidate != nil && build.SameInstance(product, r.candidate.transport) {
+		return true // a late product of a call that hung
+	}
+	for g := range rt.retired {
+		if build.SameInstance(product, g.transport) {
+			return true
+		}
+	}
+	return false
 }

@@ -147,7 +147,7 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 		if reason == "" {
 			reason = evidence.TriggerEnded
 		}
-		return &kindError{reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason)}
+		return newKindError(reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
 	}
 	return nil
 }

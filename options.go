@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/build"
 	settings "github.com/respawnhttp/respawn/internal/config"
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
@@ -158,7 +159,7 @@ func WithReplay(r Replay) Option {
 // default is none: requests go on to the current transport. Nil is an error.
 func WithFallback(rt http.RoundTripper) Option {
 	return func(c *config) error {
-		if isNil(rt) {
+		if build.IsNil(rt) {
 			return errors.New("WithFallback(nil): pass a transport, or leave the option out for none")
 		}
 		c.Fallback = rt

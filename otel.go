@@ -13,6 +13,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
@@ -170,8 +171,8 @@ func (t *telemetry) logRejection(r *recreation) {
 		slog.String(string(semconv.ErrorTypeKey), evidence.ErrorType(r.err)),
 		slog.Uint64(string(keyGeneration), r.generation),
 	)
-	if p, ok := errors.AsType[*panicError](r.err); ok {
-		attrs = append(attrs, slog.String("exception.stacktrace", p.stack))
+	if p, ok := errors.AsType[*build.PanicError](r.err); ok {
+		attrs = append(attrs, slog.String("exception.stacktrace", p.Stack()))
 	}
 	t.log(r.ctx, slog.LevelWarn, "respawn: fresh transport rejected, the current one stays", attrs...)
 }

@@ -1,6 +1,7 @@
 package respawn
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/respawnhttp/respawn/internal/body"
@@ -72,6 +73,19 @@ const (
 	// network's, from a transport that fails to send.
 	ReplayNever
 )
+
+// A Factory builds a fresh transport, down to its dialer, tunnel or
+// certificates. It is called by one goroutine at a time per recreation, never
+// under a lock, and gets a context that carries the recreation's span and ends
+// when the factory returns or after [WithRecreateTimeout]: the transport must
+// not depend on it.
+//
+// A factory that fails, hangs, panics or returns nil costs nothing but the
+// attempt: the current transport stays. It must return a new transport every
+// time; one that is already in service, or [http.DefaultTransport], is
+// refused. A returned transport belongs to respawn, which retires it with
+// CloseIdleConnections and, if it has one, Close.
+type Factory func(ctx context.Context) (http.RoundTripper, error)
 
 // The internal packages' values are these: an index that is not 0 does not compile.
 var (

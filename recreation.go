@@ -109,11 +109,12 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 	defer r.cancel(nil)
 	r.ctx, r.span = rt.telemetry.startSpan(r)
 	r.trace = r.span.SpanContext().TraceID()
-	candidate, err := rt.produce(r.ctx)
+	product, err := rt.builder.Build(r.ctx)
 	if err != nil {
 		rt.settle(r, err)
 		return
 	}
+	candidate := newGeneration(product, rt.cfg.DrainTimeout)
 	rt.mu.Lock()
 	r.candidate = candidate
 	rt.mu.Unlock()

@@ -183,7 +183,7 @@ func TestStuckFactory(t *testing.T) {
 			require.Error(t, err)
 			time.Sleep(time.Second)
 		}
-		assert.EqualValues(t, maxStuck, f.calls.Load())
+		assert.EqualValues(t, 8, f.calls.Load())
 		assert.Equal(t, map[string]int{"connection_refused rejected": 20}, p.outcomes())
 		close(release)
 		settle()

@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
@@ -53,8 +54,8 @@ var ErrClosed error = &kindError{"closed", "respawn: the RoundTripper is closed"
 // transport under it when that is dead. It is made by [New], safe for
 // concurrent use, and meant to be shared for the life of the process.
 type RecoveringRoundTripper struct {
-	cfg       config  // read-only after New
-	factory   Factory // likewise
+	cfg       config // read-only after New
+	builder   *build.Builder
 	telemetry *telemetry
 
 	// All that the healthy path reads: the generation in service, nil once
@@ -65,8 +66,6 @@ type RecoveringRoundTripper struct {
 	// clock orders attempts, counted failures and recreations causally. It
 	// advances under mu.
 	clock atomic.Uint64
-
-	producing atomic.Int32 // calls of the factory that have not returned
 
 	// mu guards all below, and the recreation and the streaks they point to.
 	// It is held for loads and stores only: never across I/O, the factory, a
@@ -130,12 +129,12 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
 	if base == nil {
-		base = newDefaultTransport()
+		base = build.DefaultTransport()
 	}
-	if isNil(base) {
+	if build.IsNil(base) {
 		return nil, fmt.Errorf("respawn: New: base is a nil %T: pass a transport, or a plain nil for the default", base)
 	}
-	if sameInstance(base, cfg.Fallback) {
+	if build.SameInstance(base, cfg.Fallback) {
 		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself: it would be closed with it")
 	}
 	factory := cfg.Factory
@@ -144,9 +143,14 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		if !ok {
 			return nil, fmt.Errorf("respawn: New: a %T cannot be built again: say how with WithFactory", base)
 		}
-		factory = func(context.Context) (http.RoundTripper, error) { return cloneTransport(t), nil }
+		factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
 	}
-	rt := &RecoveringRoundTripper{cfg: cfg, factory: factory, retired: make(map[*generation]time.Time)}
+	rt := &RecoveringRoundTripper{cfg: cfg, retired: make(map[*generation]time.Time)}
+	rt.builder = &build.Builder{
+		Factory: factory, Limit: cfg.RecreateTimeout,
+		InService: rt.inService,
+		Discard:   func(product http.RoundTripper) { rt.retire(newGeneration(product, cfg.DrainTimeout)) },
+	}
 	g := newGeneration(base, cfg.DrainTimeout)
 	g.number = 1
 	rt.current.Store(g) // before the gauges look

@@ -319,7 +319,10 @@ func (w *simWorld) mustBeOwn(o *simOrder, err error) {
 			return
 		}
 	}
-	_, own := err.(*kindError)
+	_, own := err.(interface{ ErrorType() string }) // respawn's own, or the simulation's
+	if _, ok := err.(simError); ok {
+		own = false
+	}
 	switch ctx := o.req.Context(); {
 	case w.plan.kind.real() && !own, err == ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx), err == errCanceled && o.ends == simLegacy:
 		return

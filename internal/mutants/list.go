@@ -59,18 +59,18 @@ var mutants = []mutant{
 		"case <-limit:\n"},
 
 	// The factory.
-	{"the lock is held over the factory", "factory.go",
-		"if product, err = callFactory(ctx, rt.factory); err != nil {",
-		"rt.mu.Lock()\n\t\tproduct, err = callFactory(ctx, rt.factory)\n\t\trt.mu.Unlock()\n\t\tif err != nil {"},
-	{"the factory may take for ever", "factory.go",
-		"context.WithTimeoutCause(ctx, rt.cfg.RecreateTimeout, errFactoryTimeout)",
+	{"the lock is held over the factory", "recreation.go",
+		"product, err := rt.builder.Build(r.ctx)",
+		"rt.mu.Lock()\n\tproduct, err := rt.builder.Build(r.ctx)\n\trt.mu.Unlock()"},
+	{"the factory may take for ever", "internal/build/builder.go",
+		"context.WithTimeoutCause(ctx, b.Limit, errTimeout)",
 		"context.WithCancel(ctx)"},
-	{"what a factory returns too late leaks", "factory.go",
-		"case <-ctx.Done():\n\t\t\trt.retire(g)",
+	{"what a factory returns too late leaks", "internal/build/builder.go",
+		"case <-ctx.Done():\n\t\t\tb.Discard(product)",
 		"case <-ctx.Done():"},
-	{"the transport in service is taken for a fresh one", "factory.go",
-		"sameInstance(product, rt.cfg.Fallback), rt.inService(product):",
-		"sameInstance(product, rt.cfg.Fallback):"},
+	{"the transport in service is taken for a fresh one", "internal/build/builder.go",
+		"case b.InService(product):",
+		"case false:"},
 
 	// The pace.
 	{"a promotion resets the backoff", "recreation.go",

@@ -1,4 +1,4 @@
-package respawn
+package build
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How a field of http.Transport must come out of cloneTransport.
+// How a field of http.Transport must come out of CloneTransport.
 type carried int
 
 const (
@@ -46,7 +46,7 @@ func TestEveryTransportFieldIsNamed(t *testing.T) {
 	for i := range typ.NumField() {
 		if f := typ.Field(i); f.IsExported() {
 			found[f.Name] = true
-			assert.Contains(t, transportFields, f.Name, "new in this Go: is it carried by cloneTransport, and how?")
+			assert.Contains(t, transportFields, f.Name, "new in this Go: is it carried by CloneTransport, and how?")
 		}
 	}
 	for name := range transportFields {
@@ -138,7 +138,7 @@ func assertCarried(t *testing.T, original, clone *http.Transport) {
 			assert.Equal(t, a.Interface(), b.Interface(), name)
 		}
 	}
-	// The traps, see cloneTransport: who has net/http's or x/net's
+	// The traps, see CloneTransport: who has net/http's or x/net's
 	// HTTP/2 gets one of its own, and whoever chose otherwise keeps the choice.
 	switch _, has := original.TLSNextProto["h2"]; {
 	case has:
@@ -163,16 +163,18 @@ func FuzzCloneTransport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		chance := rand.New(rand.NewPCG(seed, 0))
 		tr := someTransport(t, chance)
-		clone := cloneTransport(tr)
+		clone := CloneTransport(tr)
 		assertCarried(t, tr, clone)
-		again := cloneTransport(clone)
+		again := CloneTransport(clone)
 		assertCarried(t, clone, again)
 		for _, tr := range []*http.Transport{tr, clone, again} { // and all three can be used
 			//lint:ignore SA1019 some still set them
 			tr.Dial, tr.DialTLS, tr.DialTLSContext, tr.Proxy = nil, nil, nil, nil
 			tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, refused() }
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			_, err := get(ctx, tr, "https://a.test/")
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test/", nil)
+			require.NoError(t, err)
+			_, err = tr.RoundTrip(req)
 			assert.Error(t, err)
 			cancel()
 		}
