@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // An attempt is one RoundTrip on one generation.
 type attempt struct {
 	evidence.Watch
 
-	gen   *generation
+	gen   *generation.Generation
 	began uint64        // rt.clock when it began; 0 is before any failure now in the streak table
 	req   *http.Request // as it was sent; nil for the caller's own
 	err   error

@@ -8,6 +8,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // A call is one RoundTrip off the healthy path, over all its attempts.
@@ -80,7 +81,7 @@ func (c *call) run() (*http.Response, error) {
 type way struct {
 	watch      bool // the authority is under suspicion
 	recreation *recreation
-	candidate  *generation
+	candidate  *generation.Generation
 	limited    bool          // wait only as long as WithWaitForReady says
 	until      time.Time     // the end of the wait
 	over       chan struct{} // closed when the trip ends
@@ -95,7 +96,7 @@ func (c *call) next() (step, way) {
 	if g == nil {
 		return stepClosed, way{}
 	}
-	ended := g.hasEnded()
+	ended := g.Ended()
 	if ended {
 		rt.tripEnded(c, g)
 	}
@@ -258,18 +259,15 @@ func (c *call) sendFallback() (*http.Response, error) {
 
 // send makes attempt a with a request of its own. The transport's error is in
 // a.err; an error returned means that nothing could be sent.
-func (c *call) send(a *attempt, s *stripe, watch bool, proved func(evidence.Phase)) (*http.Response, error) {
+func (c *call) send(a *attempt, s *generation.Stripe, watch bool, proved func(evidence.Phase)) (*http.Response, error) {
 	req, ok := c.body.Lend()
 	if !ok {
-		s.leave()
+		s.Leave()
 		return nil, c.err
 	}
-	var after func()
-	if a.gen.cut != nil {
-		req, after = a.gen.severable(req)
-	}
+	req, after := a.gen.Severable(req)
 	if watch {
-		req = a.Begin(req, a.gen.transport, proved)
+		req = a.Begin(req, a.gen.Transport, proved)
 	}
 	a.req = req
 	c.resent()
@@ -278,23 +276,23 @@ func (c *call) send(a *attempt, s *stripe, watch bool, proved func(evidence.Phas
 	panicked := true
 	defer func() {
 		if panicked {
-			s.leave()
+			s.Leave()
 			if after != nil {
 				after()
 			}
 		}
 	}()
-	resp, err := a.gen.transport.RoundTrip(req)
+	resp, err := a.gen.Transport.RoundTrip(req)
 	panicked = false
 	if resp == nil && err == nil {
-		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.transport)
+		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.Transport)
 	}
 	if err != nil {
 		a.err, a.after = err, after
-		s.leave()
+		s.Leave()
 		return nil, nil
 	}
-	return s.track(c.body.Restore(resp, req), after), nil
+	return s.Track(c.body.Restore(resp, req), after), nil
 }
 
 // resent counts an attempt that is not the request's first.

@@ -374,32 +374,3 @@ func TestDrainLimitHoldsNothingPastTheBody(t *testing.T) {
 		})
 	}
 }
-
-// A request that was let in is never on a transport that is being closed.
-func TestNobodyEntersARetiredGeneration(t *testing.T) {
-	var closing atomic.Bool
-	for range 200 {
-		closing.Store(false)
-		g := newGeneration(rtFunc(nil), 0)
-		var wg sync.WaitGroup
-		for range 8 {
-			wg.Go(func() {
-				for {
-					s := g.enter(&http.Request{})
-					if s == nil {
-						return
-					}
-					if closing.Load() {
-						t.Error("entered a generation that had drained")
-					}
-					s.leave()
-				}
-			})
-		}
-		drained := make(chan struct{})
-		g.drain(func() { closing.Store(true); close(drained) })
-		<-drained
-		wg.Wait()
-		assert.Zero(t, g.inFlight())
-	}
-}

@@ -80,7 +80,7 @@ type FailureHealth struct {
 func (rt *RecoveringRoundTripper) Health() Health {
 	ended := false
 	if g := rt.current.Load(); g != nil {
-		ended = g.hasEnded()
+		ended = g.Ended()
 	}
 	now := time.Now()
 	rt.mu.Lock()
@@ -94,21 +94,21 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	h := Health{
 		Name:          rt.cfg.Name,
 		State:         StateHealthy,
-		Generation:    g.number,
-		Age:           now.Sub(g.born),
+		Generation:    g.Number,
+		Age:           now.Sub(g.Born),
 		Recreating:    rt.running != nil,
 		Promotions:    rt.promotions,
 		Rejections:    rt.rejections,
 		LastRejection: rt.lastRejection.kind,
 	}
 	if !rt.closed {
-		h.InFlight = g.inFlight()
+		h.InFlight = g.InFlight()
 	}
 	for old, since := range rt.retired {
-		if n := old.inFlight(); n > 0 {
+		if n := old.InFlight(); n > 0 {
 			h.InFlight += n
 			h.Draining++
-			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.number, n, since})
+			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.Number, n, since})
 		}
 	}
 	slices.SortFunc(h.DrainingGenerations, func(a, b GenerationHealth) int {

@@ -3,6 +3,8 @@ package respawn
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // A RecreationRecord tells of one recreation that has ended, and of the drain
@@ -49,13 +51,13 @@ type history struct {
 
 type entry struct {
 	record  RecreationRecord
-	retired *generation // nil once it has drained
-	since   time.Time   // when it was retired
+	retired *generation.Generation // nil once it has drained
+	since   time.Time              // when it was retired
 }
 
 // remember notes the end of r, whose promotion retired old; nil for a
 // rejection. The caller holds rt.mu and has put the candidate in service.
-func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation, kind string, now time.Time) {
+func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation.Generation, kind string, now time.Time) {
 	e := entry{record: RecreationRecord{
 		Time:       r.start,
 		Duration:   now.Sub(r.start),
@@ -73,8 +75,8 @@ func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation, kind 
 		e.record.Outage = now.Sub(r.since)
 	}
 	if old != nil {
-		e.record.Outcome, e.record.Generation = outcomePromoted, r.candidate.number
-		if e.record.Drained = old.inFlight(); e.record.Drained > 0 {
+		e.record.Outcome, e.record.Generation = outcomePromoted, r.candidate.Number
+		if e.record.Drained = old.InFlight(); e.record.Drained > 0 {
 			e.record.Draining, e.retired, e.since = true, old, now
 		}
 	}
@@ -88,7 +90,7 @@ func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation, kind 
 }
 
 // drained notes that the last request has left g.
-func (rt *RecoveringRoundTripper) drained(g *generation) {
+func (rt *RecoveringRoundTripper) drained(g *generation.Generation) {
 	now := time.Now()
 	rt.mu.Lock()
 	defer rt.mu.Unlock()

@@ -136,7 +136,7 @@ func (t *telemetry) settled(r *recreation, now time.Time) {
 	outcome, generation := outcomePromoted, r.generation
 	attrs := []attribute.KeyValue{t.name, keyTrigger.String(r.trigger)}
 	if r.err == nil {
-		generation = r.candidate.number
+		generation = r.candidate.Number
 		attrs = append(attrs, keyOutcome.String(outcome))
 	} else {
 		outcome = outcomeRejected

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // Recreate replaces the transport now, whatever the backoff says: after
@@ -44,7 +45,7 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 		if mine {
 			go rt.build(r)
 		}
-		var untried <-chan *generation
+		var untried <-chan *generation.Generation
 		if !mine && !join {
 			// What is under way was built before this call and may hold the
 			// old credentials. If nobody tries it, it gives way.
@@ -80,7 +81,7 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 // WithRecreateTimeout is over.
 func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	g := rt.current.Load()
-	if g == nil || !g.hasEnded() {
+	if g == nil || !g.Ended() {
 		return
 	}
 	rt.mu.Lock()
@@ -106,7 +107,7 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	defer limit.Stop()
 	select {
 	case candidate := <-r.baton: // anything is better than what has ended
-		rt.settle(r, candidate.fit())
+		rt.settle(r, candidate.Fit())
 	case <-r.done:
 	case <-limit.C: // another's trial takes its time
 	case <-ctx.Done():
@@ -127,7 +128,7 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected *recreation) {
 		rt.ageTimer.Stop()
 	}
 	age := time.Duration(float64(rt.cfg.MaxAge) * (0.9 + 0.2*rt.cfg.Chance()))
-	rt.agedAt = rt.current.Load().born.Add(age)
+	rt.agedAt = rt.current.Load().Born.Add(age)
 	if rejected != nil {
 		rt.agedAt = later(rt.agedAt, rt.pace.notBefore)
 		if rejected.trigger == evidence.TriggerMaxAge {
@@ -164,7 +165,7 @@ func (rt *RecoveringRoundTripper) replaceAged() {
 
 func (rt *RecoveringRoundTripper) idle() bool {
 	g := rt.current.Load()
-	return g == nil || g.inFlight() == 0
+	return g == nil || g.InFlight() == 0
 }
 
 // untried ends a recreation whose candidate no attempt has taken: a planned one
@@ -172,7 +173,7 @@ func (rt *RecoveringRoundTripper) idle() bool {
 func (rt *RecoveringRoundTripper) untried(r *recreation) {
 	select {
 	case candidate := <-r.baton:
-		err := candidate.fit()
+		err := candidate.Fit()
 		switch {
 		case err != nil:
 		case !r.planned:

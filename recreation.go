@@ -8,6 +8,7 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // A proof is what a candidate must show to be promoted: to get past the point
@@ -45,14 +46,14 @@ type recreation struct {
 
 	// The candidate waits in the baton, and whoever takes it makes the trial:
 	// so there is one at a time, however many would like to.
-	baton   chan *generation
+	baton   chan *generation.Generation
 	tried   time.Time     // when it was first taken; only for whoever holds it
 	doubted bool          // likewise: it let a deadline pass without a connection, of an authority that is well
 	done    chan struct{} // closed at the verdict, when it has been told, too
 
 	// Guarded by rt.mu; err can be read without it after done.
-	candidate *generation // nil while the factory is at work
-	expiry    *time.Timer // of its wait in the baton
+	candidate *generation.Generation // nil while the factory is at work
+	expiry    *time.Timer            // of its wait in the baton
 	settled   bool
 	err       error // nil for a promotion
 }
@@ -64,8 +65,8 @@ func (rt *RecoveringRoundTripper) newRecreation(parent context.Context, trigger 
 		trigger:    trigger,
 		clock:      rt.clock.Add(1),
 		start:      time.Now(),
-		generation: rt.current.Load().number,
-		baton:      make(chan *generation, 1),
+		generation: rt.current.Load().Number,
+		baton:      make(chan *generation.Generation, 1),
 		done:       make(chan struct{}),
 	}
 	// A caller who gives up does not take the recreation with it.
@@ -114,7 +115,7 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 		rt.settle(r, err)
 		return
 	}
-	candidate := newGeneration(product, rt.cfg.DrainTimeout)
+	candidate := generation.New(product, rt.cfg.DrainTimeout)
 	rt.mu.Lock()
 	r.candidate = candidate
 	rt.mu.Unlock()
@@ -185,7 +186,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		kind = evidence.ErrorType(err)
 	}
 	now := time.Now()
-	var old *generation
+	var old *generation.Generation
 	rt.mu.Lock()
 	if err == nil && rt.closed {
 		err, kind = ErrClosed, "closed"
@@ -206,8 +207,8 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	}
 	if err == nil {
 		old = rt.current.Load()
-		r.candidate.number = old.number + 1
-		r.candidate.born = now
+		r.candidate.Number = old.Number + 1
+		r.candidate.Born = now
 		rt.promotions++
 		rt.streaks.restart(r.ctx)
 		rt.current.Store(r.candidate)

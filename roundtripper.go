@@ -42,6 +42,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // Version is the version of this package, as its telemetry reports it.
@@ -60,7 +61,7 @@ type RecoveringRoundTripper struct {
 
 	// All that the healthy path reads: the generation in service, nil once
 	// closed, and whether anything at all is suspected or under way.
-	current atomic.Pointer[generation]
+	current atomic.Pointer[generation.Generation]
 	alert   atomic.Bool
 
 	// clock orders attempts, counted failures and recreations causally. It
@@ -73,8 +74,8 @@ type RecoveringRoundTripper struct {
 	mu      sync.Mutex
 	closed  bool
 	streaks streakTable
-	running *recreation               // at most one
-	retired map[*generation]time.Time // since when
+	running *recreation                          // at most one
+	retired map[*generation.Generation]time.Time // since when
 
 	// When the next recreation may be.
 	pace        pace      // of the client: promotions and failing factories
@@ -86,7 +87,7 @@ type RecoveringRoundTripper struct {
 	agedAt      time.Time // when it fires
 
 	// What Health tells.
-	last          *generation // after Close
+	last          *generation.Generation // after Close
 	promotions    int
 	rejections    int
 	lastFailure   failureNote
@@ -145,14 +146,14 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		}
 		factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
 	}
-	rt := &RecoveringRoundTripper{cfg: cfg, retired: make(map[*generation]time.Time)}
+	rt := &RecoveringRoundTripper{cfg: cfg, retired: make(map[*generation.Generation]time.Time)}
 	rt.builder = &build.Builder{
 		Factory: factory, Limit: cfg.RecreateTimeout,
 		InService: rt.inService,
-		Discard:   func(product http.RoundTripper) { rt.retire(newGeneration(product, cfg.DrainTimeout)) },
+		Discard:   func(product http.RoundTripper) { rt.retire(generation.New(product, cfg.DrainTimeout)) },
 	}
-	g := newGeneration(base, cfg.DrainTimeout)
-	g.number = 1
+	g := generation.New(base, cfg.DrainTimeout)
+	g.Number = 1
 	rt.current.Store(g) // before the gauges look
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
@@ -160,7 +161,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	rt.refreshAlert()
-	rt.armAge(g.born, nil)
+	rt.armAge(g.Born, nil)
 	return rt, nil
 }
 
@@ -174,16 +175,16 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	// count, which the processor would have to finish first, and body.Has spares
 	// most requests a call.
 	g := rt.current.Load()
-	if g == nil || rt.alert.Load() || g.hasEnded() || body.Has(req) && rt.cfg.Replay.NeedsShield(req) {
+	if g == nil || rt.alert.Load() || g.Ended() || body.Has(req) && rt.cfg.Replay.NeedsShield(req) {
 		return rt.newCall(req).run()
 	}
-	s := g.enter(req)
+	s := g.Enter(req)
 	if s == nil {
 		return rt.newCall(req).run() // it was retired in between
 	}
-	resp, err := g.transport.RoundTrip(req)
+	resp, err := g.Transport.RoundTrip(req)
 	if err != nil {
-		s.leave()
+		s.Leave()
 		c := rt.newCall(req)
 		c.sent = 1
 		c.body.Lent()
@@ -195,18 +196,18 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if rt.alert.Load() {
 		rt.succeeded(req.Context(), g, evidence.AuthorityOf(req.URL), 0)
 	}
-	return s.track(resp, nil), nil
+	return s.Track(resp, nil), nil
 }
 
 // enter counts a request in on the generation in service. The stripe is nil
 // once rt is closed.
-func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, *stripe) {
+func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation.Generation, *generation.Stripe) {
 	for {
 		g := rt.current.Load()
 		if g == nil {
 			return nil, nil
 		}
-		if s := g.enter(req); s != nil {
+		if s := g.Enter(req); s != nil {
 			return g, s
 		}
 		// It was retired in between, so its successor is in place.
@@ -217,7 +218,7 @@ func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation, *stripe
 // service, if it can. [http.Client.CloseIdleConnections] calls it.
 func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 	if g := rt.current.Load(); g != nil {
-		if c, ok := g.transport.(interface{ CloseIdleConnections() }); ok {
+		if c, ok := g.Transport.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
 	}
@@ -228,11 +229,11 @@ func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 // retired at any time: do not keep it.
 func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 	if g := rt.current.Load(); g != nil {
-		return g.transport
+		return g.Transport
 	}
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	return rt.last.transport
+	return rt.last.Transport
 }
 
 // Close retires the transport: later requests get [ErrClosed], those in flight

@@ -189,7 +189,7 @@ func (w *simWorld) lend(h simHand) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.noteLocked("hand", "Recreate: %v", err)
-		now := w.gens[len(w.gens)-1].number
+		now := w.gens[len(w.gens)-1].Number
 		w.must(err != nil || now > before, "Recreate returns nil with generation %d still in service", now)
 		w.must(w.now() <= began+h.limit+time.Millisecond, "Recreate returns after its context's end")
 	case simCloseIdle:

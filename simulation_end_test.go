@@ -112,7 +112,7 @@ func (w *simWorld) settle() {
 	defer w.mu.Unlock()
 	w.must(candidate == nil && trigger == "", "a recreation is running after the end")
 	w.must(retired == 0, "%d generations still drain", retired)
-	w.must(current == nil && last.inFlight() == 0, "%d in flight in the end", last.inFlight())
+	w.must(current == nil && last.InFlight() == 0, "%d in flight in the end", last.InFlight())
 	replays := int64(0)
 	for _, o := range w.orders {
 		replays += int64(max(0, len(o.tries)-1))

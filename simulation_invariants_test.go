@@ -14,6 +14,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // What must hold at every step. All functions here hold w.mu or take it.
@@ -30,8 +31,8 @@ func (w *simWorld) look() {
 		l.retired, l.off = true, w.now()
 	}
 	if g != nil && g != last {
-		w.must(g.number == last.number+1, "generation %d follows generation %d", g.number, last.number)
-		w.must(!slices.Contains(w.gens, g), "generation %d is back", g.number)
+		w.must(g.Number == last.Number+1, "generation %d follows generation %d", g.Number, last.Number)
+		w.must(!slices.Contains(w.gens, g), "generation %d is back", g.Number)
 		w.gens = append(w.gens, g)
 		w.past = w.blames
 		w.blames = map[int]*simBlame{}
@@ -42,26 +43,25 @@ func (w *simWorld) look() {
 		if t := w.linkOf(g).failed; t != nil && t.returned == w.now() {
 			w.blames[t.order.au].learn(t)
 		}
-		w.log.events = append(w.log.events, simEvent{w.now(), "client", fmt.Sprintf("generation %d is %v", g.number, w.linkOf(g))})
+		w.log.events = append(w.log.events, simEvent{w.now(), "client", fmt.Sprintf("generation %d is %v", g.Number, w.linkOf(g))})
 	}
 	for _, g := range w.gens {
-		for i := range g.stripes {
-			w.must(g.stripes[i].n.Load()&^closedStripe <= math.MaxInt32, "a negative count in flight on generation %d", g.number)
-		}
+		n := g.InFlight() // of its stripes, whose highest bit says that it is retired
+		w.must(0 <= n && n <= math.MaxInt32, "a negative count in flight on generation %d", g.Number)
 		w.linkOf(g).served = true
 	}
 }
 
-func (w *simWorld) linkOf(g *generation) *simLink {
+func (w *simWorld) linkOf(g *generation.Generation) *simLink {
 	if g == nil {
 		return nil
 	}
 	for _, l := range w.links {
-		if l.self == g.transport {
+		if l.self == g.Transport {
 			return l
 		}
 	}
-	w.must(false, "a %T is in service that nobody built", g.transport)
+	w.must(false, "a %T is in service that nobody built", g.Transport)
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (w *simWorld) mustNotCut(t *simTry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := t.order
-	if errors.Is(context.Cause(t.req.Context()), errDrainLimit) && w.plan.drain > 0 && t.link.retired {
+	if errors.Is(context.Cause(t.req.Context()), generation.ErrDrained) && w.plan.drain > 0 && t.link.retired {
 		w.must(w.now() >= t.link.off+w.plan.drain, "r%d is cut %v after %v was retired", o.id, w.now()-t.link.off, t.link)
 		return
 	}
@@ -265,7 +265,7 @@ func (w *simWorld) ended(s sdktrace.ReadOnlySpan) {
 			return
 		}
 		w.must(l.served, "promoted, and %v is not in service", l)
-		w.must(int64(w.gens[len(w.gens)-1].number) == r.generation, "generation %d is promoted as %d", w.gens[len(w.gens)-1].number, r.generation)
+		w.must(int64(w.gens[len(w.gens)-1].Number) == r.generation, "generation %d is promoted as %d", w.gens[len(w.gens)-1].Number, r.generation)
 		w.mustBeProven(r)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // A simWorld is one simulation: the client under test and all that surrounds
@@ -39,7 +41,7 @@ type simWorld struct {
 	past     map[int]*simBlame // before the last promotion
 	bySpan   map[trace.SpanID]*simRun
 	runs     []*simRun                  // recreations, by start
-	gens     []*generation              // in order of service
+	gens     []*generation.Generation   // in order of service
 	shut     bool                       // Close has returned
 	shutting bool                       // Close was called
 	fresh    map[int]time.Duration      // the last answer to a try that began after the failures, by authority
@@ -169,7 +171,7 @@ func (w *simWorld) free(who string) (candidate any, trigger string) {
 	if r := w.rt.running; r != nil {
 		trigger = r.trigger
 		if r.candidate != nil {
-			candidate = r.candidate.transport
+			candidate = r.candidate.Transport
 		}
 	}
 	return candidate, trigger

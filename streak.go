@@ -10,6 +10,7 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // A streak is what one authority has suffered on the generation in service.
@@ -230,13 +231,13 @@ func (rt *RecoveringRoundTripper) failed(c *call, a *attempt, v evidence.Verdict
 
 	rt.telemetry.failed(c.req.Context(), trigger)
 	if trip {
-		rt.telemetry.tripped(c.req.Context(), &note, a.gen.number)
+		rt.telemetry.tripped(c.req.Context(), &note, a.gen.Number)
 	}
 }
 
 // tripEnded trips an authority whose request met a transport that says itself
 // that it has ended.
-func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation) {
+func (rt *RecoveringRoundTripper) tripEnded(c *call, g *generation.Generation) {
 	now := time.Now()
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
@@ -269,7 +270,7 @@ func (rt *RecoveringRoundTripper) cleared(c *call, a *attempt) {
 // clock: it ends the authority's streak, and its trip with no swap if there was
 // one. An attempt that began before the last failure says nothing about what
 // is since: its answer may come from a connection that outlived the dialer.
-func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation, au core.Authority, began uint64) {
+func (rt *RecoveringRoundTripper) succeeded(ctx context.Context, g *generation.Generation, au core.Authority, began uint64) {
 	now := time.Now()
 	rt.mu.Lock()
 	s := rt.streaks.get(au)

@@ -7,18 +7,19 @@ import (
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // try makes the trial. A nil response with a nil error means that the call
 // goes on elsewhere.
-func (c *call) try(r *recreation, candidate *generation) (*http.Response, error) {
+func (c *call) try(r *recreation, candidate *generation.Generation) (*http.Response, error) {
 	rt := c.rt
-	if err := candidate.fit(); err != nil {
+	if err := candidate.Fit(); err != nil {
 		rt.settle(r, err)
 		c.hadVerdict = true
 		return nil, nil
 	}
-	s := candidate.enter(c.req)
+	s := candidate.Enter(c.req)
 	if s == nil {
 		return nil, nil // called off in the meantime
 	}
@@ -48,7 +49,7 @@ func (c *call) try(r *recreation, candidate *generation) (*http.Response, error)
 		rt.succeeded(c.req.Context(), candidate, c.authority, a.began)
 		return resp, nil
 	}
-	if g := rt.current.Load(); g != nil && g.hasEnded() && candidate.fit() == nil {
+	if g := rt.current.Load(); g != nil && g.Ended() && candidate.Fit() == nil {
 		rt.settle(r, nil) // anything is better than what has ended
 	}
 	if rt.current.Load() == candidate {

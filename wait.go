@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // mayWait reports whether a request that failed waits for the verdict of r.
@@ -22,7 +23,7 @@ func (c *call) mayWait(r *recreation, s *streak) bool {
 // awaitVerdict waits for the candidate or, if another attempt has it, for what
 // becomes of it. A call whose wait is limited has failed before, so that an answer
 // on the transport in service, which ends the trip, is as good as a promotion.
-func (c *call) awaitVerdict(w way) (*generation, error) {
+func (c *call) awaitVerdict(w way) (*generation.Generation, error) {
 	var limit <-chan time.Time
 	var over <-chan struct{}
 	if w.limited {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,7 +63,7 @@ func TestBuildRefuses(t *testing.T) {
 // What comes too late is ended, and calls that never return are bounded.
 func TestBuildTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		late := 0
+		var late atomic.Int32
 		b := &Builder{
 			Factory: func(context.Context) (http.RoundTripper, error) {
 				time.Sleep(time.Minute)
@@ -70,7 +71,7 @@ func TestBuildTooLate(t *testing.T) {
 			},
 			Limit:     time.Second,
 			InService: func(http.RoundTripper) bool { return false },
-			Discard:   func(http.RoundTripper) { late++ },
+			Discard:   func(http.RoundTripper) { late.Add(1) },
 		}
 		for range maxStuck {
 			_, err := b.Build(t.Context())
@@ -80,7 +81,7 @@ func TestBuildTooLate(t *testing.T) {
 		require.Equal(t, errStuck, err)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, maxStuck, late)
+		assert.EqualValues(t, maxStuck, late.Load())
 		assert.Zero(t, b.calls.Load())
 	})
 }
