@@ -1,7 +1,8 @@
 package respawn
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/streak"
 )
 
 // A call is one RoundTrip off the healthy path, over all its attempts.
@@ -110,11 +112,11 @@ func (c *call) next() (step, way) {
 	if rt.closed {
 		return stepClosed, way{}
 	}
-	rt.streaks.forget(now)
+	rt.streaks.Forget(now)
 	rt.refreshAlert()
-	s, r := rt.streaks.get(c.authority), rt.running
+	s, r := rt.streaks.Get(c.authority), rt.running
 	if s != nil {
-		s.last = now // asked for
+		s.Last = now // asked for
 	}
 	w := way{watch: s != nil, recreation: r}
 	waiting := !c.readyBy.IsZero()
@@ -123,7 +125,7 @@ func (c *call) next() (step, way) {
 	// Threshold + 1 attempts for one request. One that waits for ready may make
 	// more, which are spaced whatever the backoff is.
 	spent := c.sent > rt.cfg.Threshold
-	if spent && waits && (waiting || s != nil && s.tripped) {
+	if spent && waits && (waiting || s != nil && s.Tripped) {
 		if w.until = c.sentAt.Add(restFor); now.Before(w.until) {
 			return stepWindow, w
 		}
@@ -131,7 +133,7 @@ func (c *call) next() (step, way) {
 	}
 
 	// The authority is well, or is not known to be bad yet.
-	if s == nil || !s.tripped {
+	if s == nil || !s.Tripped {
 		switch {
 		case spent:
 			return stepGiveUp, w
@@ -145,12 +147,12 @@ func (c *call) next() (step, way) {
 
 	// It is tripped. One attempt makes the trial, when it is time. Once a call
 	// waits for ready, all its waiting counts.
-	w.over, w.limited = s.over, waiting || c.hadVerdict
+	w.over, w.limited = s.Over, waiting || c.hadVerdict
 	if !spent && (waits || !waiting && !c.hadVerdict) {
 		switch {
 		case r != nil && w.take():
 			return stepTrial, w
-		case r == nil && (rt.due(s, now) || ended && !now.Before(rt.pace.notBefore)): // no upstream holds back what has ended
+		case r == nil && (rt.due(s, now) || ended && !now.Before(rt.pace.NotBefore)): // no upstream holds back what has ended
 			w.recreation = rt.newTrial(c.req.Context(), s)
 			go rt.build(w.recreation)
 			return stepVerdict, w
@@ -160,9 +162,9 @@ func (c *call) next() (step, way) {
 			w.limited = true
 			return stepVerdict, w
 		case r == nil && waits:
-			s.turnedAway = now
+			s.TurnedAway = now
 			if w.until = later(rt.dueAt(s), rt.turnAt(s)); ended {
-				w.until = rt.pace.notBefore
+				w.until = rt.pace.NotBefore
 			}
 			return stepWindow, w
 		}
@@ -170,7 +172,7 @@ func (c *call) next() (step, way) {
 
 	// No trial for this one: as if respawn were not there, or the fallback.
 	if first && !c.hadVerdict {
-		s.turnedAway = now
+		s.TurnedAway = now
 	}
 	switch {
 	case rt.cfg.Fallback != nil:
@@ -191,53 +193,6 @@ func (w *way) take() bool {
 	}
 }
 
-// sendOn makes an attempt on the transport in service.
-func (c *call) sendOn(w way) (*http.Response, error) {
-	g, s := c.rt.enter(c.req)
-	if s == nil {
-		return nil, c.closed()
-	}
-	a := &attempt{gen: g, began: c.rt.clock.Load()}
-	resp, err := c.send(a, s, w.watch, nil)
-	if err != nil {
-		return nil, err
-	}
-	if a.err != nil {
-		return nil, c.served(a)
-	}
-	if c.rt.alert.Load() {
-		c.rt.succeeded(c.req.Context(), g, c.authority, a.began)
-	}
-	return resp, nil
-}
-
-// served judges a failed attempt on the transport in service. It returns the
-// error that the caller gets, or nil if the call may go on.
-func (c *call) served(a *attempt) error {
-	defer a.finish()
-	c.last, c.err = a, a.err
-	c.verdict = c.rt.cfg.Classify(a.req, a.err)
-	if c.verdict == evidence.Neutral {
-		if gone, _ := evidence.CallerGone(c.req); a.Watched() && !gone {
-			c.rt.cleared(c, a)
-		}
-		return a.err
-	}
-	c.rt.failed(c, a, c.verdict)
-	if !c.mayGoOn(a) {
-		return a.err
-	}
-	return nil
-}
-
-// mayGoOn reports whether the caller is still there and sending again is safe.
-func (c *call) mayGoOn(a *attempt) bool {
-	if gone, _ := evidence.CallerGone(c.req); gone {
-		return false
-	}
-	return c.rt.cfg.Replay.Allows(c.req, a.unsent()) && c.body.Left()
-}
-
 // closed is the error for a call that Close has overtaken: its own, if it has one.
 func (c *call) closed() error {
 	if c.err != nil {
@@ -246,58 +201,82 @@ func (c *call) closed() error {
 	return ErrClosed
 }
 
-// sendFallback makes the last attempt, off the books.
-func (c *call) sendFallback() (*http.Response, error) {
-	req, ok := c.body.Lend()
-	if !ok {
-		return nil, c.err
+// mayWait reports whether a request that failed waits for the verdict of r.
+// The first trial of an outage is worth waiting for. Later ones only if the
+// wait runs beside the attempt and not after it, so that during an outage
+// nobody's wait is doubled.
+func (c *call) mayWait(r *recreation, s *streak.Streak) bool {
+	if !r.planned && r.authority != c.authority && (r.proof == streak.ProofFaster || s.Rejections > 0) {
+		return false // another's, which may take long, for what is slow to fail or known to be down
 	}
-	c.resent()
-	resp, err := c.rt.cfg.Fallback.RoundTrip(req)
-	return c.body.Restore(resp, req), err
+	return c.last != nil && (r.first || c.last.began >= r.clock)
 }
 
-// send makes attempt a with a request of its own. The transport's error is in
-// a.err; an error returned means that nothing could be sent.
-func (c *call) send(a *attempt, s *generation.Stripe, watch bool, proved func(evidence.Phase)) (*http.Response, error) {
-	req, ok := c.body.Lend()
-	if !ok {
-		s.Leave()
-		return nil, c.err
+// awaitVerdict waits for the candidate or, if another attempt has it, for what
+// becomes of it. A call whose wait is limited has failed before, so that an answer
+// on the transport in service, which ends the trip, is as good as a promotion.
+func (c *call) awaitVerdict(w way) (*generation.Generation, error) {
+	var limit <-chan time.Time
+	var over <-chan struct{}
+	if w.limited {
+		timer := time.NewTimer(c.patience())
+		defer timer.Stop()
+		limit, over = timer.C, w.over
 	}
-	req, after := a.gen.Severable(req)
-	if watch {
-		req = a.Begin(req, a.gen.Transport, proved)
-	}
-	a.req = req
-	c.resent()
-	c.sent++
-	c.sentAt = time.Now()
-	panicked := true
-	defer func() {
-		if panicked {
-			s.Leave()
-			if after != nil {
-				after()
-			}
+	select {
+	case candidate := <-w.recreation.baton:
+		return candidate, nil
+	case <-w.recreation.done:
+		if err := w.recreation.err; err != nil && !calledOff(err) {
+			c.hadVerdict = true
 		}
-	}()
-	resp, err := a.gen.Transport.RoundTrip(req)
-	panicked = false
-	if resp == nil && err == nil {
-		err = fmt.Errorf("respawn: %T returned a nil *Response with a nil error", a.gen.Transport)
+	case <-over:
+	case <-limit:
+	case <-c.req.Context().Done():
+		return nil, c.gaveUp()
+	case <-evidence.LegacyCancel(c.req):
+		return nil, c.gaveUp()
 	}
-	if err != nil {
-		a.err, a.after = err, after
-		s.Leave()
-		return nil, nil
-	}
-	return s.Track(c.body.Restore(resp, req), after), nil
+	return nil, nil
 }
 
-// resent counts an attempt that is not the request's first.
-func (c *call) resent() {
-	if c.sent > 0 {
-		c.rt.telemetry.resent(c.req.Context(), c.sent)
+// restFor is the least time from an attempt to the next of a call that has used up
+// those it had and waits for ready: the backoff may have no pause at all, and a
+// candidate may be tried in vain without a verdict.
+const restFor = time.Second
+
+// awaitWindow waits until the next attempt may be made, or the trip is over.
+func (c *call) awaitWindow(w way) error {
+	timer := time.NewTimer(min(time.Until(w.until), c.patience()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.over:
+	case <-c.req.Context().Done():
+		return c.gaveUp()
+	case <-evidence.LegacyCancel(c.req):
+		return c.gaveUp()
 	}
+	return nil
+}
+
+// patience is what is left of WithWaitForReady, counted from the first wait.
+func (c *call) patience() time.Duration {
+	if c.readyBy.IsZero() {
+		c.readyBy = time.Now().Add(c.rt.cfg.WaitForReady)
+	}
+	return time.Until(c.readyBy)
+}
+
+var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
+
+// gaveUp is the error for a caller that left while the call was waiting.
+func (c *call) gaveUp() error {
+	if c.err != nil {
+		return c.err
+	}
+	if err := context.Cause(c.req.Context()); err != nil {
+		return err
+	}
+	return errCanceled
 }

@@ -85,7 +85,7 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	now := time.Now()
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	rt.streaks.forget(now)
+	rt.streaks.Forget(now)
 	rt.refreshAlert()
 	g := rt.current.Load()
 	if g == nil {
@@ -118,21 +118,62 @@ func (rt *RecoveringRoundTripper) Health() Health {
 		h.LastFailure = &FailureHealth{f.at, f.authority.String(), f.trigger}
 	}
 	outage, unbuilt := false, false
-	for _, s := range rt.streaks.m {
-		h.Streaks = append(h.Streaks, StreakHealth{s.authority.String(), s.failures, s.stalls, s.tripped, s.since})
-		outage = outage || s.outage()
-		unbuilt = unbuilt || s.tripped && now.Before(rt.dueAt(s)) && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.since)
+	for s := range rt.streaks.All() {
+		h.Streaks = append(h.Streaks, StreakHealth{s.Authority.String(), s.Failures, s.Stalls, s.Tripped, s.Since})
+		outage = outage || s.Outage()
+		unbuilt = unbuilt || s.Tripped && now.Before(rt.dueAt(s)) && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.Since)
 	}
 	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
 	switch {
 	case rt.closed:
 		h.State = StateClosed
-	case ended && rt.running == nil && now.Before(rt.pace.notBefore), unbuilt:
+	case ended && rt.running == nil && now.Before(rt.pace.NotBefore), unbuilt:
 		h.State = StateFailing
 	case outage || ended:
 		h.State = StateRecovering
 	}
 	return h
+}
+
+// A RecreationRecord tells of one recreation that has ended, and of the drain
+// that it began. It holds hosts and kinds of errors, never paths, headers or
+// error texts.
+type RecreationRecord struct {
+	Time       time.Time     `json:"time"`                 // its start
+	Duration   time.Duration `json:"-"`                    // until promotion or rejection; duration_seconds in JSON
+	Trigger    string        `json:"trigger"`              // as respawn.trigger in traces
+	Outcome    string        `json:"outcome"`              // promoted or rejected
+	ErrorType  string        `json:"error_type,omitempty"` // why it was rejected
+	Authority  string        `json:"authority,omitempty"`  // scheme://host:port whose trip it was; "" if it was planned
+	Generation uint64        `json:"generation"`           // in service after it
+	Failures   int           `json:"failures"`             // that led to it
+	TraceID    string        `json:"trace_id,omitempty"`   // of its span; "" if nothing traces
+	Outage     time.Duration `json:"-"`                    // from the first failure to its end; 0 if there was none; outage_seconds in JSON
+
+	// What a promotion retired.
+	Drained   int64         `json:"drained"`  // requests that were in flight on it then
+	DrainTime time.Duration `json:"-"`        // until the last of them had left; 0 while Draining; drain_seconds in JSON
+	Draining  bool          `json:"draining"` // some have not
+}
+
+// MarshalJSON gives the durations as seconds.
+func (r RecreationRecord) MarshalJSON() ([]byte, error) {
+	type fields RecreationRecord // without this method
+	return json.Marshal(struct {
+		fields
+		Duration  float64 `json:"duration_seconds"`
+		Outage    float64 `json:"outage_seconds"`
+		DrainTime float64 `json:"drain_seconds"`
+	}{fields(r), r.Duration.Seconds(), r.Outage.Seconds(), r.DrainTime.Seconds()})
+}
+
+// Recreations returns the last recreations that have ended, at most 64, the
+// oldest first. It never blocks, whatever a recreation is doing, and is safe
+// for concurrent use.
+func (rt *RecoveringRoundTripper) Recreations() []RecreationRecord {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.history.All()
 }
 
 // Check returns nil when the client is fit to serve, which it is while it

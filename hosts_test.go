@@ -21,6 +21,9 @@ import (
 // This file is about hosts that an attacker chooses, by redirects or because the
 // program sends where it is told to.
 
+// maxStreaks is how many authorities the client remembers.
+const maxStreaks = 256
+
 func TestNameIsFitForEveryOutput(t *testing.T) {
 	assert.Equal(t, "\ufffd.test", start(t, nil, WithName("\xff.test")).Health().Name)
 }

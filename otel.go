@@ -16,6 +16,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/streak"
 )
 
 const (
@@ -177,11 +178,11 @@ func (t *telemetry) logRejection(r *recreation) {
 	t.log(r.ctx, slog.LevelWarn, "respawn: fresh transport rejected, the current one stays", attrs...)
 }
 
-func (t *telemetry) tripped(ctx context.Context, s *streak, generation uint64) {
+func (t *telemetry) tripped(ctx context.Context, s *streak.Streak, generation uint64) {
 	t.log(ctx, slog.LevelWarn, "respawn: tripped, a fresh transport will be tried",
-		append(authorityLog(s.authority),
-			slog.String(string(keyTrigger), s.trigger),
-			slog.Int(string(keyFailures), max(s.failures, s.stalls)),
+		append(authorityLog(s.Authority),
+			slog.String(string(keyTrigger), s.Trigger),
+			slog.Int(string(keyFailures), max(s.Failures, s.Stalls)),
 			slog.Uint64(string(keyGeneration), generation))...)
 }
 
@@ -190,12 +191,12 @@ func (t *telemetry) failed(ctx context.Context, trigger string) {
 }
 
 // recovered is the end of an outage: its first success.
-func (t *telemetry) recovered(ctx context.Context, s *streak, now time.Time) {
-	outage := now.Sub(s.since).Seconds()
-	t.recoveryDuration.Record(ctx, outage, metric.WithAttributes(t.name, keyTrigger.String(s.trigger)))
+func (t *telemetry) recovered(ctx context.Context, s *streak.Streak, now time.Time) {
+	outage := now.Sub(s.Since).Seconds()
+	t.recoveryDuration.Record(ctx, outage, metric.WithAttributes(t.name, keyTrigger.String(s.Trigger)))
 	t.log(ctx, slog.LevelInfo, "respawn: recovered",
-		append(authorityLog(s.authority),
-			slog.String(string(keyTrigger), s.trigger),
+		append(authorityLog(s.Authority),
+			slog.String(string(keyTrigger), s.Trigger),
 			slog.Float64(string(keyOutage), outage))...)
 }
 

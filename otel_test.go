@@ -206,7 +206,7 @@ func TestLinksAreCapped(t *testing.T) {
 		_, err := get(t.Context(), rt, "http://a.test/") // no span: no link, no parent
 		require.NoError(t, err)
 		s := recreationOf(t, p)
-		assert.Len(t, s.Links(), maxLinks)
+		assert.Len(t, s.Links(), 8)
 		assert.False(t, s.Parent().IsValid())
 	})
 }

@@ -9,17 +9,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/generation"
-)
-
-// A proof is what a candidate must show to be promoted: to get past the point
-// where the attempts before it failed. An upstream that accepts and resets
-// gives everyone a connection, so after such failures only an answer counts.
-type proof int
-
-const (
-	proofConnection proof = iota
-	proofAnswer
-	proofFaster // an answer sooner than the stalled attempts had waited
+	"github.com/respawnhttp/respawn/internal/streak"
 )
 
 // A recreation is one run from the trip to promotion or rejection.
@@ -27,7 +17,7 @@ type recreation struct {
 	trigger   string
 	authority core.Authority // whose trip it was; zero when planned
 	planned   bool           // by hand, by age or ahead of requests: nobody waits to be the trial
-	proof     proof
+	proof     streak.Proof
 	toBeat    time.Duration
 	first     bool   // no trial of this outage has been rejected yet
 	clock     uint64 // rt.clock at its start
@@ -77,13 +67,13 @@ func (rt *RecoveringRoundTripper) newRecreation(parent context.Context, trigger 
 }
 
 // newTrial is newRecreation for a tripped authority.
-func (rt *RecoveringRoundTripper) newTrial(parent context.Context, s *streak) *recreation {
-	r := rt.newRecreation(parent, s.trigger)
-	r.authority, r.since, r.links = s.authority, s.since, s.links
-	r.proof, r.toBeat = s.proof, s.toBeat
-	r.failures = max(s.failures, s.stalls)
-	r.first = s.rejections == 0
-	r.delay = max(rt.pace.interval, s.pace.interval)
+func (rt *RecoveringRoundTripper) newTrial(parent context.Context, s *streak.Streak) *recreation {
+	r := rt.newRecreation(parent, s.Trigger)
+	r.authority, r.since, r.links = s.Authority, s.Since, s.Links
+	r.proof, r.toBeat = s.Proof, s.ToBeat
+	r.failures = max(s.Failures, s.Stalls)
+	r.first = s.Rejections == 0
+	r.delay = max(rt.pace.Interval, s.Pace.Interval)
 	return r
 }
 
@@ -165,7 +155,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	}
 	r.settled = true
 	p, spaces := rt.paceOf(r, err)
-	var work pace
+	var work streak.Pace
 	if p != nil {
 		work = *p
 	}
@@ -174,11 +164,11 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	// Policies are callbacks, which are never called under the lock. r is
 	// still running, so nobody else uses this one.
 	if p != nil {
-		work.advance(rt.cfg.NewBackOff)
+		work.Advance(rt.cfg.NewBackOff)
 	}
 	spacing := time.Duration(0)
 	if spaces {
-		spacing = (&pace{}).next(rt.cfg.NewBackOff)
+		spacing = (&streak.Pace{}).Next(rt.cfg.NewBackOff)
 	}
 
 	kind := ""
@@ -196,7 +186,7 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		r.expiry.Stop()
 	}
 	if p != nil {
-		work.notBefore = now.Add(work.interval)
+		work.NotBefore = now.Add(work.Interval)
 		*p = work
 	}
 	if spaces {
@@ -210,14 +200,14 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 		r.candidate.Number = old.Number + 1
 		r.candidate.Born = now
 		rt.promotions++
-		rt.streaks.restart(r.ctx)
+		rt.streaks.Restart(r.ctx)
 		rt.current.Store(r.candidate)
 	} else {
 		rt.rejections++
 		rt.lastRejection = rejection{at: now, kind: kind, unbuilt: r.candidate == nil && !calledOff(err)}
-		if s := rt.streaks.get(r.authority); s != nil && !calledOff(err) {
-			s.rejections++
-			s.queued = now
+		if s := rt.streaks.Get(r.authority); s != nil && !calledOff(err) {
+			s.Rejections++
+			s.Queued = now
 		}
 	}
 	rt.remember(r, old, kind, now)
@@ -243,6 +233,35 @@ func (rt *RecoveringRoundTripper) settle(r *recreation, err error) bool {
 	return true
 }
 
+// remember notes the end of r, whose promotion retired old; nil for a
+// rejection. The caller holds rt.mu and has put the candidate in service.
+func (rt *RecoveringRoundTripper) remember(r *recreation, old *generation.Generation, kind string, now time.Time) {
+	record := RecreationRecord{
+		Time:       r.start,
+		Duration:   now.Sub(r.start),
+		Trigger:    r.trigger,
+		Outcome:    outcomeRejected,
+		ErrorType:  kind,
+		Authority:  r.authority.String(),
+		Generation: r.generation,
+		Failures:   r.failures,
+	}
+	if r.trace.IsValid() {
+		record.TraceID = r.trace.String()
+	}
+	if !r.since.IsZero() {
+		record.Outage = now.Sub(r.since)
+	}
+	var draining *generation.Generation
+	if old != nil {
+		record.Outcome, record.Generation = outcomePromoted, r.candidate.Number
+		if record.Drained = old.InFlight(); record.Drained > 0 {
+			record.Draining, draining = true, old
+		}
+	}
+	rt.history.Add(record, draining, now)
+}
+
 // calledOff reports whether a recreation ended for a reason that says nothing
 // about factory, candidate or upstream.
 func calledOff(err error) bool {
@@ -265,5 +284,5 @@ func (rt *RecoveringRoundTripper) abandon(r *recreation, err error) {
 // refreshAlert tells the healthy path whether it may be taken; the caller
 // holds rt.mu.
 func (rt *RecoveringRoundTripper) refreshAlert() {
-	rt.alert.Store(len(rt.streaks.m) > 0 || rt.running != nil || rt.cfg.DrainTimeout > 0)
+	rt.alert.Store(!rt.streaks.Empty() || rt.running != nil || rt.cfg.DrainTimeout > 0)
 }

@@ -43,6 +43,8 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/history"
+	"github.com/respawnhttp/respawn/internal/streak"
 )
 
 // Version is the version of this package, as its telemetry reports it.
@@ -73,13 +75,13 @@ type RecoveringRoundTripper struct {
 	// callback of any kind, or a log.
 	mu      sync.Mutex
 	closed  bool
-	streaks streakTable
+	streaks streak.Table
 	running *recreation                          // at most one
 	retired map[*generation.Generation]time.Time // since when
 
 	// When the next recreation may be.
-	pace        pace      // of the client: promotions and failing factories
-	spacedFrom  time.Time // of everybody, after an upstream's rejection
+	pace        streak.Pace // of the client: promotions and failing factories
+	spacedFrom  time.Time   // of everybody, after an upstream's rejection
 	spacedUntil time.Time
 	pacedAt     time.Time // when pace last advanced
 	pacedWell   bool      // and whether that was a promotion
@@ -92,7 +94,7 @@ type RecoveringRoundTripper struct {
 	rejections    int
 	lastFailure   failureNote
 	lastRejection rejection
-	history       history
+	history       history.Ring[RecreationRecord]
 }
 
 type failureNote struct {
@@ -247,8 +249,8 @@ func (rt *RecoveringRoundTripper) Close() error {
 	}
 	rt.closed = true
 	rt.last = rt.current.Swap(nil)
-	for _, s := range rt.streaks.m {
-		rt.streaks.end(s)
+	for s := range rt.streaks.All() {
+		rt.streaks.End(s)
 	}
 	if rt.ageTimer != nil {
 		rt.ageTimer.Stop()

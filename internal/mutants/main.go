@@ -1,7 +1,8 @@
 // Command mutants breaks respawn on purpose, one bug at a time, and shows which
-// test notices: first the simulation alone, then the whole suite. It must be
-// run from the root of the module, whose files it leaves alone: a mutated file
-// is laid over the original for one build.
+// test notices: first the simulation alone, then the whole suite, then the tests
+// of the package that was broken. It must be run from the root of the module,
+// whose files it leaves alone: a mutated file is laid over the original for one
+// build.
 //
 // An argument picks the mutants whose name or file contains it. The exit status
 // is 1 if one survives, does not build, or no longer applies.
@@ -84,18 +85,20 @@ func run() error {
 
 const simulation = "TestSimulation"
 
-// try builds the test binary with m in it and returns the test that caught it.
+// try builds the test binary with m in it and returns the test that caught it:
+// one of the client, or of the package that m is in.
 func try(dir, id string, m mutant) (caughtBy string, err error) {
 	bin := filepath.Join(dir, id+".test")
-	args := []string{"test", "-c", "-vet=off", "-o", bin}
+	var laid []string
 	if m.file != "" {
 		overlay, err := m.overlay(dir, id)
 		if err != nil {
 			return "", err
 		}
-		args = append(args, "-overlay", overlay)
+		laid = []string{"-overlay", overlay}
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	build := slices.Concat([]string{"test", "-c", "-vet=off", "-o", bin}, laid, []string{"."})
+	if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not build: %s", strings.TrimSpace(string(out)))
 	}
 	defer os.Remove(bin)
@@ -107,6 +110,12 @@ func try(dir, id string, m mutant) (caughtBy string, err error) {
 	out, err = exec.Command(bin, "-test.skip", "^"+simulation, "-test.short", "-test.failfast", "-test.v", "-test.timeout", "2m").CombinedOutput()
 	if err != nil {
 		return culprit(string(out)), nil
+	}
+	if own := filepath.Dir(m.file); own != "." {
+		test := slices.Concat([]string{"test", "-vet=off", "-failfast", "-v", "-timeout", "2m"}, laid, []string{"./" + own})
+		if out, err := exec.Command("go", test...).CombinedOutput(); err != nil {
+			return culprit(string(out)), nil
+		}
 	}
 	return "", nil
 }

@@ -3,8 +3,10 @@ package respawn
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/generation"
 )
@@ -92,10 +94,10 @@ func (rt *RecoveringRoundTripper) replaceEnded(ctx context.Context) {
 	r := rt.running
 	if now := time.Now(); r == nil {
 		rt.relax(now)
-		if !now.Before(rt.pace.notBefore) {
+		if !now.Before(rt.pace.NotBefore) {
 			r = rt.newRecreation(ctx, evidence.TriggerEnded)
 			r.planned = true
-			r.delay = rt.pace.interval
+			r.delay = rt.pace.Interval
 			go rt.build(r)
 		}
 	}
@@ -130,7 +132,7 @@ func (rt *RecoveringRoundTripper) armAge(now time.Time, rejected *recreation) {
 	age := time.Duration(float64(rt.cfg.MaxAge) * (0.9 + 0.2*rt.cfg.Chance()))
 	rt.agedAt = rt.current.Load().Born.Add(age)
 	if rejected != nil {
-		rt.agedAt = later(rt.agedAt, rt.pace.notBefore)
+		rt.agedAt = later(rt.agedAt, rt.pace.NotBefore)
 		if rejected.trigger == evidence.TriggerMaxAge {
 			rt.agedAt = later(rt.agedAt, now.Add(agePause))
 		}
@@ -184,4 +186,48 @@ func (rt *RecoveringRoundTripper) untried(r *recreation) {
 		rt.settle(r, err)
 	default:
 	}
+}
+
+// retire lets g finish what is in flight, and closes it.
+func (rt *RecoveringRoundTripper) retire(g *generation.Generation) {
+	rt.mu.Lock()
+	rt.retired[g] = time.Now()
+	rt.mu.Unlock()
+	g.Retire(rt.cfg.DrainTimeout, func() { rt.drained(g) }, func() {
+		rt.mu.Lock()
+		delete(rt.retired, g)
+		rt.mu.Unlock()
+	})
+}
+
+// inService reports whether a factory's product is not fresh: it would be closed
+// under somebody else's feet.
+func (rt *RecoveringRoundTripper) inService(product http.RoundTripper) bool {
+	if build.SameInstance(product, rt) || build.SameInstance(product, rt.cfg.Fallback) {
+		return true
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if g := rt.current.Load(); g != nil && build.SameInstance(product, g.Transport) {
+		return true
+	}
+	if r := rt.running; r != nil && r.candidate != nil && build.SameInstance(product, r.candidate.Transport) {
+		return true // a late product of a call that hung
+	}
+	for g := range rt.retired {
+		if build.SameInstance(product, g.Transport) {
+			return true
+		}
+	}
+	return false
+}
+
+// drained notes that the last request has left g.
+func (rt *RecoveringRoundTripper) drained(g *generation.Generation) {
+	now := time.Now()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.history.Drained(g, func(r *RecreationRecord, since time.Time) {
+		r.DrainTime, r.Draining = now.Sub(since), false
+	})
 }
