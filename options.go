@@ -42,7 +42,7 @@ func newConfig(opts []Option) (config, error) {
 
 // WithFactory sets how a fresh transport is built. The default, for a base
 // that is an [*http.Transport], clones it so that nothing is shared with the
-// dead one (see [New]); a clone keeps the dialer, so a tunnelling dialer or
+// dead one (see [New]); a clone keeps the dialer, so a tunneling dialer or
 // rotating certificates need a factory that rebuilds them. Nil is an error.
 func WithFactory(f Factory) Option {
 	return func(c *config) error {

@@ -129,7 +129,7 @@ func (rt *RecoveringRoundTripper) build(r *recreation) {
 
 // readyFor is how long a candidate waits for somebody to try it. It is long, since
 // seldom used authorities must recover, too, and no longer than what it has
-// dialled can be expected to be kept alive unused.
+// dialed can be expected to be kept alive unused.
 const readyFor = 5 * time.Minute
 
 // expire ends the wait of a candidate in the baton after patience.

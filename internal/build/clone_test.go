@@ -43,8 +43,8 @@ func visit(t *testing.T, tr http.RoundTripper, url string) (proto, addr string, 
 // https2 is a TLS server that speaks h1 and h2, and a client config for it.
 func https2(t *testing.T) (url string, config func() *tls.Config) {
 	t.Helper()
-	srv, transport := h2.serve(t, http.HandlerFunc(protoServer))
-	return srv.URL, func() *tls.Config { return transport().TLSClientConfig }
+	url, roots := serveH2(t, http.HandlerFunc(protoServer))
+	return url, func() *tls.Config { return &tls.Config{RootCAs: roots} }
 }
 
 func mustVisit(t *testing.T, tr http.RoundTripper, url string) (proto, addr string) {

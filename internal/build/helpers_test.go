@@ -1,7 +1,7 @@
 package build
 
 import (
-	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"log"
 	"net"
@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -35,41 +34,14 @@ func noLeaks(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }
 
-// A protocol is a way to serve over a real loopback socket, and a transport of
-// its own for it.
-type protocol struct {
-	name  string
-	serve func(*testing.T, http.Handler) (*httptest.Server, func() *http.Transport)
-}
-
-var (
-	h1 = protocol{"h1", func(t *testing.T, h http.Handler) (*httptest.Server, func() *http.Transport) {
-		return serveOn(t, h, false)
-	}}
-	h2 = protocol{"h2", func(t *testing.T, h http.Handler) (*httptest.Server, func() *http.Transport) {
-		return serveOn(t, h, true)
-	}}
-)
-
-func serveOn(t *testing.T, h http.Handler, http2 bool) (*httptest.Server, func() *http.Transport) {
+// serveH2 serves HTTP/1 and HTTP/2 over a real loopback socket, and returns what
+// a client must trust.
+func serveH2(t *testing.T, h http.Handler) (url string, roots *x509.CertPool) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.EnableHTTP2 = http2
-	if http2 {
-		srv.StartTLS()
-	} else {
-		srv.Start()
-	}
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	return srv, func() *http.Transport {
-		tr := &http.Transport{ExpectContinueTimeout: time.Minute}
-		if http2 {
-			roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-			tr.TLSClientConfig = &tls.Config{RootCAs: roots}
-			tr.ForceAttemptHTTP2 = true
-		}
-		t.Cleanup(tr.CloseIdleConnections)
-		return tr
-	}
+	return srv.URL, srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 }

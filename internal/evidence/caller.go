@@ -34,6 +34,6 @@ func CallerGone(req *http.Request) (gone, late bool) {
 // RoundTripper that is no *http.Transport (net/http/client.go,
 // setRequestCancel).
 func LegacyCancel(req *http.Request) <-chan struct{} {
-	//lint:ignore SA1019 a RoundTripper has to honour it as long as net/http sets it
+	//lint:ignore SA1019 a RoundTripper has to honor it as long as net/http sets it
 	return req.Cancel
 }
