@@ -1,9 +1,9 @@
 # Everything here needs Go and make; `make deps` adds the system packages that
 # some tests can use (Debian).
 SHELL       := /bin/bash
-MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
+MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod ./internal/tools/go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
 ALL         := . $(MODULES)
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BIN         := $(CURDIR)/.bin
 PACKAGES    := nginx prometheus chromium fonts-dejavu-core
 FUZZTIME    ?= 30s
 SEEDS       ?= 20000
@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api api-accept suites
+.PHONY: test lint tools bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api api-accept suites
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
@@ -30,13 +30,20 @@ test: $(if $(filter true,$(CI)),jaeger-binary)
 
 # Whether integration/jaeger is tidy is seen in CI alone: it takes all of Jaeger's
 # modules, 1.5 GB.
-lint:
+lint: tools
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
 	@set -e; for m in $(ALL); do \
 		echo "== go vet, staticcheck, go mod tidy -diff in $$m"; \
-		(cd $$m && go vet ./... && go run $(STATICCHECK) ./...); \
+		(cd $$m && go vet ./... && $(BIN)/staticcheck ./...); \
 		if [[ $$m != integration/jaeger || "$$CI" = true ]]; then (cd $$m && go mod tidy -diff); fi; \
 	done
+	@go -C internal/tools mod tidy -diff
+
+# What lint and api run, at the versions of internal/tools. It is a module of its
+# own so that who uses the library has none of it in their graph. go knows what
+# is up to date, after an upgrade of Go, too, which staticcheck must be built by.
+tools:
+	@GOBIN=$(BIN) go -C internal/tools install tool
 
 # Everything beside its peers, which rewrites docs/benchmarks.md in under ten
 # minutes on two cores. Longer samples are quieter ones.
@@ -78,7 +85,7 @@ soak:
 mutants:
 	go run ./internal/mutants
 # The exported API against api/ and, once there is one, the last tag.
-api:
+api: tools
 	.ci/api
 
 # Writes down a change of the API that is meant.
