@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint tools bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api api-accept suites
+.PHONY: test lint tools bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
@@ -87,6 +87,12 @@ mutants:
 # The exported API against api/ and, once there is one, the last tag.
 api: tools
 	.ci/api
+
+# Whether the next release may be called VERSION, by gorelease: it compares with
+# the last one that the module proxy has (BASE=none before the first). To be run
+# before Version is set in the source, whose value is a part of the API to it.
+release-check: tools
+	$(BIN)/gorelease $(if $(BASE),-base=$(BASE)) -version=$(or $(VERSION),$(error VERSION=vX.Y.Z))
 
 # Writes down a change of the API that is meant.
 api-accept:

@@ -1,4 +1,4 @@
-// What `make lint` and `make api` run. `make tools` puts it into .bin.
+// What `make lint`, `make api` and `make release-check` run. `make tools` puts it into .bin.
 module github.com/respawnhttp/respawn/internal/tools
 
 go 1.26.0
