@@ -9,7 +9,7 @@ import (
 
 // chartStyle is readable on light and on dark pages: the background is left to
 // them, the text is a grey between and follows those who say what they prefer.
-// The colours are of Okabe and Ito's set, which colour-blind people can tell
+// The colors are of Okabe and Ito's set, which color-blind people can tell
 // apart.
 const chartStyle = `
   text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; font-size: 13px; fill: #6e7781 }
@@ -37,7 +37,7 @@ const (
 // A chart is one picture: a title, a legend, and panels below each other.
 type chart struct {
 	title  string
-	series []string // the legend; their places are their colours
+	series []string // the legend; their places are their colors
 	panels []panel
 }
 

@@ -43,7 +43,7 @@ func reportNoise(p *page, r results) {
 		"of the same round, so what else the machine does falls on all of them alike. A figure is the median of the rounds with "+
 		"the interval that holds it with 95 %% confidence, whatever the distribution (`golang.org/x/perf/benchmath`, as benchstat does). "+
 		"%q is the bare transport a second time: how far it is from zero, or from 1, is the noise. "+
-		"The cores it had are its CPU time ÷ wall time: on the stub several goroutines have all of them, unless neighbours do. One interval in twenty misses "+
+		"The cores it had are its CPU time ÷ wall time: on the stub several goroutines have all of them, unless neighbors do. One interval in twenty misses "+
 		"the truth by chance. Each sample is in `benchmarks/bench.out`, for benchstat.", nameAA)
 	var rows [][]string
 	for _, s := range r.stub {

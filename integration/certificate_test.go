@@ -64,19 +64,19 @@ func rotateCertificate(t *testing.T, protocol string, choose func(*http.Protocol
 	rt := w.start(t,
 		respawn.WithLogger(slog.New(slog.NewJSONHandler(&logs, nil))),
 		respawn.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))))
-	authorised := func() error {
+	authorized := func() error {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+secret)
 		return do(rt, req)
 	}
-	require.NoError(t, authorised())
+	require.NoError(t, authorized())
 
 	rotation.Store(1)
 	s.hangUp()
 	r.keepsFailing(bare, 300*time.Millisecond)
 	curable := time.Now()
-	l := run(t, 1, authorised)
+	l := run(t, 1, authorized)
 	l.awaitSuccesses(50, curable)
 
 	r.take(curable, rt, l)

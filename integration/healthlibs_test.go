@@ -24,7 +24,7 @@ func cannotServe() *respawn.RecoveringRoundTripper {
 		respawn.WithLogger(slog.New(slog.DiscardHandler)),
 		respawn.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }),
 		respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
-			return nil, errors.New("the tunnel cannot be dialled with password=secret")
+			return nil, errors.New("the tunnel cannot be dialed with password=secret")
 		}))
 	if err != nil {
 		panic(err)

@@ -83,7 +83,7 @@ func TestStatesInWords(t *testing.T) {
 				state := page.all("span", "state")
 				require.Len(t, state, 1)
 				assert.Equal(t, tc.state, state[0].text())
-				assert.True(t, state[0].has(tc.state), "its colour")
+				assert.True(t, state[0].has(tc.state), "its color")
 				assert.Equal(t, tc.says, page.all("p", "summary")[0].text())
 				time.Sleep(time.Minute) // what is under way ends
 			})

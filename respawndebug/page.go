@@ -182,15 +182,15 @@ func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView
 // icon tells the state in the browser's tab. Its parts are constants, so it is
 // safe to say that it is a URL.
 func icon(s respawn.State) template.URL {
-	colour := "6b7280"
+	color := "6b7280"
 	switch s {
 	case respawn.StateHealthy:
-		colour = "157f3b"
+		color = "157f3b"
 	case respawn.StateRecovering:
-		colour = "b45309"
+		color = "b45309"
 	case respawn.StateFailing:
-		colour = "c81e1e"
+		color = "c81e1e"
 	}
 	return template.URL("data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>" +
-		"<circle cx='8' cy='8' r='7' fill='%23" + colour + "'/></svg>")
+		"<circle cx='8' cy='8' r='7' fill='%23" + color + "'/></svg>")
 }

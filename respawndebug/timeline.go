@@ -119,7 +119,7 @@ func newTimeline(records []respawn.RecreationRecord, now time.Time) *timeline {
 	}
 	slices.SortStableFunc(t.Outages, func(a, b bar) int { return cmp.Compare(b.Width, a.Width) })
 	t.Labels = s.labels(now)
-	t.Title, t.Description = summarise(records, now)
+	t.Title, t.Description = summarize(records, now)
 	return t
 }
 
@@ -137,8 +137,8 @@ func describe(r respawn.RecreationRecord, now time.Time) string {
 	return b.String()
 }
 
-// summarise says in words what the timeline shows.
-func summarise(records []respawn.RecreationRecord, now time.Time) (title, description string) {
+// summarize says in words what the timeline shows.
+func summarize(records []respawn.RecreationRecord, now time.Time) (title, description string) {
 	outcomes := map[string]int{}
 	var outage time.Duration
 	var drained int64

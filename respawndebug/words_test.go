@@ -63,13 +63,13 @@ func TestContrast(t *testing.T) {
 	light, dark, ok := strings.Cut(style, "@media (prefers-color-scheme: dark)")
 	require.True(t, ok)
 	for scheme, css := range map[string]string{"light": light, "dark": dark[:strings.Index(dark, "* {")]} {
-		colours := map[string]float64{}
+		colors := map[string]float64{}
 		for _, m := range regexp.MustCompile(`--([a-z]+): #([0-9a-f]{6});`).FindAllStringSubmatch(css, -1) {
-			colours[m[1]] = luminance(t, m[2])
+			colors[m[1]] = luminance(t, m[2])
 		}
-		require.Len(t, colours, 12, scheme)
+		require.Len(t, colors, 12, scheme)
 		contrast := func(a, b string) float64 {
-			return (max(colours[a], colours[b]) + 0.05) / (min(colours[a], colours[b]) + 0.05)
+			return (max(colors[a], colors[b]) + 0.05) / (min(colors[a], colors[b]) + 0.05)
 		}
 		for _, text := range []string{"text", "quiet", "link", "healthy", "recovering", "failing", "closed"} {
 			for _, ground := range []string{"page", "card", "shade"} {

@@ -20,15 +20,15 @@ import (
 //     respawn says how often it was sent again. Beneath the retries its span
 //     would stay open for every answer that they throw away.
 //  2. failsafe-go retries answers (429, 503, Retry-After), so that each retry is
-//     counted and authorised.
+//     counted and authorized.
 //  3. gobreaker stops asking an upstream that answers badly.
 //  4. oauth2 adds a token that is fresh at each retry.
 //  5. respawn is next to the wire: those above it meet a live transport, and it
 //     sees the transport's own errors, which some of them replace.
 func NewClient(rt *respawn.RecoveringRoundTripper, tokens oauth2.TokenSource, opts ...otelhttp.Option) *http.Client {
-	authorised := &oauth2.Transport{Source: tokens, Base: rt}
+	authorized := &oauth2.Transport{Source: tokens, Base: rt}
 	broken := &breaker{
-		next:    authorised,
+		next:    authorized,
 		circuit: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{Name: "llm"}),
 	}
 	retried := failsafehttp.NewRoundTripper(broken, failsafehttp.NewRetryPolicyBuilder().Build())

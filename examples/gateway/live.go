@@ -25,10 +25,10 @@ const laneIndent = 9
 // A liveScreen redraws a block at the bottom of a terminal. Notes scroll away
 // above it.
 type liveScreen struct {
-	mu     sync.Mutex
-	w      io.Writer
-	width  int
-	colour bool
+	mu    sync.Mutex
+	w     io.Writer
+	width int
+	color bool
 
 	script  script
 	start   time.Time
@@ -38,8 +38,8 @@ type liveScreen struct {
 	running bool
 }
 
-func newLiveScreen(w io.Writer, width int, colour bool) *liveScreen {
-	return &liveScreen{w: w, width: width, colour: colour}
+func newLiveScreen(w io.Writer, width int, color bool) *liveScreen {
+	return &liveScreen{w: w, width: width, color: color}
 }
 
 func (l *liveScreen) begin(s script) {
@@ -167,9 +167,9 @@ func (l *liveScreen) paint(ticks []tick) string {
 }
 
 func (l *liveScreen) style(k look) string {
-	if !l.colour || k == lookIdle {
+	if !l.color || k == lookIdle {
 		return glyph(k)
 	}
-	colour := map[look]string{lookAnswered: "\x1b[32m", lookFailed: "\x1b[31m", lookWaiting: "\x1b[33m"}[k]
-	return colour + glyph(k) + resetStyle
+	color := map[look]string{lookAnswered: "\x1b[32m", lookFailed: "\x1b[31m", lookWaiting: "\x1b[33m"}[k]
+	return color + glyph(k) + resetStyle
 }

@@ -22,7 +22,7 @@ const (
 
 // plotStyle is readable on light and on dark pages. The background is left to
 // them, the text is a grey between and follows those who say what they prefer.
-// The tick colours are of Okabe and Ito's set, which colour-blind people can
+// The tick colors are of Okabe and Ito's set, which color-blind people can
 // tell apart.
 const plotStyle = `
   text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; font-size: 14px; fill: #6e7781 }

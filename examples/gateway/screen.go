@@ -50,8 +50,8 @@ func (muteScreen) note(time.Duration, string)         {}
 func (muteScreen) end()                               {}
 func (muteScreen) logs() slog.Handler                 { return slog.DiscardHandler }
 
-// glyph is one tick. The shapes differ as the colours do, for those who have
-// no colours.
+// glyph is one tick. The shapes differ as the colors do, for those who have
+// no colors.
 func glyph(l look) string {
 	switch l {
 	case lookAnswered:

@@ -126,7 +126,7 @@ func ticksIn(screen, lane string) int {
 	return n
 }
 
-func TestLiveScreenWithoutColours(t *testing.T) {
+func TestLiveScreenWithoutColors(t *testing.T) {
 	var out bytes.Buffer
 	watch(newLiveScreen(&out, 80, false))
 	require.NotContains(t, out.String(), "\x1b[3")

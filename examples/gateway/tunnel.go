@@ -42,7 +42,7 @@ func (t *tunnel) DialContext(ctx context.Context, network, address string) (net.
 	c := &tunnelConn{Conn: conn, tunnel: t}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.down { // while we dialled
+	if t.down { // while we dialed
 		_ = conn.Close()
 		return nil, errSessionShutdown
 	}
