@@ -29,6 +29,7 @@ type Conn struct {
 	// The kernel's side.
 	hungUp      bool  // it has acted on Close
 	gone        bool  // it knows nothing of the connection any more
+	timeWait    bool  // but it answers a FIN whose acknowledgment was lost
 	err         error // why, if the program is to know
 	ended       error // likewise, from the dialer's end, as it is
 	userTimeout time.Duration
@@ -56,9 +57,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		switch {
 		case c.closed:
 			return 0, c.fails("read", net.ErrClosed)
-		case c.unread():
 		case c.readBy.passed():
 			return 0, c.fails("read", os.ErrDeadlineExceeded)
+		case c.unread():
 		case len(p) == 0:
 			return 0, nil
 		case len(c.in.in) > 0:
@@ -89,9 +90,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 		switch room := c.sendBuffer - len(c.out.buf); {
 		case c.closed:
 			return sent, c.fails("write", net.ErrClosed)
-		case c.stopped():
 		case c.writeBy.passed():
 			return sent, c.fails("write", os.ErrDeadlineExceeded)
+		case c.stopped():
 		case c.err != nil:
 			return sent, c.fails("write", os.NewSyscallError("write", c.err))
 		case c.out.fin:

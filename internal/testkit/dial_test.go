@@ -85,6 +85,10 @@ func TestDialIntoTheDark(t *testing.T) {
 			assert.ErrorIs(t, err, context.Canceled)
 			assert.Contains(t, err.Error(), "dial tcp 192.0.2.1:443: operation was canceled")
 		})
+		late, end := context.WithDeadline(t.Context(), time.Now())
+		_, err := d.DialContext(late, "tcp", good)
+		fails(t, err, "dial", os.ErrDeadlineExceeded)
+		end()
 		before := h.Dials()
 		after(t, 0, func() {
 			_, err := d.DialContext(ctx, "tcp", good)
@@ -122,6 +126,13 @@ func TestDialSlowly(t *testing.T) {
 		after(t, 150*time.Millisecond, func() {
 			_, err := n.Dial("tcp", good)
 			fails(t, err, "dial", syscall.ECONNREFUSED)
+		})
+		h.Heal()
+		h.Slow(time.Minute)
+		d := &Dialer{Network: n, Timeout: time.Second}
+		after(t, time.Second, func() {
+			_, err := d.Dial("tcp", good)
+			fails(t, err, "dial", os.ErrDeadlineExceeded)
 		})
 		// The answer to the first SYN is lost.
 		h.Set(Faults{DelayFromHost: 100 * time.Millisecond})

@@ -26,9 +26,10 @@ type Faults struct {
 	Drop Direction
 	// Frozen stops the host's process, as SIGSTOP does. Its kernel goes on:
 	// dials connect, and data is acknowledged until the receive buffer is full.
-	// The host's own calls on its connections return when it thaws, or when
-	// they are closed. A host that still answers HTTP/2 PINGs is something
-	// else: a server whose handlers wait.
+	// The host's own calls on its connections wait for the thaw, but for their
+	// deadlines and for Close, which the client learns of after the thaw. A host
+	// that still answers HTTP/2 PINGs is something else: a server whose
+	// handlers wait.
 	Frozen bool
 	// Unread stops the reader of these directions, so that its window falls
 	// to zero once its buffer is full: ToHost is the host that does not read.

@@ -168,7 +168,11 @@ func (f *flow) blockedNoMore() bool { return !f.blocked.IsZero() && f.limit() > 
 // arrive is called at the receiver, with data or a probe.
 func (f *flow) arrive(p packet) {
 	c := f.to
-	if c.gone {
+	switch {
+	case c.timeWait:
+		f.acknowledge(false)
+		return
+	case c.gone:
 		f.link.wire(f.way.back()).send(packet{kind: isReset})
 		return
 	}

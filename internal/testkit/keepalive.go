@@ -27,11 +27,7 @@ func (c *Conn) awaitKeepAlive() {
 // keepAlive sends a probe, or gives up. While something is unacknowledged the
 // rules of retransmission hold instead.
 func (c *Conn) keepAlive() {
-	if c.gone || c.hungUp {
-		return
-	}
-	answered := c.missed > 0 && !c.heard.Before(c.asked)
-	if answered {
+	if c.missed > 0 && !c.heard.Before(c.asked) { // it was answered
 		c.missed = 0
 		if !c.link.dark {
 			return

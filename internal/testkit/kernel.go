@@ -17,7 +17,9 @@ func (c *Conn) who() string {
 }
 
 // stopped reports whether the program on this end is frozen.
-func (c *Conn) stopped() bool { return c == c.link.server && c.link.weather().Frozen }
+func (c *Conn) stopped() bool {
+	return c == c.link.server && c.link.weather().Frozen && !c.link.n.closed
+}
 
 // unread reports whether this end is kept from reading.
 func (c *Conn) unread() bool { return c.stopped() || c.link.weather().Unread&c.in.way != 0 }
@@ -40,6 +42,7 @@ func (c *Conn) hangUp() {
 // settle lets go of a closed connection once both directions are at their end.
 func (c *Conn) settle() {
 	if c.hungUp && !c.gone && c.out.fin && !c.out.unanswered() && c.in.eof {
+		c.timeWait = true
 		c.over(nil)
 	}
 }

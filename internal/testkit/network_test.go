@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,13 @@ func connect(t *testing.T, d interface {
 	s, err := h.Accept()
 	require.NoError(t, err)
 	return c.(*Conn), s.(*Conn)
+}
+
+// remaining counts the connections that a kernel knows of.
+func remaining(h *Host) int {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return len(h.links)
 }
 
 // after asserts how long f takes.
@@ -117,7 +125,7 @@ func TestConnection(t *testing.T) {
 		assert.Equal(t, io.EOF, err)
 		require.NoError(t, server.Close())
 		assert.Equal(t, Stats{Dials: 2, Connected: 2, OpenByClients: 1, OpenByServer: 1, BytesToHost: 5, BytesFromHost: 4}, h.Stats())
-		assert.Len(t, h.links, 1, "what is over is forgotten")
+		assert.Equal(t, 1, remaining(h), "what is over is forgotten")
 	})
 }
 
@@ -164,7 +172,27 @@ func TestHalfClose(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "answer", string(got))
 		require.NoError(t, client.Close())
-		assert.Empty(t, h.links)
+		assert.Zero(t, remaining(h))
+	})
+}
+
+// The last acknowledgment was lost: the FIN that is sent again is answered by
+// what is left of a connection that is over.
+func TestTimeWait(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		h.BlackHole(FromHost)
+		require.NoError(t, client.CloseWrite())
+		_, err := server.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+		time.Sleep(RTOMin / 2)
+		h.Heal()
+		require.NoError(t, server.Close())
+		time.Sleep(RTOMin)
+		_, err = client.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+		require.NoError(t, client.Close())
+		assert.Zero(t, remaining(h))
 	})
 }
 
@@ -254,6 +282,43 @@ func TestWriteReturnsWhenBuffered(t *testing.T) {
 		after(t, 0, func() { writes(t, client, string(make([]byte, 1<<20))) })
 		n2, _ := io.CopyN(io.Discard, server, SendBuffer+ReceiveBuffer+1<<20)
 		assert.EqualValues(t, SendBuffer+ReceiveBuffer+1<<20, n2)
+	})
+}
+
+func TestSmallThings(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		after(t, 0, func() {
+			got, err := client.Read(nil)
+			assert.Zero(t, got)
+			assert.NoError(t, err)
+			got, err = client.Write(nil)
+			assert.Zero(t, got)
+			assert.NoError(t, err)
+		})
+		require.NoError(t, client.SetNoDelay(true))
+		require.NoError(t, client.SetLinger(0))
+		require.NoError(t, client.SetLinger(-1))
+		require.NoError(t, client.Close())
+		fails(t, client.CloseWrite(), "close", net.ErrClosed)
+		_, err := server.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+		assert.Equal(t, "nothing", Direction(0).String())
+	})
+}
+
+// One Write is not torn apart by another.
+func TestWritesDoNotMix(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		const size = 3 * (SendBuffer + ReceiveBuffer)
+		for _, c := range "ab" {
+			go io.WriteString(client, strings.Repeat(string(c), size))
+		}
+		got := make([]byte, 2*size)
+		_, err := io.ReadFull(server, got)
+		require.NoError(t, err)
+		assert.Equal(t, strings.Repeat(string(got[0]), size), string(got[:size]))
 	})
 }
 
