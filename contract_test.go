@@ -950,7 +950,7 @@ func TestContractClientCloseIdleConnections(t *testing.T) {
 	}
 }
 
-// net/http recognises in-memory readers and files by type (sendfile), and a
+// net/http recognizes in-memory readers and files by type (sendfile), and a
 // wrapper hides it. So the healthy path sends the caller's very request, but
 // for a one-shot body, which could not be sent again.
 func TestContractBodyTypesReachTheTransport(t *testing.T) {

@@ -33,7 +33,7 @@ func heapAfter(f func()) int64 {
 	use := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // for what the first one has finalised
+		runtime.GC() // for what the first one has finalized
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}

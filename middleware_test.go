@@ -128,9 +128,9 @@ func TestMiddlewareReplacesClosedClientConn(t *testing.T) {
 		fmt.Fprint(w, req.RemoteAddr)
 	}))
 	dialer := transport()
-	dialled := atomic.Int64{}
+	dialed := atomic.Int64{}
 	dial := func(ctx context.Context) (http.RoundTripper, error) {
-		dialled.Add(1)
+		dialed.Add(1)
 		return dialer.NewClientConn(ctx, "http", upstream.Listener.Addr().String())
 	}
 	base, err := dial(t.Context())
@@ -164,7 +164,7 @@ func TestMiddlewareReplacesClosedClientConn(t *testing.T) {
 	code, second := fetch(t, front.Client(), front.URL)
 	require.Equal(t, http.StatusOK, code, second)
 	assert.NotEqual(t, first, second, "it must be another connection")
-	assert.EqualValues(t, 2, dialled.Load())
+	assert.EqualValues(t, 2, dialed.Load())
 	assert.EqualValues(t, 2, hits.Load())
 	assert.EqualValues(t, 2, rt.Health().Generation)
 }

@@ -202,7 +202,7 @@ func TestTwoHostsOneBroken(t *testing.T) {
 }
 
 // The same server under other spellings has one streak.
-func TestAuthorityIsNormalised(t *testing.T) {
+func TestAuthorityIsNormalized(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := dead(refused())
 		f := builds(func() http.RoundTripper { return &stub{} })

@@ -45,7 +45,7 @@ func spellings() []string {
 	all := []string{secret, hex.EncodeToString([]byte(secret)), url.QueryEscape(secret), fmt.Sprintf("%q", []byte(secret))}
 	for _, before := range []string{"", "x", "xx"} {
 		s := base64.RawStdEncoding.EncodeToString([]byte(before + secret))
-		all = append(all, s[3:len(s)-2]) // without what its neighbours have a part in
+		all = append(all, s[3:len(s)-2]) // without what its neighbors have a part in
 	}
 	// As the arguments of a frame in a stack trace, of which it has ten.
 	all = append(all, strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf("% #x", secret[:5])), " ", ", "))

@@ -12,7 +12,7 @@ import (
 
 // The kinds simNetHTTP1 and simNetHTTP2 are net/http's own transport on
 // simulated wires, with net/http's own server at the other end: what the
-// simulated transports are modelled on, with all its goroutines. What they do
+// simulated transports are modeled on, with all its goroutines. What they do
 // between dialer and server is theirs, so fewer invariants can be seen here.
 
 func (k simKind) real() bool { return k == simNetHTTP1 || k == simNetHTTP2 }

@@ -169,7 +169,7 @@ type simEnds int
 const (
 	simDeadline simEnds = iota
 	simCancel
-	simCause  // cancelled with a cause
+	simCause  // canceled with a cause
 	simLegacy // closes req.Cancel
 )
 

@@ -78,7 +78,7 @@ func (g *Generation) Fit() error {
 
 // Enter counts a request in. It returns nil once the generation is retired. The
 // request's address picks the stripe: requests under way at once have different
-// ones, and Fibonacci hashing keeps neighbours apart. It is only read as a number,
+// ones, and Fibonacci hashing keeps neighbors apart. It is only read as a number,
 // so that unsafe is safe here; package reflect costs 2 ns more for it.
 func (g *Generation) Enter(req *http.Request) *Stripe {
 	hash := uint64(uintptr(unsafe.Pointer(req))) * 0x9E3779B97F4A7C15 // 2^64 / golden ratio

@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"respawndebug", "respawntest"},
 	{"internal/sim"},
 	{"."},
-	{"internal/gate"},
+	{"internal/gate", "internal/history", "internal/streak"},
 	{"internal/build", "internal/generation", "internal/patience"},
 	{"internal/config"},
 	{"internal/evidence"},

@@ -36,7 +36,7 @@ const (
 	// SYNTimeout is how long the first SYN waits for its answer. Each of the
 	// SYNRetries that follow (tcp_syn_retries) waits twice as long as the one
 	// before. Linux 6.5 and later send the first few of them faster
-	// (tcp_syn_linear_timeouts), which is not modelled.
+	// (tcp_syn_linear_timeouts), which is not modeled.
 	SYNTimeout = time.Second
 	SYNRetries = 6
 	// DialLimit is the age at which a dial gives up: 1 + 2 + 4 + ... + 64 s.

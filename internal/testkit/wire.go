@@ -41,12 +41,12 @@ func (p packet) end() int64 {
 type wire struct {
 	link  *Link
 	way   Direction
-	queue []travelling
+	queue []traveling
 	free  time.Time // when the last packet has left, if bandwidth is limited
 	due   alarm
 }
 
-type travelling struct {
+type traveling struct {
 	packet
 	at time.Time // when it arrives
 }
@@ -75,7 +75,7 @@ func (w *wire) send(p packet) {
 		w.deliver(p)
 		return
 	}
-	w.queue = append(w.queue, travelling{p, at})
+	w.queue = append(w.queue, traveling{p, at})
 	w.await()
 }
 
