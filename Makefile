@@ -32,6 +32,7 @@ test: $(if $(filter true,$(CI)),jaeger-binary)
 # modules, 1.5 GB.
 lint: tools
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
+	@find . -name .git -prune -o \( -name '*.go' -o -name '*.md' \) -print0 | xargs -0 $(BIN)/misspell -locale US -error
 	@.ci/complexity
 	@set -e; for m in $(ALL); do \
 		echo "== go vet, staticcheck, go mod tidy -diff in $$m"; \
