@@ -90,7 +90,7 @@ var mutants = []mutant{
 		"later(rt.agedAt, now)"},
 	{"age takes Recreate's turn", "service.go",
 		"if r.planned {\n\t\treturn // a planned",
-		"if r.trigger == triggerMaxAge {\n\t\treturn // a planned"},
+		"if r.trigger == evidence.TriggerMaxAge {\n\t\treturn // a planned"},
 
 	// Sending again.
 	{"a POST is sent again", "internal/body/replay.go",
@@ -119,7 +119,7 @@ var mutants = []mutant{
 		"_ = l.req"},
 	{"the transport's error is wrapped", "call.go",
 		"case stepGiveUp:\n\t\t\treturn nil, c.err",
-		"case stepGiveUp:\n\t\t\treturn nil, fmt.Errorf(\"respawn: %w\", c.err)"},
+		"case stepGiveUp:\n\t\t\treturn nil, errors.Join(c.err)"},
 
 	// Retirement.
 	{"closed when it is retired", "internal/generation/generation.go",
