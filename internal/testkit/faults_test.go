@@ -25,6 +25,10 @@ func TestReset(t *testing.T) {
 		wg.Wait()
 		writeFails(t, client, syscall.ECONNRESET)
 		writeFails(t, server, syscall.ECONNRESET)
+		assert.Equal(t, 1, h.Open(), "a program has it until it closes it")
+		assert.Equal(t, []*Link{client.Link()}, h.Links())
+		client.Close()
+		assert.Zero(t, h.Open())
 		h.Heal()
 		connect(t, n, h)
 	})
@@ -55,6 +59,12 @@ func TestOneLink(t *testing.T) {
 			writes(t, slow, "x")
 			reads(t, slowServer, "x")
 		})
+		slow.Link().Set(Faults{DelayToHost: time.Second, DelayFromHost: 3 * time.Second})
+		after(t, 4*time.Second, func() {
+			writes(t, slowServer, "x")
+			reads(t, slow, "x")
+		})
+		slow.Link().Set(Faults{DelayToHost: time.Second, BytesPerSecond: 1})
 		assert.Equal(t, Faults{DelayToHost: time.Second, BytesPerSecond: 1}, slow.Link().Faults())
 	})
 }
@@ -134,6 +144,7 @@ func TestFreezeOutlastsClose(t *testing.T) {
 		writeFails(t, server, os.ErrDeadlineExceeded)
 		require.NoError(t, server.Close())
 		readFails(t, server, net.ErrClosed)
+		time.AfterFunc(time.Second, h.Refuse)
 		time.AfterFunc(time.Minute, h.Heal)
 		after(t, time.Minute, func() {
 			_, err := client.Read(make([]byte, 1))

@@ -54,13 +54,8 @@ func (f *flow) push() {
 	f.arm()
 }
 
-// limit is the end of what may be sent. A FIN needs no room.
-func (f *flow) limit() int64 {
-	if f.fin && f.edge >= f.total-1 {
-		return f.total
-	}
-	return min(f.total, f.edge)
-}
+// limit is the end of what may be sent.
+func (f *flow) limit() int64 { return min(f.total, f.edge) }
 
 // transmit sends what lies between two sequence numbers.
 func (f *flow) transmit(seq, end int64) {
@@ -84,7 +79,6 @@ func (f *flow) arm() {
 		f.timer.stop()
 	case f.una < f.nxt:
 		f.blocked, f.probed = time.Time{}, time.Time{}
-		f.probes = 0
 		if !f.timer.isSet() {
 			f.wait(backedOff(f.rto(), f.backoff), f.since, f.retransmit)
 		}
@@ -178,7 +172,7 @@ func (f *flow) arrive(p packet) {
 	}
 	c.heard = time.Now()
 	gap := p.kind == isData && p.seq > f.rcv
-	if p.kind == isData && !gap && p.end() > f.rcv {
+	if p.kind == isData && !gap {
 		if !f.take(p) {
 			return
 		}
@@ -220,9 +214,8 @@ func (f *flow) acknowledge(gap bool) {
 func (f *flow) read(p []byte) int {
 	n := copy(p, f.in)
 	f.in = f.in[n:]
-	opened := f.rcv + int64(f.room()) - f.advertised
 	closed := f.advertised <= f.rcv
-	if !f.to.gone && !f.eof && (closed && opened > 0 || opened >= int64(f.to.receiveBuffer/2)) {
+	if closed && f.room() > 0 && !f.to.gone && !f.eof {
 		f.acknowledge(false)
 	}
 	return n

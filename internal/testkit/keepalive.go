@@ -8,6 +8,9 @@ import "time"
 
 // keepProbing is called when packets begin to be dropped.
 func (c *Conn) keepProbing() {
+	if c.keepAlarm.isSet() {
+		return // it was dark a moment ago, and no probe has been answered since
+	}
 	if k := c.keep.idle; k > 0 {
 		// Until now each probe was answered, and the last one so long ago.
 		c.heard = c.heard.Add(time.Since(c.heard) / k * k)

@@ -70,8 +70,6 @@ func (l *Link) Reset() {
 func (l *Link) reset() {
 	l.client.wasReset()
 	l.server.wasReset()
-	l.there.clear()
-	l.back.clear()
 }
 
 // weather is what befalls the link: its own faults and its host's.

@@ -178,7 +178,6 @@ func (a *alarm) set(n *Network, d time.Duration, f func()) {
 		if a.turn != turn {
 			return // too late: it was stopped while this waited for the mutex
 		}
-		a.turn++
 		a.timer = nil
 		f()
 	})

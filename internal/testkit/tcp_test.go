@@ -147,6 +147,37 @@ func TestKeepAlive(t *testing.T) {
 	assert.Equal(t, 150*time.Second, KeepAliveLimit)
 }
 
+// A moment of light between two probes is no answer.
+func TestKeepAliveBlinks(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, _ := connect(t, n, h)
+		h.BlackHole()
+		time.AfterFunc(100*time.Second, func() { h.Heal(); h.BlackHole() })
+		after(t, KeepAliveLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
+	})
+}
+
+// Keep-alive looks at what is heard, not at what gets through: a peer whose
+// retransmissions arrive lives, and one that gives up says so if it can.
+func TestKeepAliveOneWay(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		server.SetKeepAliveConfig(net.KeepAliveConfig{})
+		h.BlackHole(ToHost)
+		time.Sleep(10 * time.Second)
+		writes(t, server, "heard")
+		reads(t, client, "heard")
+		lastHeard := RetransmissionLimit - RTOMax
+		after(t, lastHeard+KeepAliveLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
+	})
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		h.BlackHole(FromHost)
+		after(t, KeepAliveLimit, func() { readFails(t, server, syscall.ECONNRESET) })
+		readFails(t, client, syscall.ETIMEDOUT)
+	})
+}
+
 func TestKeepAliveOff(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, _ := connect(t, keepAliveOff(n), h)
@@ -228,6 +259,13 @@ func TestUserTimeoutOfAZeroWindow(t *testing.T) {
 			readFails(t, client, syscall.ETIMEDOUT)
 		})
 	})
+	bubble(t, func(t *testing.T, n *Network, h *Host) { // set late
+		client, _ := connect(t, keepAliveOff(n), h)
+		writes(t, client, full)
+		time.Sleep(30 * time.Second)
+		require.NoError(t, client.SetUserTimeout(time.Minute))
+		after(t, 30*time.Second+RTOMin, func() { readFails(t, client, syscall.ETIMEDOUT) })
+	})
 	bubble(t, func(t *testing.T, n *Network, h *Host) { // a reader that pauses
 		client, server := connect(t, keepAliveOff(n), h)
 		writes(t, client, full)
@@ -258,5 +296,74 @@ func TestWindowProbes(t *testing.T) {
 		writes(t, client, full)
 		h.BlackHole()
 		after(t, RetransmissionLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
+	})
+}
+
+// Each answer begins the count of lost probes anew.
+func TestWindowProbesAreAnswered(t *testing.T) {
+	full := strings.Repeat("x", ReceiveBuffer+1)
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, keepAliveOff(n), h)
+		server.SetKeepAliveConfig(net.KeepAliveConfig{})
+		writes(t, client, full)
+		time.Sleep(time.Hour) // probes are two minutes apart by then
+		for range 3 {
+			h.Partition(12 * RTOMax)
+			time.Sleep(15 * RTOMax)
+		}
+		reads(t, server, full)
+	})
+}
+
+// What a window that opens lets through is as young as that, and has the
+// timer of what is sent.
+func TestWindowOpensInTheDark(t *testing.T) {
+	full := strings.Repeat("x", ReceiveBuffer+1)
+	for _, heals := range []bool{true, false} {
+		bubble(t, func(t *testing.T, n *Network, h *Host) {
+			client, server := connect(t, keepAliveOff(n), h)
+			server.SetKeepAliveConfig(net.KeepAliveConfig{})
+			writes(t, client, full)
+			time.Sleep(time.Hour)
+			h.BlackHole(ToHost)
+			reads(t, server, full[1:])
+			if heals {
+				time.AfterFunc(time.Second, h.Heal)
+				after(t, 1400*time.Millisecond, func() { reads(t, server, "x") })
+			} else {
+				after(t, RetransmissionLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
+			}
+		})
+	}
+}
+
+// What has no room is not taken, a FIN after it included.
+func TestReceiveBufferShrinks(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		require.NoError(t, server.SetReadBuffer(10))
+		writes(t, client, strings.Repeat("x", 95))
+		require.NoError(t, client.CloseWrite())
+		got := make([]byte, 100)
+		at, err := server.Read(got)
+		require.NoError(t, err)
+		assert.Equal(t, 10, at)
+		rest, err := io.ReadAll(server)
+		require.NoError(t, err)
+		assert.Len(t, rest, 85)
+	})
+}
+
+// Both ends have closed: what could not be sent is still sent.
+func TestOrphans(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		client, server := connect(t, n, h)
+		h.BlackHole()
+		client.Close()
+		server.Close()
+		assert.Equal(t, 1, remaining(h))
+		h.Heal()
+		time.Sleep(RTOMin + time.Millisecond)
+		assert.Zero(t, remaining(h))
 	})
 }

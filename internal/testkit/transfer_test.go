@@ -54,7 +54,7 @@ func TestWhatArrivesIsWhatWasSent(t *testing.T) {
 			require.NoError(t, client.Close())
 			require.NoError(t, server.Close())
 			<-over
-			time.Sleep(RTOMax) // for what was lost at the end
+			time.Sleep(2 * RTOMax) // for what was lost at the end
 			assert.Zero(t, remaining(h), "seed %d", seed)
 		})
 		if t.Failed() {
@@ -134,6 +134,7 @@ func TestNothingGoesOn(t *testing.T) {
 				h := n.Listen(good)
 				client, server := connect(t, keepAliveOff(n), h)
 				server.SetKeepAliveConfig(net.KeepAliveConfig{})
+				connect(t, n, h)
 				client.Write(make([]byte, ReceiveBuffer))
 				trouble(h)
 				client.Write(make([]byte, SendBuffer))

@@ -34,8 +34,6 @@ func (f *flow) probe() {
 	case f.probes >= ProbeLimit:
 		f.from.timedOut("a closed window after its probes")
 		return
-	case f.probed.IsZero():
-		f.probed = time.Now()
 	}
 	f.probes++
 	f.link.wire(f.way).send(packet{kind: isProbe})

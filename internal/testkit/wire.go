@@ -68,9 +68,7 @@ func (w *wire) send(p packet) {
 		w.free = at
 	}
 	at = at.Add(f.delay(w.way))
-	if last := len(w.queue) - 1; last >= 0 && at.Before(w.queue[last].at) {
-		at = w.queue[last].at // nothing overtakes on a wire
-	}
+	// Nothing overtakes on a wire: whoever leaves behind others waits for them.
 	if len(w.queue) == 0 && !at.After(now) {
 		w.deliver(p)
 		return
@@ -110,9 +108,4 @@ func (w *wire) deliver(p packet) {
 	default:
 		data.arrive(p)
 	}
-}
-
-func (w *wire) clear() {
-	w.queue = nil
-	w.due.stop()
 }
