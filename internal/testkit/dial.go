@@ -96,7 +96,7 @@ type try struct {
 	ctx     context.Context
 	network string
 	host    *Host
-	limit   <-chan time.Time // the dialer's timeout or the context's deadline
+	limit   <-chan time.Time // the dialer's timeout
 	ended   <-chan struct{}
 }
 
@@ -110,9 +110,8 @@ func (t *try) dial(addr string) (*Conn, error) {
 	if err := t.begin(addr); err != nil {
 		return nil, err
 	}
-	limit, ok := t.timeLimit()
-	if ok {
-		timer := time.NewTimer(limit)
+	if d := t.dialer.Timeout; d > 0 {
+		timer := time.NewTimer(d)
 		defer timer.Stop()
 		t.limit = timer.C
 	}
@@ -146,7 +145,7 @@ func (t *try) begin(addr string) error {
 	case t.host != nil:
 		t.host.dials++
 		t.n.note(t.host.name, "dialed")
-		return t.host.end
+		return nil
 	}
 	name, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -158,15 +157,6 @@ func (t *try) begin(addr string) error {
 		}
 	}
 	return t.fails(&net.DNSError{Err: "no such host", Name: name, IsNotFound: true})
-}
-
-// timeLimit is what the dialer and the context leave.
-func (t *try) timeLimit() (time.Duration, bool) {
-	limit, ok := t.dialer.Timeout, t.dialer.Timeout > 0
-	if at, has := t.ctx.Deadline(); has && (!ok || time.Until(at) < limit) {
-		limit, ok = time.Until(at), true
-	}
-	return limit, ok
 }
 
 // syn sends a SYN. It returns how long the answer takes, if there is one.

@@ -6,10 +6,10 @@ import "time"
 // would be answered are not sent: the alarm runs only from the moment when
 // packets are dropped until a probe has been answered.
 
-// keepProbing is called when packets begin to be dropped.
+// keepProbing is called when packets are dropped.
 func (c *Conn) keepProbing() {
 	if c.keepAlarm.isSet() {
-		return // it was dark a moment ago, and no probe has been answered since
+		return // it was dark before, and no probe has been answered since
 	}
 	if k := c.keep.idle; k > 0 {
 		// Until now each probe was answered, and the last one so long ago.

@@ -89,10 +89,9 @@ func (l *Link) wire(way Direction) *wire {
 // refresh is called under the mutex when the link's faults or its host's have
 // changed.
 func (l *Link) refresh() {
-	was := l.dark
 	l.dark = l.drops(Both)
 	for _, c := range []*Conn{l.client, l.server} {
-		if l.dark && !was {
+		if l.dark {
 			c.keepProbing()
 			c.out.arm()
 		}

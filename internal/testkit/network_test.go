@@ -347,6 +347,7 @@ func TestListener(t *testing.T) {
 		time.AfterFunc(time.Second, func() { h.Close() })
 		reads := func() { readFails(t, queued, syscall.ECONNRESET) }
 		after(t, time.Second, reads)
+		assert.Equal(t, 1, h.Stats().OpenByServer, "nobody has that one")
 		_, err = h.Accept()
 		fails(t, err, "accept", net.ErrClosed)
 		fails(t, h.Close(), "close", net.ErrClosed)

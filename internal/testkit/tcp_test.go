@@ -323,6 +323,7 @@ func TestWindowOpensInTheDark(t *testing.T) {
 		bubble(t, func(t *testing.T, n *Network, h *Host) {
 			client, server := connect(t, keepAliveOff(n), h)
 			server.SetKeepAliveConfig(net.KeepAliveConfig{})
+			client.SetWriteBuffer(2 * len(full))
 			writes(t, client, full)
 			time.Sleep(time.Hour)
 			h.BlackHole(ToHost)
@@ -342,6 +343,7 @@ func TestReceiveBufferShrinks(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)
 		require.NoError(t, server.SetReadBuffer(10))
+		h.Partition(time.Second) // so that all of it is sent at once
 		writes(t, client, strings.Repeat("x", 95))
 		require.NoError(t, client.CloseWrite())
 		got := make([]byte, 100)
