@@ -4,13 +4,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // keepAliveOff is for tests of other rules.
@@ -120,103 +118,6 @@ func TestSlowNetworkRetransmitsLater(t *testing.T) {
 	})
 }
 
-// An idle connection in the dark ends by keep-alive, whose probes were answered
-// until then.
-func TestKeepAlive(t *testing.T) {
-	for name, test := range map[string]struct {
-		dialer Dialer
-		idle   time.Duration // before the dark begins
-		ends   time.Duration // after that
-	}{
-		"Go's defaults":         {Dialer{}, 0, 150 * time.Second},
-		"after a while":         {Dialer{}, 20 * time.Second, 145 * time.Second},
-		"KeepAlive":             {Dialer{KeepAlive: 30 * time.Second}, 0, 165 * time.Second},
-		"KeepAliveConfig":       {Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}, 3 * time.Second, 22 * time.Second},
-		"the system's defaults": {Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: -1, Interval: -1, Count: -1}}, time.Hour, time.Hour + 675*time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, n *Network, h *Host) {
-				test.dialer.Network = n
-				client, _ := connect(t, &test.dialer, h)
-				time.Sleep(test.idle)
-				h.BlackHole()
-				after(t, test.ends, func() { readFails(t, client, syscall.ETIMEDOUT) })
-			})
-		})
-	}
-	assert.Equal(t, 150*time.Second, KeepAliveLimit)
-}
-
-// A moment of light between two probes is no answer.
-func TestKeepAliveBlinks(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, _ := connect(t, n, h)
-		h.BlackHole()
-		time.AfterFunc(100*time.Second, func() { h.Heal(); h.BlackHole() })
-		after(t, KeepAliveLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
-	})
-}
-
-// Keep-alive looks at what is heard, not at what gets through: a peer whose
-// retransmissions arrive lives, and one that gives up says so if it can.
-func TestKeepAliveOneWay(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, n, h)
-		server.SetKeepAliveConfig(net.KeepAliveConfig{})
-		h.BlackHole(ToHost)
-		time.Sleep(10 * time.Second)
-		writes(t, server, "heard")
-		reads(t, client, "heard")
-		lastHeard := RetransmissionLimit - RTOMax
-		after(t, lastHeard+KeepAliveLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
-	})
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, n, h)
-		h.BlackHole(FromHost)
-		after(t, KeepAliveLimit, func() { readFails(t, server, syscall.ECONNRESET) })
-		readFails(t, client, syscall.ETIMEDOUT)
-	})
-}
-
-func TestKeepAliveOff(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, _ := connect(t, keepAliveOff(n), h)
-		h.BlackHole()
-		client.SetReadDeadline(time.Now().Add(24 * time.Hour))
-		after(t, 24*time.Hour, func() { readFails(t, client, os.ErrDeadlineExceeded) })
-		client.SetReadDeadline(time.Time{})
-		require.NoError(t, client.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true}))
-		after(t, 135*time.Second, func() { readFails(t, client, syscall.ETIMEDOUT) }) // it was idle long ago
-	})
-}
-
-// One answered probe is as good as a new beginning.
-func TestKeepAliveIsAnswered(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, n, h)
-		for range 3 {
-			h.Partition(134 * time.Second) // the last probe is sent after 135 s
-			time.Sleep(time.Hour)
-		}
-		writes(t, client, "alive")
-		reads(t, server, "alive")
-		h.BlackHole()
-		after(t, 150*time.Second, func() { readFails(t, client, syscall.ETIMEDOUT) })
-	})
-}
-
-// A server whose client has gone in the dark is told by the first probe that
-// gets through.
-func TestKeepAliveFindsThePeerGone(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, n, h)
-		server.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Minute})
-		h.Partition(5 * time.Minute)
-		after(t, 150*time.Second, func() { readFails(t, client, syscall.ETIMEDOUT) })
-		after(t, 450*time.Second, func() { readFails(t, server, syscall.ECONNRESET) })
-	})
-}
-
 // TCP_USER_TIMEOUT ends what is unacknowledged for longer, and takes the place
 // of the number of keep-alive's probes.
 func TestUserTimeout(t *testing.T) {
@@ -246,114 +147,6 @@ func TestUserTimeout(t *testing.T) {
 			assert.Equal(t, test.idle, <-done)
 		})
 	}
-}
-
-// A peer that lives and does not read is ended by TCP_USER_TIMEOUT as well,
-// counted from the first probe of its window.
-func TestUserTimeoutOfAZeroWindow(t *testing.T) {
-	full := strings.Repeat("x", ReceiveBuffer+1)
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, _ := connect(t, &Dialer{Network: n, UserTimeout: 3 * time.Second}, h)
-		after(t, 3200*time.Millisecond, func() {
-			writes(t, client, full)
-			readFails(t, client, syscall.ETIMEDOUT)
-		})
-	})
-	bubble(t, func(t *testing.T, n *Network, h *Host) { // set late
-		client, _ := connect(t, keepAliveOff(n), h)
-		writes(t, client, full)
-		time.Sleep(30 * time.Second)
-		require.NoError(t, client.SetUserTimeout(time.Minute))
-		after(t, 30*time.Second+RTOMin, func() { readFails(t, client, syscall.ETIMEDOUT) })
-	})
-	bubble(t, func(t *testing.T, n *Network, h *Host) { // a reader that pauses
-		client, server := connect(t, keepAliveOff(n), h)
-		writes(t, client, full)
-		time.Sleep(30 * time.Second)
-		require.NoError(t, client.SetUserTimeout(time.Minute))
-		time.Sleep(25 * time.Second)
-		reads(t, server, full)
-		time.Sleep(time.Hour)
-		writes(t, client, "still there")
-		reads(t, server, "still there")
-	})
-}
-
-// The news of an open window was lost: a probe finds out, in the dark 15 of
-// them end the connection.
-func TestWindowProbes(t *testing.T) {
-	full := strings.Repeat("x", ReceiveBuffer+1)
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, keepAliveOff(n), h)
-		writes(t, client, full)
-		time.Sleep(time.Second)
-		h.Partition(time.Second)
-		reads(t, server, full[1:])
-		after(t, 2*time.Second, func() { reads(t, server, "x") }) // after 0.2, 0.6, 1.4, 3 s
-	})
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, _ := connect(t, keepAliveOff(n), h)
-		writes(t, client, full)
-		h.BlackHole()
-		after(t, RetransmissionLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
-	})
-}
-
-// Each answer begins the count of lost probes anew.
-func TestWindowProbesAreAnswered(t *testing.T) {
-	full := strings.Repeat("x", ReceiveBuffer+1)
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, keepAliveOff(n), h)
-		server.SetKeepAliveConfig(net.KeepAliveConfig{})
-		writes(t, client, full)
-		time.Sleep(time.Hour) // probes are two minutes apart by then
-		for range 3 {
-			h.Partition(12 * RTOMax)
-			time.Sleep(15 * RTOMax)
-		}
-		reads(t, server, full)
-	})
-}
-
-// What a window that opens lets through is as young as that, and has the
-// timer of what is sent.
-func TestWindowOpensInTheDark(t *testing.T) {
-	full := strings.Repeat("x", ReceiveBuffer+1)
-	for _, heals := range []bool{true, false} {
-		bubble(t, func(t *testing.T, n *Network, h *Host) {
-			client, server := connect(t, keepAliveOff(n), h)
-			server.SetKeepAliveConfig(net.KeepAliveConfig{})
-			client.SetWriteBuffer(2 * len(full))
-			writes(t, client, full)
-			time.Sleep(time.Hour)
-			h.BlackHole(ToHost)
-			reads(t, server, full[1:])
-			if heals {
-				time.AfterFunc(time.Second, h.Heal)
-				after(t, 1400*time.Millisecond, func() { reads(t, server, "x") })
-			} else {
-				after(t, RetransmissionLimit, func() { readFails(t, client, syscall.ETIMEDOUT) })
-			}
-		})
-	}
-}
-
-// What has no room is not taken, a FIN after it included.
-func TestReceiveBufferShrinks(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		client, server := connect(t, n, h)
-		require.NoError(t, server.SetReadBuffer(10))
-		h.Partition(time.Second) // so that all of it is sent at once
-		writes(t, client, strings.Repeat("x", 95))
-		require.NoError(t, client.CloseWrite())
-		got := make([]byte, 100)
-		at, err := server.Read(got)
-		require.NoError(t, err)
-		assert.Equal(t, 10, at)
-		rest, err := io.ReadAll(server)
-		require.NoError(t, err)
-		assert.Len(t, rest, 85)
-	})
 }
 
 // Both ends have closed: what could not be sent is still sent.
