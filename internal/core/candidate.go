@@ -1,0 +1,203 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// A Stage is how far a candidate is. One that is over is none.
+type Stage uint8
+
+const (
+	Building Stage = iota // the factory is at work
+	Ready                 // it can be tried
+)
+
+// A candidate is a fresh transport, from the start of its build to its promotion
+// or rejection. It is offered to all tripped authorities.
+type candidate struct {
+	id      uint64
+	stage   Stage
+	planned bool // by hand or by age
+	trigger string
+
+	began Instant // the build
+	ready Instant
+	until time.Time // Ready: when it goes, or is promoted untried
+
+	// The interval that its end starts, see pace.
+	epoch        uint64
+	paceWasFresh bool
+	draw         time.Duration
+	age          time.Duration // how long it may serve, if it is promoted; 0: for ever
+	paced        bool
+
+	halfway time.Time // planned: from then on it is tried first, not by a copy
+	copied  bool      // planned: a copy has been tried
+
+	stands []*stand             // what each authority has made of it, the first to try it first
+	of     map[Authority]*stand // the same, to be found
+}
+
+func (r *candidate) moveTo(s Stage) { r.stage = s }
+
+// A stand is what one authority has made of a candidate.
+type stand struct {
+	authority Authority
+	trials    attempts  // that could still be answered
+	holder    *Attempt  // the one of trials that holds back the others
+	first     time.Time // when it was first tried
+	until     time.Time // when its trials have had their time; zero before the first
+	late      bool      // they have
+	refused   bool
+	answered  *Attempt // a copy, whose control is still silent: it is judged at its judgeAt
+	slow      bool     // one such control was answered: the candidate was no faster
+	served    []string // methods that it answered with no control yet
+
+	// Of a planned candidate, and of an authority that is well: one call tries it.
+	try      *Call
+	tried    time.Time // when
+	tryLost  bool      // the candidate failed it
+	tryWell  bool      // the transport in service answered it, or one like it that came later
+	kind     string
+	inVain   bool // both
+	callback *Attempt
+}
+
+// stand returns what a has made of r, or nil if nothing yet.
+func (r *candidate) stand(a Authority) *stand { return r.of[a] }
+
+func (r *candidate) standOrNew(a Authority) *stand {
+	if st := r.stand(a); st != nil {
+		return st
+	}
+	st := &stand{authority: a.Clone()}
+	r.stands, r.of[st.authority] = append(r.stands, st), st
+	return st
+}
+
+// forget what an authority has made of r that nothing is known of any more: a flood
+// of names takes no more than maxSuspects.
+func (r *candidate) forget(a Authority) {
+	if st := r.stand(a); st != nil && st.try == nil {
+		r.stands = slices.DeleteFunc(r.stands, func(o *stand) bool { return o == st })
+		delete(r.of, a)
+	}
+}
+
+// refusedBy reports whether r did not help a.
+func (r *candidate) refusedBy(a Authority) bool {
+	st := r.stand(a)
+	return st != nil && st.refused
+}
+
+// standsFor reports whether a may still try r: it has not refused it, and no copies
+// on it have had their time without an answer.
+func (r *candidate) standsFor(a Authority) bool {
+	st := r.stand(a)
+	return st == nil || !st.refused && !(st.late && st.trials.n > 0)
+}
+
+// hasServed reports whether a request of this method was answered that had no
+// control.
+func (st *stand) hasServed(method string) bool {
+	return st != nil && slices.Contains(st.served, method)
+}
+
+// wanted reports whether somebody has a use for r: the client, whoever planned
+// it, or an authority that is tripped and has not refused it.
+func (c *Client) wanted(r *candidate) bool {
+	return c.ended || r.planned || slices.ContainsFunc(c.suspects, func(s *suspect) bool {
+		return s.state == Tripped && !r.refusedBy(s.authority)
+	})
+}
+
+// noLongerNeeded: s is tripped no more. What tried the candidate for it goes on in
+// service, where that is safe, and a candidate that nobody else wants is over.
+func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
+	c.callBackAll(&s.strays)
+	if r := c.cand; r != nil {
+		if st := r.stand(s.authority); st != nil && st.try == nil {
+			if st.slow && kind == CurrentRecovered {
+				kind = UpstreamSlow
+			}
+			c.unjudged(st)
+			st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false
+			c.callBackAll(&st.trials)
+			st.holder = nil
+		}
+		if r.stage == Ready && !c.wanted(r) {
+			c.end(now, kind)
+		}
+	}
+	c.wake(s.authority)
+}
+
+// givesWay reports whether the Ready candidate r may go, so that the next can be
+// built for s: nobody is trying it, or they have had their time, or s has refused
+// it and tripped since, or is young. A planned one has its own time.
+func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
+	if r.planned {
+		return false
+	}
+	for _, st := range r.stands {
+		young := st.pending() && !st.late || st.answered != nil
+		if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {
+			return false
+		}
+	}
+	return true
+}
+
+// pending reports whether st has trials without an answer, or such with one that
+// have had no control yet.
+func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
+
+// makeWay: r goes for s, whose own trials of it have had their time if there are
+// any.
+func (c *Client) makeWay(now time.Time, r *candidate) {
+	for _, st := range slices.Clone(r.stands) {
+		if st.trials.n > 0 && st.late && !st.refused && c.cand == r {
+			c.refuse(now, r, st, TrialTimeout)
+		}
+	}
+	if c.cand == r {
+		c.end(now, Superseded)
+	}
+}
+
+// end: the candidate is over, and not promoted. What was not sent on it goes on in
+// service.
+func (c *Client) end(now time.Time, kind string) {
+	r := c.cand
+	c.advance(now, r)
+	c.cand = nil
+	if r.stage == Ready {
+		c.todo.Retire = append(c.todo.Retire, r.id)
+	} else {
+		c.todo.Cancel = r.id
+	}
+	for _, st := range r.stands {
+		c.releaseTrials(st)
+	}
+	c.report(now, Report{What: WasRejected, Candidate: r.id, Kind: kind})
+	c.plannedEnded(now, r, kind)
+	c.wake(Authority{})
+}
+
+// releaseTrials: the candidate of st is over for its authority. Copies end, what
+// was not sent is called back, and what was sent goes on and is no trial.
+func (c *Client) releaseTrials(st *stand) {
+	c.unjudged(st)
+	st.holder = nil
+	s := c.suspect(st.authority)
+	for a := st.trials.first; a != nil; a = st.trials.first {
+		a.remove()
+		switch {
+		case a.Copy() || a.unsent() || st.try == a.Call && a.Call.Kind != Once:
+			c.callBack(a)
+		case s != nil:
+			s.strays.add(a)
+		}
+	}
+}

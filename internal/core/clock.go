@@ -1,0 +1,140 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// Tick lets pass what has a deadline.
+func (c *Client) Tick(now time.Time) {
+	if c.closed {
+		return
+	}
+	c.passed(now, func(at time.Time) bool { return !at.IsZero() && !now.Before(at) })
+	c.settle(now)
+}
+
+// passed performs each deadline of Deadline for which over holds.
+func (c *Client) passed(now time.Time, over func(time.Time) bool) {
+	c.rescue(now)
+	if over(c.sweepAt) {
+		c.sweep(now)
+	}
+	for _, s := range slices.Clone(c.busy) {
+		if p := s.probe; p != nil && over(p.start.Add(headStart)) {
+			s.probe = nil
+			if st := c.standOf(p.Call); st.hasServed(p.Call.Method) && !st.refused {
+				c.promoteServed(now, st, p.Call.Method)
+			}
+		}
+	}
+	r := c.cand
+	if r == nil || r.stage != Ready {
+		return
+	}
+	for _, st := range r.stands {
+		c.passedOf(now, r, st, over)
+		if c.cand != r {
+			return
+		}
+	}
+	if over(r.until) {
+		c.expire(now, r)
+	}
+}
+
+// passedOf performs the deadlines of one authority's stand.
+func (c *Client) passedOf(now time.Time, r *candidate, st *stand, over func(time.Time) bool) {
+	if st.callback != nil && over(st.callback.start.Add(headStart)) {
+		c.callBackTry(now, st)
+	}
+	if st.holder != nil && over(st.holder.start.Add(headStart)) {
+		c.stopHolding(st)
+	}
+	if st.answered != nil && over(st.answered.judgeAt) {
+		c.judge(now, r, st)
+	}
+	if c.cand == r && !st.late && st.try == nil && over(st.until) {
+		st.late = true
+		if st.onlyCopies() {
+			c.wake(st.authority) // a copy costs nobody anything: it goes when it is in the way
+		} else {
+			c.refuse(now, r, st, TrialTimeout)
+		}
+	}
+}
+
+func (st *stand) onlyCopies() bool {
+	for a := st.trials.first; a != nil; a = a.next {
+		if !a.Copy() {
+			return false
+		}
+	}
+	return true
+}
+
+// Deadline is when Tick is due; zero: not by itself.
+func (c *Client) Deadline() time.Time {
+	if c.closed {
+		return time.Time{}
+	}
+	var at time.Time
+	if c.cand == nil || !c.cand.planned {
+		at = c.agedAt
+	}
+	for a := c.condemned.first; a != nil; a = a.next {
+		at = first(at, a.ripeAt)
+	}
+	at = first(at, c.sweepAt)
+	for _, s := range c.busy {
+		if s.probe != nil {
+			at = first(at, s.probe.start.Add(headStart))
+		}
+		at = first(at, s.offerAt)
+	}
+	if r := c.cand; r != nil && r.stage == Ready {
+		at = first(at, r.deadline())
+	}
+	return at
+}
+
+// deadline is when something of a Ready candidate is over.
+func (r *candidate) deadline() time.Time {
+	at := r.until
+	for _, st := range r.stands {
+		if st.callback != nil {
+			at = first(at, st.callback.start.Add(headStart))
+		}
+		if st.holder != nil {
+			at = first(at, st.holder.start.Add(headStart))
+		}
+		if st.answered != nil {
+			at = first(at, st.answered.judgeAt)
+		}
+		if !st.late && st.try == nil {
+			at = first(at, st.until)
+		}
+	}
+	return at
+}
+
+func first(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

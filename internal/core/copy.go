@@ -1,0 +1,134 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// copyAnswered: the caller has its answer. The control goes on, and proves the
+// candidate if it stays silent for long enough.
+func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
+	s.copyGap = 0
+	control, f := t.Call.main, t.Call.failure
+	switch {
+	case control != nil && st.answered == nil:
+		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
+		st.answered = t
+	case control != nil:
+		c.callBack(control) // one is judged already
+	case f.on == c.current && f.began >= c.cand.ready:
+		c.prove(now, st, t)
+	default:
+		c.wake(s.authority)
+	}
+}
+
+// judge: the control of the answered copy has been silent for long enough.
+func (c *Client) judge(now time.Time, r *candidate, st *stand) {
+	t := st.answered
+	c.unjudged(st)
+	c.prove(now, st, t)
+}
+
+// unjudged: there will be no verdict on the answered copy of st, so nobody waits
+// for its control any more.
+func (c *Client) unjudged(st *stand) {
+	t := st.answered
+	st.answered = nil
+	if t != nil && t.Call.main != nil {
+		c.callBack(t.Call.main)
+	}
+}
+
+// offer makes trials of copies: what waits in service, and has had its head start,
+// waits for nothing else.
+func (c *Client) offer(now time.Time) {
+	for _, s := range slices.Clone(c.busy) {
+		s.offerAt = time.Time{}
+		if s.state == Tripped && s.row == silent && s.evidence > s.refused && !c.ended && s.flying.n > 0 {
+			s.offerAt = c.offerCopy(now, s)
+		}
+	}
+}
+
+// offerCopy copies the ripest call of s, or builds a candidate for it. It returns
+// when to look again; zero: when something happens.
+func (c *Client) offerCopy(now time.Time, s *suspect) time.Time {
+	r := c.cand
+	at := s.ripeAt
+	if r != nil && r.stand(s.authority) != nil && r.opensFor(s.authority) {
+		at = later(at, s.copyAt) // only what has been tried is tried more seldom
+	}
+	if now.Before(at) {
+		return at
+	}
+	if r != nil && r.stage == Building {
+		return time.Time{}
+	}
+	q := c.ripest(now, s)
+	switch {
+	case q == nil:
+		return s.ripeAt
+	case r != nil && r.opensFor(s.authority):
+		s.copyGap = min(max(2*s.copyGap, headStart), readyFor)
+		s.copyAt = now.Add(s.copyGap)
+		c.tryOn(now, q, asCopy, false)
+		return later(s.ripeAt, s.copyAt)
+	case r != nil && !c.givesWay(now, r, s):
+		return time.Time{}
+	case !c.pace.due(now), !c.replace(now, s):
+		return c.pace.notBefore
+	}
+	return time.Time{}
+}
+
+// opensFor reports whether a copy of a may try r now.
+func (r *candidate) opensFor(a Authority) bool {
+	st := r.stand(a)
+	return st == nil || !st.refused && !st.late && st.holder == nil && st.answered == nil
+}
+
+// ripest returns the youngest call that can be copied and has had its head start,
+// and notes when the next one will have.
+func (c *Client) ripest(now time.Time, s *suspect) *Call {
+	s.ripeAt = time.Time{}
+	for a := s.flying.last; a != nil; a = a.prev {
+		if a.On != c.current || a.Call.Kind != Copyable || a.Call.Sealed || a.Call.copy != nil || a.Call.main != a {
+			continue
+		}
+		if !now.Before(a.ripeAt) && !a.hasTime(now) {
+			continue
+		}
+		if !now.Before(a.ripeAt) {
+			s.ripeAt = a.ripeAt // until it is copied
+			return a.Call
+		}
+		if s.ripeAt.IsZero() || a.ripeAt.Before(s.ripeAt) {
+			s.ripeAt = a.ripeAt
+		}
+	}
+	if s.ripeAt.IsZero() {
+		s.ripeAt = now.Add(readyFor) // nobody: the next send says when
+	}
+	return nil
+}
+
+// hasTime reports whether the caller of a will wait for another head start at
+// least: a copy that its caller leaves proves nothing, and holds back the next.
+func (a *Attempt) hasTime(now time.Time) bool {
+	left := a.Call.Deadline
+	return left.IsZero() || left.Sub(now) >= a.ripeAt.Sub(a.start)
+}
+
+// replace builds the next candidate for s, unless the one that makes way for it
+// had no verdict before: that begins an interval.
+func (c *Client) replace(now time.Time, s *suspect) bool {
+	if r := c.cand; r != nil {
+		c.makeWay(now, r)
+	}
+	if !c.pace.due(now) {
+		return false
+	}
+	c.begin(now, s.trigger, false, s.about())
+	return true
+}

@@ -1,0 +1,157 @@
+// Package core decides what becomes of a client's requests and transports: every
+// rule is here, and nothing else is. It is pure: the shell tells it events, one at
+// a time, with the time; it answers with decisions, which the shell performs.
+//
+// An authority, and a candidate:
+//
+//	          failure            threshold             promotion
+//	(well) ───────────▶ Suspected ────────▶ Tripped ─────────────▶ Healing
+//	   ▲                    │                  │  ◀── threshold ──    │
+//	   └────────────────────┴───── answer ─────┴──────────────────────┘
+//
+//	(none) ── due, by hand, by age ──▶ Building ── built ──▶ Ready ── proof ──▶ in service
+//	   ▲                                  │                    │
+//	   └──── not built, not wanted ───────┴── refused by all who wanted it, untried, superseded
+//
+// What a call does next:
+//
+//	the authority | the candidate                          | the call                           | it does
+//	--------------+----------------------------------------+------------------------------------+-------------------------------
+//	any, and the  | Building                               | new, or may go again               | Wait; with a fallback Divert,
+//	 one in       |                                        |                                    |  but for who started the build
+//	 service ended| none, and due                          |                                    | build, and Wait
+//	              | none, not due                          |                                    | Divert; else Send once; GiveUp
+//	not tripped   | planned, Ready, untried by it          | copyable, authority not suspected  | Send, and a copy
+//	              | the same, half its time gone           | repeatable, or once only           | Try first (plan.go)
+//	              | any                                    | new, or may go again               | Send; else GiveUp
+//	tripped       | Ready, not refused, not held back      | has its control                    | Try
+//	              | the same                               | has evidence, no control yet       | Send (the control)
+//	              | Building, or held back                 | has evidence, its wait is worth it | Wait
+//	              | Ready, tried by others of it           | took long to fail, it being there  | Wait for a head start, once; else as below
+//	              | none, or refused and free; due         | has evidence                       | build, and Wait
+//	              | any                                    | new, fallback, no control due      | Divert
+//	              | any                                    | new                                | Send; silent and copyable: a copy when ripe
+//	              | any                                    | else                               | Divert if it may go again; GiveUp
+//	GiveUp of one that waits for ready: Wait, then a new round
+//
+// Has evidence: an attempt of its own in service failed since its authority last
+// refused a candidate, or it can be asked only once and such an attempt of another
+// did. Held back: by a trial of its authority that is younger than a head start.
+// Free: the candidate may give way. Worth it: the call has not waited for another
+// candidate before. Ripe: its head start is over.
+package core
+
+import "time"
+
+// An Instant orders events causally: it advances with each failure in service,
+// build, refusal and promotion.
+type Instant uint64
+
+// A Client is the state of one client. It is not safe for concurrent use: the
+// shell's lock guards it.
+type Client struct {
+	rules  Rules
+	now    Instant
+	closed bool
+
+	// The transport in service.
+	current uint64
+	ended   bool // it says so itself
+	endedAt time.Time
+	agedAt  time.Time // when it is due to be replaced by age; zero: it is not
+
+	suspects []*suspect             // the first to fail first
+	known    map[Authority]*suspect // the same, to be found
+	busy     []*suspect             // those of them that may have copies, or a probe
+	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
+	changes  uint64                 // of who is among them
+	recent   recent
+	patience patience
+
+	cand     *candidate // at most one
+	serial   uint64     // of transports: each candidate has its own number
+	pace     pace
+	planPace pace
+	promoted time.Time // the latest promotion for need
+	orders   []*Order
+
+	waiting   []*Call
+	condemned attempts // waits on a transport that was replaced, and is called back
+
+	todo    Todo
+	reports uint64
+}
+
+// A Todo is what the shell performs, in this order.
+type Todo struct {
+	Promote uint64      // put this candidate in service
+	Condemn []Authority // of what it replaces: what is accompanied there and not known yet is adopted, and Condemned
+	Retire  []uint64    // let these candidates go
+	Cancel  uint64      // call off this candidate's build
+	Build   *Build      // start the factory
+	Copies  []*Attempt  // send a copy of the call on the candidate
+	Recall  []*Attempt  // cancel; a call with nothing else under way asks Next
+	Reports []Report
+	Done    []*Order
+	Wake    []*Call // these ask Next
+}
+
+// A Build is a candidate to be built.
+type Build struct {
+	ID      uint64
+	Trigger string
+	Planned bool
+	Need    About         // whom it is built for
+	Delay   time.Duration // the interval that was waited for it
+	Epoch   uint64        // of the pace: another one takes a new policy
+}
+
+// New returns the state of a client whose first transport has number 1 and may
+// serve for age; 0 is for ever.
+func New(r Rules, now time.Time, age time.Duration) *Client {
+	c := &Client{rules: r, now: 1, current: 1, serial: 1, known: make(map[Authority]*suspect)}
+	c.patience.least = r.Patience
+	if age > 0 {
+		c.agedAt = now.Add(age)
+	}
+	return c
+}
+
+// Todo returns what is to be performed since it was last called.
+func (c *Client) Todo() Todo {
+	t := c.todo
+	c.todo = Todo{}
+	return t
+}
+
+// Clock is the instant that attempts on the healthy path note when they begin.
+func (c *Client) Clock() Instant { return c.now }
+
+// Current is the number of the transport in service.
+func (c *Client) Current() uint64 { return c.current }
+
+// Candidate is the number of the candidate; 0: there is none.
+func (c *Client) Candidate() uint64 {
+	if c.cand == nil {
+		return 0
+	}
+	return c.cand.id
+}
+
+// Everybody reports whether all requests have to ask Next, and not only those of
+// the Suspects.
+func (c *Client) Everybody() bool {
+	return c.ended || c.cand != nil && c.cand.planned && c.cand.stage == Ready
+}
+
+// Suspects returns the set of authorities that are not known to be well.
+func (c *Client) Suspects() map[Authority]bool {
+	set := make(map[Authority]bool, len(c.suspects))
+	for _, s := range c.suspects {
+		set[s.authority] = true
+	}
+	return set
+}
+
+// Changes counts how often it has changed who the Suspects are.
+func (c *Client) Changes() uint64 { return c.changes }

@@ -1,0 +1,276 @@
+package core
+
+import "time"
+
+// A Fate says what an attempt was when it ended.
+type Fate struct {
+	Counts bool // not if it was called back before
+	Copy   bool // beside another attempt of its call, whose error is the caller's
+	Trial  bool // on a candidate
+}
+
+// Failed: a has ended in an error. The shell then asks Next for its call, unless
+// that has left or has another attempt under way.
+func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
+	if a.over {
+		return Fate{}
+	}
+	fate := Fate{Counts: true, Copy: a.Copy(), Trial: a.role != inService}
+	if o.Left && fate.Copy && a.Call.main != nil {
+		a.told = true
+		return fate // it ends with what it is a copy of: which of the two is told first is chance
+	}
+	on := c.detach(a)
+	if c.closed {
+		return fate
+	}
+	o.Left = o.Left || a.Call.copy != nil && a.Call.copy.told
+	if o.Lost && !fate.Trial {
+		o.Verdict = Neutral // whose fault it was is not known
+	}
+	q := a.Call
+	switch {
+	case a.On == c.current:
+		c.count(now, a, o)
+		c.note(now, q, a, o)
+		c.failedControl(now, a, o)
+	case on == nil: // its transport is not in service any more, or its candidate is over
+		c.note(now, q, a, o)
+	default:
+		if a.control || a.role == onTrial && (!o.Again || o.Verdict == Neutral) {
+			c.note(now, q, a, o)
+		}
+		c.trialFailed(now, c.cand, on, a, o)
+	}
+	if o.Left || o.Verdict == Neutral && q.main == nil {
+		c.left(now, q, a, o) // a copy has no control any more
+	}
+	c.settle(now)
+	return fate
+}
+
+// left: q's caller has gone, unanswered. A copy of it ends, too. If that was a
+// stall, and the copy had a fair share of the wait, it is the copy's as well.
+func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
+	c.untry(q)
+	t := q.copy
+	if t == nil {
+		return
+	}
+	st := c.standOf(q)
+	counts := st != nil && t.in == &st.trials && t.role == asCopy && o.Verdict == Stall && headShare*t.waited(now) >= a.waited(now)
+	c.callBack(t)
+	if counts {
+		c.trialFailed(now, c.cand, st, t, o)
+	}
+}
+
+// untry: the caller of q has gone, so its try of a planned candidate says nothing, and
+// the next one may try.
+func (c *Client) untry(q *Call) {
+	if st := c.standOf(q); st != nil && st.try == q && !st.inVain {
+		st.try, st.tryLost, st.tryWell = nil, false, false
+	}
+}
+
+// note keeps what came of an attempt with its call. An attempt that cannot trip its
+// authority is not counted, once.
+func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
+	if a.Copy() {
+		return
+	}
+	if o.Untyped && !q.forgiven {
+		q.forgiven = true
+		q.attempts--
+	}
+	q.failure = failure{
+		on: a.On, began: a.began, at: c.now, unsent: o.Unsent, again: o.Again && !q.Sealed,
+		stall: o.Verdict == Stall, slow: rowOf(now, a, o) == silent,
+	}
+}
+
+// failedControl: what failed in service may be the control of a trial.
+func (c *Client) failedControl(now time.Time, a *Attempt, o Outcome) {
+	q := a.Call
+	if s := c.suspect(q.Authority); s != nil {
+		if s.probe == a {
+			s.probe = nil
+		}
+		if st := c.standOf(q); o.Verdict != Neutral && st.hasServed(q.Method) && !st.refused {
+			c.promoteServed(now, st, q.Method)
+			return
+		}
+	}
+	c.controlFailed(now, q, a.began, o)
+}
+
+// promoteServed: the candidate has answered what the transport in service did not.
+func (c *Client) promoteServed(now time.Time, st *stand, method string) {
+	st.served = nil
+	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
+}
+
+// Answered: a has its response. It reports whether the response is the caller's:
+// not if a was called back.
+func (c *Client) Answered(now time.Time, a *Attempt) bool {
+	if a.over {
+		return false
+	}
+	on := c.detach(a)
+	if c.closed {
+		return true
+	}
+	q := a.Call
+	switch {
+	case a.On == c.current:
+		if s := c.suspect(q.Authority); s != nil && s.probe == a {
+			s.probe = nil
+		}
+		c.controlAnswered(now, q, a)
+		c.served(now, a)
+	case on != nil:
+		c.patience.answered(now, q.Authority, a.waited(now))
+		c.trialAnswered(now, on, a)
+	}
+	c.dismiss(q)
+	c.settle(now)
+	return true
+}
+
+// dismiss calls back what else is under way for an answered call: not a control
+// that is to be silent until the verdict, nor a copy that tries a planned candidate,
+// unless that is over already.
+func (c *Client) dismiss(q *Call) {
+	if st := c.standOf(q); q.main != nil && (st == nil || st.answered == nil || st.answered.Call != q) {
+		c.callBack(q.main)
+	}
+	switch t := q.copy; {
+	case t == nil:
+	case t.told:
+		c.untry(q)
+		c.callBack(t)
+	case t.role != asPlanned:
+		c.callBack(t)
+	}
+}
+
+// Silent: a has waited for another patience, and its caller waits on. That is a
+// stall.
+func (c *Client) Silent(now time.Time, a *Attempt) {
+	if a.over || c.closed || a.On != c.current {
+		return
+	}
+	c.count(now, a, Outcome{Verdict: Stall, Trigger: "silence"})
+	if s := c.suspect(a.Call.Authority); s != nil && a.in == nil {
+		a.ripeAt = now
+		c.watch(s, a)
+	}
+	c.settle(now)
+}
+
+// Asks: the transport of a has told that it looks for a connection. It will tell when
+// it has one.
+func (c *Client) Asks(a *Attempt) { a.Opaque = false }
+
+// Connected: a trial has got a connection, or may have sent something. Where the
+// transport in service gave none, it holds back nobody any more.
+func (c *Client) Connected(now time.Time, a *Attempt) {
+	if a.over || a.connected || c.closed {
+		return
+	}
+	a.connected = true
+	st := c.standOf(a.Call)
+	if st == nil || a.On != c.cand.id {
+		return
+	}
+	if st.callback == a && a.Call.Kind == Once {
+		st.callback = nil // it may have been processed
+	}
+	if st.holder == a && a.row == noConnection {
+		c.stopHolding(st)
+	}
+	c.settle(now)
+}
+
+// Leave: q's caller has gone, or its wait has, before it asks again.
+func (c *Client) Leave(q *Call) { c.stopWaiting(q) }
+
+// Ended: the transport of this number says itself that it has ended. candidateFit
+// says whether the candidate, if there is one, has not.
+func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
+	if c.closed || c.ended || on != c.current {
+		return
+	}
+	c.pace.tripped(c.recent.calm(now, Authority{}) && now.Sub(c.promoted) >= calm)
+	c.ended, c.endedAt = true, now
+	c.report(now, Report{What: HasTripped, About: c.aboutEnded()})
+	switch r := c.cand; {
+	case r == nil || r.stage == Building:
+	case candidateFit:
+		c.promote(now, nil)
+	default:
+		c.end(now, TransportEnded)
+	}
+	c.settle(now)
+}
+
+// Prepare builds the successor of a transport that has ended, before a request
+// asks for it.
+func (c *Client) Prepare(now time.Time) {
+	if c.ended && !c.closed && c.cand == nil && c.pace.due(now) {
+		c.begin(now, TransportEnded, false, c.aboutEnded())
+	}
+}
+
+// Close ends it all. What is in flight goes on, and nothing follows it.
+func (c *Client) Close(now time.Time) {
+	if c.closed {
+		return
+	}
+	if c.cand != nil {
+		c.end(now, ClosedMeanwhile)
+	}
+	c.closed, c.agedAt = true, time.Time{}
+	c.suspectOnly(nil)
+	c.condemned = attempts{}
+	for _, o := range c.orders {
+		o.done, o.kind = true, ClosedMeanwhile
+		c.todo.Done = append(c.todo.Done, o)
+	}
+	c.orders = nil
+	c.wakeAll()
+}
+
+// detach takes a, which is over, out of its call and its list. It returns the
+// stand whose trial it was; nil if it was none, or is none any more.
+func (c *Client) detach(a *Attempt) *stand {
+	q := a.Call
+	a.over = true
+	if q.main == a {
+		q.main = nil
+	}
+	if q.copy == a {
+		q.copy = nil
+	}
+	var on *stand
+	if st := c.standOf(q); st != nil && a.in == &st.trials {
+		on = st
+		if st.holder == a {
+			st.holder = nil
+		}
+		if st.callback == a {
+			st.callback = nil
+		}
+	}
+	a.remove()
+	return on
+}
+
+// settle runs after every event: what the event made possible begins.
+func (c *Client) settle(now time.Time) {
+	if c.closed {
+		return
+	}
+	c.plan(now)
+	c.offer(now)
+}

@@ -1,0 +1,160 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// A table remembers something about a bounded number of authorities. Who was
+// used longest ago makes room.
+type table[T any] struct {
+	entries []entry[T]
+}
+
+type entry[T any] struct {
+	authority Authority
+	used      time.Time
+	value     T
+}
+
+func (t *table[T]) get(a Authority) *T {
+	for i := range t.entries {
+		if t.entries[i].authority == a {
+			return &t.entries[i].value
+		}
+	}
+	return nil
+}
+
+func (t *table[T]) use(now time.Time, a Authority) *T {
+	for i := range t.entries {
+		if t.entries[i].authority == a {
+			t.entries[i].used = now
+			return &t.entries[i].value
+		}
+	}
+	if len(t.entries) >= maxMemories {
+		oldest := slices.MinFunc(t.entries, func(a, b entry[T]) int { return a.used.Compare(b.used) })
+		t.entries = slices.DeleteFunc(t.entries, func(e entry[T]) bool { return e.authority == oldest.authority })
+	}
+	t.entries = append(t.entries, entry[T]{authority: a.Clone(), used: now})
+	return &t.entries[len(t.entries)-1].value
+}
+
+// recent remembers the last minute's outages and swaps of authorities.
+type recent struct {
+	table[recently]
+}
+
+type recently struct {
+	over    time.Time // when its last outage ended
+	swapped time.Time // when a transport was promoted for it
+	answers int       // that its next proof takes; 0 is one
+	useless time.Time // when such a promotion was last seen not to help
+}
+
+func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
+
+// calm reports whether a had no outage in the last minute: its trip is news.
+func (r *recent) calm(now time.Time, a Authority) bool {
+	m := r.get(a)
+	return m == nil || now.Sub(m.over) >= calm
+}
+
+func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
+
+// didNotHelp: a is ill again, and a transport that was promoted for that within
+// the last minute is in service. The next proof takes more answers, until
+// a minute has passed without.
+func (r *recent) didNotHelp(now time.Time, a Authority) {
+	m := r.get(a)
+	switch {
+	case m == nil:
+	case !m.swapped.IsZero() && now.Sub(m.swapped) < calm:
+		m.answers = min(moreAnswers*r.answers(now, a), mostAnswers)
+		m.useless, m.swapped = now, time.Time{}
+	case r.answers(now, a) > 1:
+		m.useless = now
+	}
+}
+
+// answers is how many a proof of a takes.
+func (r *recent) answers(now time.Time, a Authority) int {
+	if m := r.get(a); m != nil && m.answers > 1 && now.Sub(m.useless) < calm {
+		return m.answers
+	}
+	return 1
+}
+
+// patience learns how long the answers of an authority may take.
+type patience struct {
+	table[learnt]
+	least time.Duration
+}
+
+// learnt holds the longest answered wait of this window and of the one before it,
+// so that what is forgotten is between one and two windows old.
+type learnt struct {
+	began        time.Time
+	now, before  time.Duration
+	doubled      time.Duration // by trials that were no faster
+	doubledUntil time.Time
+}
+
+const (
+	window       = 30 * time.Minute
+	mostPatience = time.Hour
+	mostHeld     = 2 * time.Minute
+)
+
+// of is how long a request to a may wait before that is a stall.
+func (p *patience) of(now time.Time, a Authority) time.Duration {
+	l := p.get(a)
+	if l == nil {
+		return p.least
+	}
+	l.turn(now)
+	most := 2 * max(l.now, l.before)
+	if now.Before(l.doubledUntil) {
+		most = max(most, l.doubled)
+	}
+	return min(max(p.least, most), mostPatience)
+}
+
+// ofTrial is how long a trial of a may hold back the next candidate of others. What
+// was never answered has no claim to more than a few doublings.
+func (p *patience) ofTrial(now time.Time, a Authority) time.Duration {
+	l := p.get(a)
+	if l == nil {
+		return p.least
+	}
+	return min(p.of(now, a), max(p.least, 2*max(l.now, l.before), mostHeld))
+}
+
+// answered: a request to a was, after that long. Only what teaches something is
+// written down.
+func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
+	if 2*waited <= p.least {
+		return
+	}
+	l := p.use(now, a)
+	l.turn(now)
+	l.now = max(l.now, waited)
+}
+
+// noFaster: a trial was as slow as what it was to replace.
+func (p *patience) noFaster(now time.Time, a Authority) {
+	d := min(2*p.of(now, a), mostPatience)
+	l := p.use(now, a)
+	l.turn(now)
+	l.doubled, l.doubledUntil = d, now.Add(window)
+}
+
+func (l *learnt) turn(now time.Time) {
+	switch age := now.Sub(l.began); {
+	case age >= 2*window:
+		l.began, l.now, l.before = now, 0, 0
+	case age >= window:
+		l.began, l.now, l.before = now, 0, l.now
+	}
+}

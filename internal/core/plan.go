@@ -1,0 +1,181 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// An Order is a call of Recreate, from when it is made until it is done.
+type Order struct {
+	Ticket any // the shell's
+
+	candidate uint64 // that it waits for; 0: it is to be built
+	done      bool
+	kind      string // why not promoted; "" if it was
+}
+
+// Done reports whether the order is over, and the kind of the rejection: "" for a
+// promotion.
+func (o *Order) Done() (kind string, done bool) { return o.kind, o.done }
+
+// Candidate is the number of the candidate that the order waits for; 0: none yet.
+func (o *Order) Candidate() uint64 { return o.candidate }
+
+// Recreate asks for a fresh transport now, whatever the pace says. Orders at the
+// same time share a candidate, as long as its build has not ended.
+func (c *Client) Recreate(now time.Time, o *Order) {
+	if c.closed {
+		o.done, o.kind = true, ClosedMeanwhile
+		c.todo.Done = append(c.todo.Done, o)
+		return
+	}
+	if r := c.cand; r != nil && r.stage == Building && r.trigger == Manual {
+		o.candidate = r.id
+	}
+	c.orders = append(c.orders, o)
+	c.settle(now)
+}
+
+// Abandon: whoever ordered has gone.
+func (c *Client) Abandon(now time.Time, o *Order) {
+	c.orders = slices.DeleteFunc(c.orders, func(p *Order) bool { return p == o })
+	r := c.cand
+	shared := slices.ContainsFunc(c.orders, func(p *Order) bool { return p.candidate == o.candidate })
+	if r != nil && r.id == o.candidate && !shared {
+		c.end(now, GivenUp)
+	}
+	c.settle(now)
+}
+
+// plan begins what was ordered, or is due by age. A planned candidate ends an
+// unplanned one, and waits for another planned one; but an order does not wait for
+// what age asked for, which may hold what the order is to renew.
+func (c *Client) plan(now time.Time) {
+	ordered := slices.ContainsFunc(c.orders, func(o *Order) bool { return o.candidate == 0 })
+	aged := !c.agedAt.IsZero() && !now.Before(c.agedAt)
+	if c.closed || !ordered && !aged {
+		return
+	}
+	if r := c.cand; r != nil && r.planned && !(ordered && r.trigger == MaxAge) {
+		return
+	}
+	if c.cand != nil {
+		c.end(now, Superseded)
+	}
+	trigger := MaxAge
+	if ordered {
+		trigger = Manual
+	}
+	c.begin(now, trigger, true, About{})
+	for _, o := range c.orders {
+		if o.candidate == 0 {
+			o.candidate = c.cand.id
+		}
+	}
+}
+
+// plannedEnded: a candidate is over; kind is "" for a promotion. Who ordered it
+// hears so, and one that was due by age and failed is due again at its pace.
+func (c *Client) plannedEnded(now time.Time, r *candidate, kind string) {
+	c.orders = slices.DeleteFunc(c.orders, func(o *Order) bool {
+		if o.candidate != r.id {
+			return false
+		}
+		o.done, o.kind = true, kind
+		c.todo.Done = append(c.todo.Done, o)
+		return true
+	})
+	if kind != "" && r.trigger == MaxAge && !c.closed {
+		c.agedAt = later(now, c.planPace.notBefore)
+	}
+}
+
+// tryPlanned: q's authority is well. It may prove a planned candidate, once: by a
+// copy, while the transport in service answers the caller; where no request came
+// that can be copied, by being tried there first.
+func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
+	r := c.cand
+	if r == nil || !r.planned || r.stage != Ready || q.Sealed || !q.fresh() || q.attempts > 0 {
+		return Step{}, false
+	}
+	if st := r.stand(q.Authority); st != nil && st.try != nil {
+		return Step{}, false
+	}
+	switch {
+	case q.Kind == Copyable:
+		r.copied = true
+		step := c.send(now, q, nil)
+		st := r.standOrNew(q.Authority)
+		st.try, st.tried = q, now
+		c.tryOn(now, q, asPlanned, false)
+		return step, true
+	case !r.copied && !now.Before(r.halfway):
+		st := r.standOrNew(q.Authority)
+		st.try, st.tried = q, now
+		st.callback = c.tryOn(now, q, onTrial, false)
+		return Step{Do: Try, Attempt: st.callback}, true
+	}
+	return Step{}, false
+}
+
+// tryJudged: a try of a planned candidate is in vain where the candidate failed
+// what the transport in service answered.
+func (c *Client) tryJudged(now time.Time, st *stand) {
+	if !st.tryLost || !st.tryWell || st.inVain {
+		return
+	}
+	st.inVain = true
+	st.refused = true
+	c.report(now, Report{What: HasRefused, About: About{Authority: st.authority}, Candidate: c.cand.id, Kind: st.kind})
+}
+
+// tryAnswered: the transport in service has answered the control of a try: the same
+// request, or one that came later if that can be asked only once. A try that was
+// called back had a head start of time, and its control has no more.
+func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
+	if st.tryLost && st.kind == TrialTimeout && control.waited(now) > headStart {
+		return
+	}
+	st.tryWell = true
+	c.tryJudged(now, st)
+}
+
+// callBackTry: a try of a planned candidate had no connection within a head start,
+// or no answer if it may be sent again. It goes on in service. Without a connection
+// it was in vain.
+func (c *Client) callBackTry(now time.Time, st *stand) {
+	a := st.callback
+	st.callback = nil
+	if !a.connected && !a.unsent() {
+		return // nobody knows
+	}
+	c.callBack(a)
+	st.tryLost, st.kind = true, TrialTimeout
+	if !a.connected {
+		st.tryWell = true
+		c.tryJudged(now, st)
+	}
+}
+
+// expire: nobody has proved the candidate, and its time is over. A planned one is
+// promoted all the same, unless somebody tried it in vain.
+func (c *Client) expire(now time.Time, r *candidate) {
+	if !r.planned {
+		c.end(now, Untried)
+		return
+	}
+	for _, st := range r.stands {
+		switch {
+		case st.inVain:
+			c.end(now, st.kind)
+			return
+		case st.try != nil && st.tryLost && st.try.Kind == Once:
+			c.end(now, st.kind) // it cannot have a control
+			return
+		case st.try != nil && st.tryWell:
+			c.end(now, TrialTimeout)
+			return
+		}
+	}
+	c.promote(now, nil)
+}

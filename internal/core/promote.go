@@ -1,0 +1,152 @@
+package core
+
+import "time"
+
+// promote puts the candidate in service. by has proved it; nil: nobody had to.
+func (c *Client) promote(now time.Time, by *Attempt) {
+	r := c.cand
+	about := About{}
+	if by != nil {
+		if s := c.suspect(by.Call.Authority); s != nil {
+			about = s.about()
+		} else {
+			about.Authority = by.Call.Authority
+		}
+	}
+	need := c.ended || about.State == Tripped && !about.Tripped.IsZero()
+	if need {
+		c.promoted = now
+		if c.suspect(about.Authority) != nil {
+			c.recent.swappedFor(now, about.Authority)
+		}
+	}
+	c.advance(now, r)
+	if r.planned && !need {
+		c.planPace = pace{epoch: c.planPace.epoch + 1}
+	}
+	c.report(now, Report{What: WasPromoted, About: about, Candidate: r.id})
+	c.now++
+	c.current, c.cand = r.id, nil
+	c.endOfEnded(now)
+	c.todo.Promote = r.id
+	c.agedAt = time.Time{}
+	if r.age > 0 {
+		c.agedAt = now.Add(r.age)
+	}
+	old := c.suspects
+	c.renew()
+	for _, st := range r.stands {
+		c.enterService(st)
+	}
+	c.condemn(now, old)
+	c.plannedEnded(now, r, "")
+	c.wakeAll()
+	if s := c.suspect(about.Authority); by != nil && s != nil {
+		c.acquit(now, s) // what proved the candidate is its first answer in service
+	}
+}
+
+// enterService: what tried the promoted candidate is in service now. A copy takes
+// the place of the attempt that it is beside.
+func (c *Client) enterService(st *stand) {
+	for a := st.trials.first; a != nil; a = st.trials.first {
+		a.remove()
+		if a == st.answered || a.Copy() && a.Call.copy != a {
+			continue
+		}
+		if a.told {
+			c.detach(a)
+			continue
+		}
+		q := a.Call
+		if a.role == asPlanned && (q.main != nil || q.fresh()) {
+			c.callBack(a) // its caller is served, or was, without it
+			continue
+		}
+		if a.Copy() {
+			if q.main != nil {
+				c.callBack(q.main)
+			}
+			q.main, q.copy = a, nil
+		}
+		c.enters(a)
+	}
+	c.unjudged(st)
+}
+
+// enters: a, which is on the transport just promoted, is in service.
+func (c *Client) enters(a *Attempt) {
+	a.role = inService
+	if s := c.suspect(a.Call.Authority); s != nil {
+		s.flying.add(a)
+	}
+}
+
+// condemn: what waits on the transport that was replaced, of authorities that were
+// tripped, is called back once it has had its head start, if it may be sent again.
+func (c *Client) condemn(now time.Time, old []*suspect) {
+	for _, s := range old {
+		if s.state == Tripped {
+			c.todo.Condemn = append(c.todo.Condemn, s.authority)
+		}
+		for a := s.flying.first; a != nil; a = s.flying.first {
+			a.remove()
+			if s.state == Tripped {
+				c.condemnOne(a)
+			}
+		}
+		for a := s.strays.first; a != nil; a = s.strays.first {
+			a.remove()
+			if a.On == c.current {
+				c.enters(a)
+			} else {
+				c.condemnOne(a)
+			}
+		}
+	}
+	c.rescue(now)
+}
+
+func (c *Client) condemnOne(a *Attempt) {
+	if a.over || a.Call.Kind == Once || a.Call.Sealed {
+		return
+	}
+	a.Call.tripped = true
+	if a.ripeAt.IsZero() { // it did not begin under suspicion
+		a.ripeAt = a.start.Add(headStartOf(a.start, a.Call))
+	}
+	c.condemned.add(a)
+}
+
+// Condemned: a, of an authority that a promotion condemned, began on the healthy
+// path of the transport that was replaced, and has been adopted for this.
+func (c *Client) Condemned(now time.Time, a *Attempt) {
+	if c.closed || a.On == c.current || a.in != nil {
+		return
+	}
+	c.condemnOne(a)
+	c.rescue(now)
+}
+
+// endOfEnded: what had ended is not in service any more.
+func (c *Client) endOfEnded(now time.Time) {
+	if c.ended {
+		c.ended = false
+		c.recent.over(now, Authority{})
+		c.report(now, Report{What: HasRecovered, About: c.aboutEnded()})
+	}
+}
+
+// rescue calls back what is condemned and has had its head start.
+func (c *Client) rescue(now time.Time) {
+	for a := c.condemned.first; a != nil; {
+		next := a.next
+		if !now.Before(a.ripeAt) {
+			a.remove()
+			if c.spare(a.Call) {
+				c.callBack(a)
+			}
+		}
+		a = next
+	}
+}

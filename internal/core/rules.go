@@ -1,0 +1,60 @@
+package core
+
+import "time"
+
+// Rules are the settings of one client. They do not change.
+type Rules struct {
+	Threshold       int           // failures in a row that trip an authority, at least 1
+	Stalls          int           // stalls that trip one; 0: stalls never do
+	StallSpan       time.Duration // at least this long from the first stall to the last
+	Patience        time.Duration // after which a wait without an answer is a stall
+	RecreateTimeout time.Duration // of a build, and again of a trial
+	Fallback        bool          // another transport serves what is tripped
+}
+
+// The numbers of the rules that nobody can set.
+const (
+	// headStart is what the transport in service gets before a copy is sent, and
+	// a trial before it stops holding back others.
+	headStart = time.Second
+	// headShare bounds the head start by what its caller has left: a quarter.
+	headShare = 4
+	// answerGap is how much longer than its copy's answer a control must stay
+	// silent: an event that answers both is no proof.
+	answerGap = 100 * time.Millisecond
+	// quickly tells a failure from a silence: what took longer to fail was silent.
+	quickly = time.Second
+	// slack is how many times as long as the failures an attempt must have lasted
+	// to speak against them.
+	slack = 2
+	// readyFor is how long a candidate that nobody tries stays.
+	readyFor = 5 * time.Minute
+	// roundRest is the pause between two rounds of a call that waits for ready.
+	roundRest = time.Second
+	// leastRest is the least pause after a build that failed: where the policy has
+	// none, a factory that fails at once would be called without end.
+	leastRest = 100 * time.Millisecond
+	// calm is for how long an authority must have been without an outage, and the
+	// client without a swap for need, for the next trip to be news.
+	calm = time.Minute
+	// mostReplays bounds the attempts before the last two.
+	mostReplays = 3
+	// moreAnswers is how many times as many answers in a row a proof takes after
+	// a promotion that did not help, and mostAnswers the bound.
+	moreAnswers = 4
+	mostAnswers = 8
+	// onceEvery is how many intervals pass between two requests that leave the
+	// fallback to ask the transport in service, where they can be asked only once.
+	onceEvery = 4
+
+	// suspectFor and outageFor are how long an authority is remembered that did
+	// not fail any more, or was not asked for.
+	suspectFor = 5 * time.Minute
+	outageFor  = 10 * time.Minute
+
+	// The bounds of what hostile names can take.
+	maxSuspects  = 256
+	maxMemories  = 256
+	maxWitnesses = 8
+	maxMethods   = 8
+)

@@ -1,0 +1,162 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// count: what failed in service counts against its authority (rules 2 and 4).
+func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
+	s := c.suspect(a.Call.Authority)
+	if o.Verdict == Neutral {
+		c.cleared(now, s, a, o)
+		return
+	}
+	s = c.suspectOrNew(now, a.Call.Authority)
+	s.failed, s.trigger = now, o.Trigger
+	s.see(o.Witness)
+	if s.opened == 0 {
+		s.opened = a.began
+	}
+	if a.under == s && a.over {
+		s.ended++
+		if o.Verdict == Failure {
+			s.lost++
+		}
+	}
+	c.now++ // what begins from here on is later, and its answer ends the streak
+	if o.Untyped {
+		return // somebody will look closer: attempts under suspicion are watched
+	}
+	if o.Verdict == Failure {
+		s.took = max(s.took, a.waited(now))
+	}
+	same := o.Verdict == Failure && s.failures > 0 && a.began < s.counted // event, seen by another request
+	s.evidence = c.now
+	s.failedLike(a.Call.Method, c.now)
+	if !same {
+		s.row = rowOf(now, a, o)
+	}
+	switch {
+	case o.Verdict == Stall:
+		c.stalled(now, s)
+	case !same:
+		s.failures++
+		s.counted = c.now
+	}
+	if s.state != Tripped && (c.failuresTrip(now, s) || c.stallsTrip(now, s)) {
+		c.trip(now, s)
+	}
+	if s.state == Tripped && s.row == silent {
+		c.attend(s)
+	}
+}
+
+// cleared: an attempt ended with an error that says nothing. If only an error
+// that nobody had watched raised the suspicion, there is none.
+func (c *Client) cleared(now time.Time, s *suspect, a *Attempt, o Outcome) {
+	if s == nil {
+		return
+	}
+	if a.under == s && a.waited(now) >= s.took {
+		s.ended++
+	}
+	if s.state == Suspected && s.failures+s.stalls == 0 && !o.Left {
+		c.acquit(now, s)
+	}
+}
+
+func (c *Client) stalled(now time.Time, s *suspect) {
+	if s.stalls == 0 {
+		s.firstStall = now
+	}
+	s.stalls++
+	c.recent.didNotHelp(now, s.authority)
+}
+
+// failuresTrip: the threshold is reached, and most of what was tried has failed.
+func (c *Client) failuresTrip(now time.Time, s *suspect) bool {
+	return s.failures >= c.rules.Threshold && s.mostFailed(now)
+}
+
+// mostFailed reports whether at least half of the attempts that began under
+// suspicion have failed, of those that have ended or lasted longer than failures
+// take, which is not to the millisecond. One failure in a hundred beside slow
+// answers is no outage.
+func (s *suspect) mostFailed(now time.Time) bool {
+	tried := s.ended
+	for a := s.flying.first; a != nil; a = a.next {
+		if a.under == s && a.waited(now) > slack*s.took {
+			tried++
+		}
+	}
+	return 2*s.lost >= tried
+}
+
+func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
+	return c.rules.Stalls > 0 && s.stalls >= c.rules.Stalls && now.Sub(s.firstStall) >= c.rules.StallSpan
+}
+
+func (c *Client) trip(now time.Time, s *suspect) {
+	c.recent.didNotHelp(now, s.authority)
+	c.pace.tripped(!s.outage() && c.recent.calm(now, s.authority) && now.Sub(c.promoted) >= calm)
+	if !s.outage() {
+		s.tripped = now
+		if c.recent.calm(now, s.authority) {
+			s.youngUntil = now.Add(calm)
+		}
+	}
+	s.stand(Tripped)
+	s.tripAt = c.now
+	c.sweepAt = first(c.sweepAt, s.expiry())
+	c.report(now, Report{What: HasTripped, About: s.about()})
+}
+
+func rowOf(now time.Time, a *Attempt, o Outcome) row {
+	switch {
+	case o.Verdict == Stall || a.waited(now) >= quickly:
+		return silent
+	case o.Unsent:
+		return noConnection
+	}
+	return broke
+}
+
+func (s *suspect) see(witness any) {
+	if witness != nil && len(s.witnesses) < maxWitnesses {
+		s.witnesses = append(s.witnesses, witness)
+	}
+}
+
+func (s *suspect) failedLike(method string, at Instant) {
+	for i := range s.methods {
+		if s.methods[i].method == method {
+			s.methods[i].at = at
+			return
+		}
+	}
+	if len(s.methods) < maxMethods {
+		s.methods = append(s.methods, methodFailure{method, at})
+	}
+}
+
+// hasFailedSince reports whether a request of this method failed in service after
+// the given instant.
+func (s *suspect) hasFailedSince(method string, at Instant) bool {
+	return slices.ContainsFunc(s.methods, func(m methodFailure) bool { return m.method == method && m.at > at })
+}
+
+// served: an answer in service. It ends a streak that began before its attempt.
+func (c *Client) served(now time.Time, a *Attempt) {
+	c.patience.answered(now, a.Call.Authority, a.waited(now))
+	s := c.suspect(a.Call.Authority)
+	if s == nil {
+		return
+	}
+	if a.under == s {
+		s.ended++
+	}
+	if a.began > s.opened {
+		c.acquit(now, s)
+	}
+}

@@ -1,0 +1,214 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// A State is how an authority is. One that is well has no entry.
+type State uint8
+
+const (
+	Suspected State = iota // something failed, and nothing was answered since
+	Tripped                // it looks dead: fresh transports are tried
+	Healing                // a fresh transport is in service, and has not answered it yet
+)
+
+// A row says what an authority's attempts came to: which row of the table of
+// trials it is in.
+type row uint8
+
+const (
+	noConnection row = iota // never got a connection, and failed quickly
+	broke                   // were sent, and failed quickly
+	silent                  // were silent, or took long to fail
+)
+
+// A suspect is an authority that is not known to be well.
+type suspect struct {
+	authority  Authority
+	state      State
+	since      time.Time // its first failure
+	tripped    time.Time // the outage's begin; zero while it is none
+	tripAt     Instant   // the latest trip
+	youngUntil time.Time // an outage that is news waits for nobody's trial
+	trigger    string    // the latest failure's kind
+	witnesses  []any
+
+	// When it is forgotten.
+	asked  time.Time
+	failed time.Time
+
+	// The streak, on the transport in service.
+	opened     Instant // when the first attempt counted in it began; 0: nothing is counted
+	failures   int
+	counted    Instant // the latest failure that counted
+	stalls     int
+	firstStall time.Time
+	row        row // of the latest that counted
+
+	// Of the attempts that began under suspicion, how many have ended, and failed.
+	ended, lost int
+	took        time.Duration // the longest that a failure took
+	flying      attempts      // in service, begun under suspicion or reported silent
+
+	// What its trials may go by.
+	evidence Instant // the latest failure in service
+	refused  Instant // its latest refusal of a candidate
+	refusals int
+	proofs   int     // answers of candidates in a row, whose controls were not answered
+	proved   Instant // the latest of them
+	provedAt time.Time
+	methods  []methodFailure
+	probe    *Attempt // once only, and asks the transport in service
+
+	// Copies of its requests.
+	copyGap time.Duration // from the latest to the next
+	copyAt  time.Time     // before which none is made
+	ripeAt  time.Time     // before which none of flying has had its head start
+	offerAt time.Time     // when a copy may be due; zero: when something happens
+
+	busy     bool      // it is in the client's list of those
+	diverted time.Time // with a fallback: when one was last sent in service
+	strays   attempts  // sent on a candidate that is over for this authority
+}
+
+// A methodFailure is the latest failure in service of a method.
+type methodFailure struct {
+	method string
+	at     Instant
+}
+
+func (s *suspect) stand(to State) { s.state = to }
+
+// outage reports whether its callers have something to recover from.
+func (s *suspect) outage() bool { return s.state != Suspected }
+
+func (c *Client) suspect(a Authority) *suspect { return c.known[a] }
+
+func (c *Client) suspectOrNew(now time.Time, a Authority) *suspect {
+	if s := c.suspect(a); s != nil {
+		return s
+	}
+	if len(c.suspects) >= maxSuspects {
+		c.evict(now)
+	}
+	s := &suspect{authority: a.Clone(), since: now, asked: now}
+	c.suspects, c.known[s.authority] = append(c.suspects, s), s
+	c.sweepAt = first(c.sweepAt, now.Add(suspectFor))
+	c.changes++
+	return s
+}
+
+// evict makes room: the least failures first, among those the one that has been
+// quiet for longest. A flood of invented names that fail once cannot push out an
+// outage.
+func (c *Client) evict(now time.Time) {
+	least := slices.MinFunc(c.suspects, func(a, b *suspect) int {
+		if a.outage() != b.outage() {
+			if b.outage() {
+				return -1
+			}
+			return 1
+		}
+		if d := a.failures + a.stalls - b.failures - b.stalls; d != 0 && !a.outage() {
+			return d
+		}
+		return a.asked.Compare(b.asked)
+	})
+	c.forget(now, least)
+	if c.cand != nil {
+		c.cand.forget(least.authority)
+	}
+}
+
+// expiry is when s is forgotten if nothing happens.
+func (s *suspect) expiry() time.Time {
+	if s.outage() {
+		return s.asked.Add(outageFor)
+	}
+	return s.failed.Add(suspectFor)
+}
+
+// sweep forgets whose time is over, and notes when that may be so of the next.
+func (c *Client) sweep(now time.Time) {
+	c.sweepAt = time.Time{}
+	for _, s := range slices.Clone(c.suspects) {
+		if at := s.expiry(); now.Before(at) {
+			c.sweepAt = first(c.sweepAt, at)
+		} else {
+			c.forget(now, s)
+		}
+	}
+}
+
+// attend to s: it may have copies, or a probe.
+func (c *Client) attend(s *suspect) {
+	if !s.busy {
+		s.busy = true
+		c.busy = append(c.busy, s)
+	}
+}
+
+// acquit: s is well. Its outage, if it was one, is over.
+func (c *Client) acquit(now time.Time, s *suspect) {
+	c.drop(s)
+	if s.outage() {
+		c.recent.over(now, s.authority)
+		c.report(now, Report{What: HasRecovered, About: s.about()})
+	}
+	c.noLongerNeeded(now, s, CurrentRecovered)
+}
+
+// forget: nobody has asked for s, or it has not failed, for long enough.
+func (c *Client) forget(now time.Time, s *suspect) {
+	c.drop(s)
+	if s.outage() {
+		c.report(now, Report{What: WasForgotten, About: s.about()})
+	}
+	c.noLongerNeeded(now, s, Untried)
+}
+
+func (c *Client) drop(s *suspect) {
+	c.suspects = slices.DeleteFunc(c.suspects, func(o *suspect) bool { return o == s })
+	c.busy = slices.DeleteFunc(c.busy, func(o *suspect) bool { return o == s })
+	delete(c.known, s.authority)
+	if len(c.suspects) == 0 {
+		c.sweepAt = time.Time{}
+	}
+	c.changes++
+	for a := s.flying.first; a != nil; a = s.flying.first {
+		a.remove()
+	}
+}
+
+// renew: a fresh transport is in service, so all streaks begin anew. An outage
+// lasts until its first answer.
+func (c *Client) renew() {
+	kept := make([]*suspect, 0, len(c.suspects))
+	for _, s := range c.suspects {
+		if !s.outage() {
+			continue
+		}
+		healing := &suspect{
+			authority: s.authority, since: s.since, tripped: s.tripped, trigger: s.trigger,
+			witnesses: s.witnesses, asked: s.asked, failed: s.failed,
+		}
+		healing.stand(Healing)
+		kept = append(kept, healing)
+	}
+	c.suspectOnly(kept)
+}
+
+// suspectOnly replaces all suspects.
+func (c *Client) suspectOnly(these []*suspect) {
+	c.suspects, c.busy = these, nil
+	clear(c.known)
+	for _, s := range these {
+		c.known[s.authority] = s
+	}
+	if len(these) == 0 {
+		c.sweepAt = time.Time{}
+	}
+	c.changes++
+}

@@ -1,0 +1,296 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// A Do is what a call does next.
+type Do uint8
+
+const (
+	Send   Do = iota // on the transport in service
+	Try              // on the candidate
+	Wait             // until it is woken, or the step's Until
+	Divert           // to the fallback, and be done
+	GiveUp           // with the error that it has
+	Shut             // the client is closed
+)
+
+// A Step is what a call does next. Attempt is set for Send and Try; Until limits a
+// Wait if it is not zero; Round says that the wait is the rest between two rounds.
+type Step struct {
+	Do      Do
+	Attempt *Attempt
+	Until   time.Time
+	Round   bool
+}
+
+// Next decides what q does next; nothing of it is under way for its caller. It is
+// a round of the table, and around the rounds the loop of those that wait for
+// ready.
+func (c *Client) Next(now time.Time, q *Call) Step {
+	c.stopWaiting(q)
+	if c.closed {
+		return Step{Do: Shut}
+	}
+	c.plan(now) // what is due by now is not begun after a build for q
+	step := c.round(now, q)
+	if step.Do == GiveUp && q.mayStartOver(now) {
+		q.attempts, q.forgiven, q.failure = 0, false, failure{}
+		step = c.wait(q, forRound, earlier(q.readyBy, now.Add(roundRest)))
+		step.Round = true
+	}
+	c.settle(now)
+	return step
+}
+
+// mayStartOver reports whether q waits for ready, and may: it has met an outage,
+// which may be over by now.
+func (q *Call) mayStartOver(now time.Time) bool {
+	if q.Ready == 0 || !q.maySend() || !q.tripped {
+		return false
+	}
+	if q.readyBy.IsZero() {
+		q.readyBy = now.Add(q.Ready)
+	}
+	return now.Before(q.readyBy)
+}
+
+// round is the decision table of the package's comment.
+func (c *Client) round(now time.Time, q *Call) Step {
+	s := c.suspect(q.Authority)
+	if s != nil {
+		s.asked = now
+	}
+	if c.ended || s != nil && s.outage() {
+		q.tripped = true
+	}
+	switch {
+	case c.ended:
+		return c.withoutTransport(now, q)
+	case s == nil || s.state != Tripped:
+		return c.onItsWay(now, q, s)
+	}
+	if step, ok := c.withTrial(now, q, s); ok {
+		return step
+	}
+	return c.withoutTrial(now, q, s)
+}
+
+// withoutTransport: what is in service has ended. Whatever can be built is better.
+func (c *Client) withoutTransport(now time.Time, q *Call) Step {
+	starts := c.cand == nil && c.pace.due(now)
+	if starts {
+		c.begin(now, TransportEnded, false, c.aboutEnded())
+	}
+	switch {
+	case c.rules.Fallback && q.maySend() && !starts:
+		return Step{Do: Divert}
+	case c.cand != nil && q.maySend() && !q.outOfTime(now):
+		return c.wait(q, forVerdict, q.readyBy)
+	case q.fresh() && q.attempts == 0:
+		return c.send(now, q, c.suspect(q.Authority))
+	}
+	return Step{Do: GiveUp}
+}
+
+// onItsWay: the authority is well, or not known to be bad yet. A slow upstream is
+// not asked twice as often.
+func (c *Client) onItsWay(now time.Time, q *Call, s *suspect) Step {
+	f := q.failure
+	if !c.spare(q) || !q.maySend() || f.stall && f.on == c.current {
+		return Step{Do: GiveUp}
+	}
+	if s == nil {
+		if step, ok := c.tryPlanned(now, q); ok {
+			return step
+		}
+	}
+	return c.send(now, q, s)
+}
+
+// withTrial: q may make the trial of its tripped authority, ask for one, or wait.
+func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
+	if !c.hasEvidence(q, s) {
+		return Step{}, false
+	}
+	r := c.cand
+	if r != nil && (r.stage == Building || r.standsFor(s.authority)) {
+		switch {
+		case r.stage == Building, r.heldBack(s.authority):
+			if !q.outOfTime(now) && (q.waitedFor == 0 || q.waitedFor == r.id) {
+				q.waitedFor = r.id
+				return c.wait(q, forVerdict, q.readyBy), true
+			}
+			return Step{}, false
+		case !c.spare(q):
+			return Step{}, false
+		case r.hadItsChance(q):
+			return c.waitForOthers(now, q)
+		case askedOnce(q, s) && q.fresh():
+			return c.askOnce(now, q, s), true
+		case c.hasControl(q, s):
+			return c.try(now, q, true), true
+		}
+		return c.send(now, q, s), true // the control
+	}
+	if !c.spare(q) || q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s) {
+		return Step{}, false
+	}
+	q.waitedFor = c.cand.id
+	return c.wait(q, forVerdict, q.readyBy), true
+}
+
+// heldBack reports whether a trial of a is so young that its others wait for it.
+func (r *candidate) heldBack(a Authority) bool {
+	st := r.stand(a)
+	return st != nil && st.holder != nil
+}
+
+// hadItsChance reports whether q took long to fail while r was there, and others of
+// its authority try r: nobody's wait is doubled for what they are about to find out.
+func (r *candidate) hadItsChance(q *Call) bool {
+	st := r.stand(q.Authority)
+	return q.failure.slow && q.failure.at >= r.ready && st != nil && (st.trials.n > 0 || st.answered != nil)
+}
+
+// waitForOthers: q waits for the verdict on what others try, but no longer than a
+// trial may hold it back, unless the candidate has answered one of them already.
+func (c *Client) waitForOthers(now time.Time, q *Call) (Step, bool) {
+	if q.waitedFor != 0 || q.outOfTime(now) {
+		return Step{}, false
+	}
+	q.waitedFor = c.cand.id
+	until := q.readyBy
+	if c.cand.stand(q.Authority).answered == nil {
+		until = first(until, now.Add(headStart))
+	}
+	return c.wait(q, forVerdict, until), true
+}
+
+// askOnce: q can be asked only once. It goes to the candidate; but one at a time
+// goes to the transport in service, as the control of what the candidate has
+// answered, or is silent about.
+func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
+	st := c.cand.stand(s.authority)
+	served := st.hasServed(q.Method)
+	pending := st != nil && st.trials.n > 0
+	switch {
+	case s.probe == nil && (served || pending || c.controlFirst(now, s, q.Method)):
+		step := c.send(now, q, s)
+		s.probe = step.Attempt
+		c.attend(s)
+		return step
+	case pending && !served && !st.connected():
+		return c.send(now, q, s)
+	}
+	return c.try(now, q, false)
+}
+
+// connected reports whether one of the trials got a connection.
+func (st *stand) connected() bool {
+	for a := st.trials.first; a != nil; a = a.next {
+		if a.connected {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutTrial: no trial for q now.
+func (c *Client) withoutTrial(now time.Time, q *Call, s *suspect) Step {
+	if c.rules.Fallback && q.maySend() && !(q.fresh() && c.controlDue(now, q, s)) {
+		return Step{Do: Divert}
+	}
+	if q.fresh() && c.spare(q) {
+		return c.send(now, q, s)
+	}
+	return Step{Do: GiveUp}
+}
+
+// controlDue: once per interval the fallback leaves a request to the transport in
+// service, so that one that is well is not left for good. What can be asked only
+// once takes that risk more seldom.
+func (c *Client) controlDue(now time.Time, q *Call, s *suspect) bool {
+	interval := max(c.pace.interval, c.pace.first)
+	if askedOnce(q, s) {
+		interval *= onceEvery
+	}
+	if now.Before(s.diverted.Add(interval)) {
+		return false
+	}
+	s.diverted = now
+	return true
+}
+
+// spare reports whether q may make one more attempt in this round. The last two
+// are for the control and the trial of an authority that has tripped: a promotion
+// meanwhile does not take them away.
+func (c *Client) spare(q *Call) bool {
+	most := min(c.rules.Threshold, mostReplays)
+	if q.tripped {
+		most += 2
+	}
+	return q.attempts < most
+}
+
+// send makes an attempt on the transport in service.
+func (c *Client) send(now time.Time, q *Call, s *suspect) Step {
+	a := &Attempt{Call: q, On: c.current, began: c.now, start: now, under: s}
+	q.main = a
+	q.attempts++
+	if s != nil {
+		a.ripeAt = now.Add(headStartOf(now, q))
+		c.watch(s, a)
+	}
+	return Step{Do: Send, Attempt: a}
+}
+
+// watch keeps an attempt in service among those of its suspected authority.
+func (c *Client) watch(s *suspect, a *Attempt) {
+	s.flying.add(a)
+	if a.Call.Kind == Copyable && a.ripeAt.Before(s.ripeAt) {
+		s.ripeAt = a.ripeAt
+	}
+}
+
+func headStartOf(now time.Time, q *Call) time.Duration {
+	if q.Deadline.IsZero() {
+		return headStart
+	}
+	return min(headStart, q.Deadline.Sub(now)/headShare)
+}
+
+// wait makes q wait for what why says, at most until that time.
+func (c *Client) wait(q *Call, why waiting, until time.Time) Step {
+	q.waiting = why
+	c.waiting = append(c.waiting, q)
+	return Step{Do: Wait, Until: until}
+}
+
+func (c *Client) stopWaiting(q *Call) {
+	if q.waiting != notWaiting {
+		q.waiting = notWaiting
+		c.waiting = slices.DeleteFunc(c.waiting, func(p *Call) bool { return p == q })
+	}
+}
+
+// wake ends the wait for a verdict of the calls of an authority; of all calls for
+// the zero authority.
+func (c *Client) wake(a Authority) {
+	c.wakeIf(func(q *Call) bool { return q.waiting == forVerdict && (a == Authority{} || q.Authority == a) })
+}
+
+func (c *Client) wakeAll() { c.wakeIf(func(*Call) bool { return true }) }
+
+func (c *Client) wakeIf(match func(*Call) bool) {
+	c.waiting = slices.DeleteFunc(c.waiting, func(q *Call) bool {
+		if !match(q) {
+			return false
+		}
+		q.waiting = notWaiting
+		c.todo.Wake = append(c.todo.Wake, q)
+		return true
+	})
+}
