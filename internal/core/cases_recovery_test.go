@@ -1,0 +1,224 @@
+package core
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The transport in service is dead in all of these. It is replaced.
+
+// deadFrom makes the first transport dead from then on.
+func (s *sim) deadFrom(from time.Duration, ill fate) {
+	s.world = func(_ *visit, on uint64) fate {
+		if on == 1 && s.since()+fateWell.answer >= from {
+			return ill
+		}
+		return fateWell
+	}
+}
+
+// Cases B1 to B3, and the table of what silence may cost.
+func TestABlackHoleIsReplacedBeforeDeadlinesPass(t *testing.T) {
+	for _, row := range []struct {
+		method string
+		period time.Duration
+	}{{"GET", 97 * ms}, {"GET", 1030 * ms}, {"GET", 61 * sec}, {"POST", 97 * ms}, {"POST", 1030 * ms}} {
+		for _, left := range []time.Duration{sec, 5 * sec, 10 * sec, 30 * sec, 10 * time.Minute, 0} {
+			t.Run(fmt.Sprint(row.method, " every ", row.period, ", deadline ", left), func(t *testing.T) {
+				t.Parallel()
+				overSome(t, 9, func(d *draw) {
+					r := d.rules()
+					r.Patience = time.Duration(4+d.seed%3) * sec
+					s := newSim(d, r)
+					s.deadFrom(0, fateDark)
+					long := max(4*time.Minute, 8*row.period)
+					first := s.firstAnswer("a", 0)
+					s.traffic(d.between(0, min(row.period, 2*sec)), row.period, long, visit{host: "a", method: row.method, left: left})
+					s.run(long + time.Minute)
+					period, deadline := row.period.Seconds(), left.Seconds()
+					within := r.Patience + sec + max(sec, 2*row.period)
+					switch {
+					case row.period > time.Minute && left > 0 && left < 30*sec:
+						s.lostAtMost("a", 3)
+					case row.period > time.Minute:
+						s.lostAtMost("a", 0)
+						d.answeredWithin(first(), 3*r.Patience+sec+2*sec)
+					case left > 0 && left < 10*sec:
+						s.lostAtMost("a", int((deadline+1.5)/period)+2)
+					case row.method == "POST":
+						s.lostAtMost("a", int(within.Seconds()/period)+2)
+						d.answeredWithin(first(), within+row.period)
+					default:
+						s.lostAtMost("a", 0)
+						d.answeredWithin(first(), within)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Case B5.
+func TestLateAnswersOfALiveConnectionDoNotHideADarkOne(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			overDraws(t, func(d *draw) {
+				s := newSim(d, d.rules())
+				s.world = func(v *visit, on uint64) fate {
+					if v.name == "slow" {
+						return fate{answer: time.Duration(1+s.since()/ms) * sec}
+					}
+					if on == 1 && s.since() > 200*ms {
+						return fateDark
+					}
+					return fateWell
+				}
+				s.every(0, ms, 90*ms, func() { s.visit(visit{host: "a", method: "GET", name: "slow"}) })
+				left, period := oneOf(d, sec, 3*sec, 30*sec), d.between(300*ms, 400*ms)
+				lost := 0
+				s.traffic(300*ms, period, 2*time.Minute, visit{host: "a", method: method, left: left, then: func(v *visit) {
+					if v.got != "answered" {
+						lost++
+					}
+				}})
+				s.run(150 * sec)
+				most := (left + 1500*ms) / period
+				if left > 10*sec && method == "GET" {
+					most = -4
+				} else if left > 10*sec {
+					most = (s.c.rules.Patience + 1500*ms) / period
+				}
+				d.atMost(fmt.Sprint("lost at ", left), float64(lost), float64(most+4))
+				if len(s.swaps) == 0 {
+					d.fail("never replaced")
+				}
+			})
+		})
+	}
+}
+
+// Case B6.
+func TestAnUpstreamOfOneMinuteIsToldFromADeadTransport(t *testing.T) {
+	for _, dead := range []bool{true, false} {
+		t.Run(fmt.Sprint("dead: ", dead), func(t *testing.T) {
+			overDraws(t, func(d *draw) {
+				s := newSim(d, d.rules())
+				dies := d.between(10*time.Minute, 20*time.Minute)
+				s.world = func(v *visit, on uint64) fate {
+					switch {
+					case v.host == "down":
+						return fateRefused
+					case dead && on == 1 && s.since() > dies:
+						return fateDark
+					}
+					return fate{answer: d.between(61*sec, 90*sec)}
+				}
+				from := oneOf(d, 0, dies+sec)
+				if d.chance(0.5) {
+					s.traffic(0, d.between(200*ms, 2*sec), time.Hour, visit{host: "down", method: "GET", left: 5 * time.Minute})
+				}
+				s.traffic(from, d.between(5*sec, 20*sec), time.Hour, visit{host: "a", method: "GET", left: 5 * time.Minute})
+				s.run(70 * time.Minute)
+				if !dead {
+					s.noSwap()
+					s.lostAtMost("a", 0)
+					return
+				}
+				if len(s.swaps) == 0 {
+					d.fail("never replaced")
+					return
+				}
+				d.note("lost", float64(s.count("a", "lost")))
+				d.atMost("replaced after, min", (s.swaps[0].at.Sub(simStart) - dies).Minutes(), 20)
+			})
+		})
+	}
+}
+
+// Case B13.
+func TestHostsKnownToBeDeadDoNotHoldBackTheFirstOutageOfOthers(t *testing.T) {
+	for _, n := range []int{0, 20, 60, 240} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			overSome(t, map[int]int{0: 37, 20: 9, 60: 3, 240: 1}[n], func(d *draw) {
+				s := newSim(d, d.rules())
+				dies := d.between(90*sec, 2*time.Minute)
+				again := d.chance(0.5) // a candidate of before then is dead, too
+				s.world = func(v *visit, on uint64) fate {
+					switch {
+					case v.host != "good", s.since() >= dies && (on == 1 || again && s.builtAt(on).Before(simStart.Add(dies))):
+						return fateRefused
+					}
+					return fateWell
+				}
+				for i := range n {
+					s.traffic(d.between(0, sec), d.between(200*ms, 500*ms), 2*time.Minute+10*sec, visit{host: fmt.Sprint("dead", i), method: oneOf(d, "GET", "POST")})
+				}
+				first := s.firstAnswer("good", dies)
+				period := d.between(10*ms, 100*ms)
+				s.traffic(0, period, 2*time.Minute+10*sec, visit{host: "good", method: oneOf(d, "GET", "POST")})
+				s.run(2*time.Minute + 10*sec)
+				d.answeredWithin(first(), 750*ms+4*period)
+			})
+		})
+	}
+}
+
+// Case B14.
+func TestAStallTrialOfAnotherHostDoesNotHoldBackAnOutage(t *testing.T) {
+	overDraws(t, func(d *draw) {
+		s := newSim(d, d.rules())
+		dies := d.between(3*time.Minute, 6*time.Minute)
+		again := d.chance(0.5)
+		s.world = func(v *visit, on uint64) fate {
+			switch {
+			case v.host == "stall":
+				return fateDark
+			case s.since() >= dies && (on == 1 || again && s.builtAt(on).Before(simStart.Add(dies))):
+				return fateRefused
+			}
+			return fateWell
+		}
+		s.traffic(0, d.between(2*sec, 15*sec), 7*time.Minute, visit{host: "stall", method: oneOf(d, "GET", "PUT", "POST"), left: oneOf(d, 0, 60*sec)})
+		first := s.firstAnswer("good", dies)
+		period := d.between(50*ms, 200*ms)
+		s.traffic(0, period, 7*time.Minute, visit{host: "good", method: oneOf(d, "GET", "POST")})
+		s.run(7 * time.Minute)
+		d.answeredWithin(first(), 750*ms+4*period)
+	})
+}
+
+// After a swap that did not help a proof takes more answers: a transport that
+// really dies again gives them.
+func TestATransportThatDiesTwiceWithinAMinuteIsReplacedTwice(t *testing.T) {
+	for _, ill := range []struct {
+		name string
+		fate
+		within time.Duration
+	}{{"refused", fateRefused, 3 * sec}, {"reset", fateReset, 5 * sec}, {"silent", fateDark, 25 * sec}} {
+		for _, method := range []string{"GET", "PUT", "POST"} {
+			t.Run(fmt.Sprint(ill.name, " ", method), func(t *testing.T) {
+				overDraws(t, func(d *draw) {
+					s := newSim(d, d.rules())
+					dies, again := d.between(10*sec, 20*sec), d.between(30*sec, 50*sec)
+					s.world = func(_ *visit, on uint64) fate {
+						if on == 1 && s.since() >= dies || s.since() >= again && s.builtAt(on).Before(simStart.Add(again)) {
+							return ill.fate
+						}
+						return fateWell
+					}
+					first, second := s.firstAnswer("a", dies), s.firstAnswer("a", again)
+					s.traffic(0, d.between(50*ms, sec), 3*time.Minute, visit{host: "a", method: method, left: oneOf(d, 0, 30*sec)})
+					s.run(5 * time.Minute)
+					d.note("first answer of the first, s", first().Seconds())
+					d.answeredWithin(second(), ill.within)
+					d.note("lost", float64(s.count("a", "lost")))
+					if n := len(s.swaps); n != 2 {
+						d.fail("%d swaps", n)
+					}
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// An account is what a world reckons by itself, from the events that it brings
+// about and the decisions that it hears: it does not look into the core.
+type account struct {
+	hosts [2]hostAccount
+	ended bool // the core knows that the transport in service has ended
+
+	// Rule 9: when the next build for need may begin.
+	epoch     int
+	fresh     bool // no interval of this epoch has begun
+	first     time.Duration
+	built     time.Time // the latest build for need
+	notBefore time.Time
+	promoted  time.Time // the latest promotion for need
+	endedOver time.Time // when the latest end of a transport was made good
+	draw      time.Duration
+	drawEpoch int
+	drawn     bool // the candidate's interval has begun
+	cand      uint64
+	planned   bool
+	idle      bool
+
+	ready  int // the step at which the candidate became ready
+	served []served
+}
+
+// A hostAccount is an account of an authority.
+type hostAccount struct {
+	suspicion int // its number, while there is one; else 0
+	last      int
+	tripped   bool
+	outage    bool
+	over      time.Time // when its latest outage was
+
+	counting    bool
+	opened      Instant
+	failures    int
+	counted     Instant
+	stalls      int
+	firstStall  time.Time
+	failedAt    time.Time
+	row         row
+	ended, lost int
+	took        time.Duration
+
+	refused            bool   // the candidate
+	like               [3]int // by kind: the step of the latest failure in service
+	before             int    // the step of the latest answered trial but one, in this outage
+	latest             int
+	beforeAt, latestAt time.Time
+	expect             bool // the event under way trips it
+	swapped            time.Time
+	answers            int
+	useless            time.Time
+}
+
+// A served is a trial that was answered by a candidate.
+type served struct {
+	host    int
+	kind    Kind
+	sealed  bool
+	copy    bool
+	row     row
+	began   int
+	start   time.Time
+	at      time.Time
+	control failedControl
+	main    *Attempt // a copy's control
+	x       *traveler
+	planned bool // it tried what was planned while its authority was well
+}
+
+func (acc *account) reset() {
+	long := t0.Add(-time.Hour)
+	*acc = account{fresh: true, built: long, notBefore: long, promoted: long, endedOver: long}
+	for h := range acc.hosts {
+		acc.hosts[h].over, acc.hosts[h].swapped, acc.hosts[h].useless = long, long, long
+	}
+}
+
+func (acc *account) before(w *world) {
+	for h := range acc.hosts {
+		acc.hosts[h].expect = false
+	}
+}
+
+// well: the authority is, or a fresh transport is in service.
+func (h *hostAccount) well() {
+	*h = hostAccount{
+		last: h.last, outage: h.outage, over: h.over, refused: h.refused,
+		swapped: h.swapped, answers: h.answers, useless: h.useless,
+	}
+}
+
+func (h *hostAccount) suspect() {
+	if h.suspicion == 0 {
+		h.last++
+		h.suspicion = h.last
+	}
+}
+
+// failed: an attempt has ended in an error, or its caller has left.
+func (acc *account) failed(w *world, f *flight, o Outcome) {
+	if f.on != w.current {
+		acc.failedTrial(w, f, o)
+		return
+	}
+	f.x.control = failedControl{on: f.on, began: f.began, unsent: o.Unsent}
+	if o.Untyped && !f.x.free {
+		f.x.free = true
+		f.x.tries--
+	}
+	h := &acc.hosts[hostOf(f.x.q.Authority)]
+	if o.Verdict == Neutral {
+		if h.suspicion != 0 && f.under == h.suspicion && acc.waited(w, f) >= h.took {
+			h.ended++
+		}
+		if h.suspicion != 0 && !h.outage && h.failures+h.stalls == 0 && !o.Left {
+			acc.recovered(w, hostOf(f.x.q.Authority), false)
+		}
+		return
+	}
+	acc.stalled(w, f, o)
+	if f.x.tried != 0 && f.x.lost {
+		f.x.tried = 0 // both failed it
+	}
+}
+
+func (acc *account) waited(w *world, f *flight) time.Duration { return w.now.Sub(f.start) }
+
+// stalled counts a failure or a stall in service.
+func (acc *account) stalled(w *world, f *flight, o Outcome) {
+	if f.on != w.current {
+		return
+	}
+	h := &acc.hosts[hostOf(f.x.q.Authority)]
+	under := f.under != 0 && f.under == h.suspicion
+	h.suspect()
+	h.failedAt = w.now
+	if !h.counting {
+		h.counting, h.opened = true, f.clock
+	}
+	if under && w.flightOf(f.a) == nil {
+		h.ended++
+		if o.Verdict == Failure {
+			h.lost++
+		}
+	}
+	if o.Untyped {
+		return
+	}
+	if o.Verdict == Failure {
+		h.took = max(h.took, acc.waited(w, f))
+	}
+	h.like[f.x.q.Kind] = w.step
+	switch counts := o.Verdict == Stall || h.failures == 0 || f.clock >= h.counted; {
+	case !counts:
+		acc.expects(w, h, f) // the same event, seen by another: its share counts
+		return
+	case o.Verdict == Stall || acc.waited(w, f) >= time.Second:
+		h.row = silent
+	case o.Unsent:
+		h.row = noConnection
+	default:
+		h.row = broke
+	}
+	if o.Verdict == Stall {
+		if h.stalls == 0 {
+			h.firstStall = w.now
+		}
+		h.stalls++
+		if w.now.Sub(h.swapped) < time.Minute {
+			h.answers, h.useless, h.swapped = min(2*acc.answersOf(w, h), 4), w.now, t0.Add(-time.Hour)
+		}
+	} else {
+		h.failures++
+		h.counted = w.c.Clock() + 1
+	}
+	acc.expects(w, h, f)
+}
+
+func (acc *account) expects(w *world, h *hostAccount, f *flight) {
+	h.expect = !h.tripped && (acc.mostFailed(w, h, f) || w.Stalls > 0 && h.stalls >= w.Stalls && w.now.Sub(h.firstStall) >= w.StallSpan)
+}
+
+func (acc *account) answersOf(w *world, h *hostAccount) int {
+	if h.answers > 1 && w.now.Sub(h.useless) < time.Minute {
+		return h.answers
+	}
+	return 1
+}
+
+func (acc *account) mostFailed(w *world, h *hostAccount, of *flight) bool {
+	tried := h.ended
+	for _, f := range w.flights {
+		if f.on == w.current && f.under == h.suspicion && acc.waited(w, f) > 2*h.took && &acc.hosts[hostOf(f.x.q.Authority)] == h {
+			tried++
+		}
+	}
+	return h.failures >= w.Threshold && 2*h.lost >= tried
+}
+
+// judgeTrips: an authority trips when the world's own count says so, and then only.
+func (acc *account) judgeTrips(w *world, t Todo) {
+	for i := range acc.hosts {
+		h := &acc.hosts[i]
+		trips := 0
+		for _, r := range t.Reports {
+			if r.What == HasTripped && r.About.Trigger != TransportEnded && hostOf(r.About.Authority) == i {
+				trips++
+			}
+		}
+		w.must(trips == 0 || h.expect, "%s trips with %d failures and %d stalls", hosts[i].Host, h.failures, h.stalls)
+		w.must(trips > 0 || !h.expect || w.closed, "%s does not trip, with %d failures and %d stalls", hosts[i].Host, h.failures, h.stalls)
+		h.expect = false
+	}
+}
+
+// answered: an attempt has its response.
+func (acc *account) answered(w *world, f *flight) {
+	i := hostOf(f.x.q.Authority)
+	h := &acc.hosts[i]
+	if f.on != w.current {
+		acc.answeredTrial(w, f)
+		return
+	}
+	f.x.well = true
+	// A copy whose control is answered has proved nothing.
+	acc.forget(func(s *served) bool { return s.x == f.x })
+	for _, g := range slices.Clone(w.flights) {
+		if g.x == f.x && g.answered {
+			w.land(g)
+		}
+	}
+	f.answered = false
+	if h.suspicion == 0 && !h.outage {
+		return
+	}
+	if f.under == h.suspicion && h.suspicion != 0 {
+		h.ended++
+	}
+	if !h.counting || f.clock > h.opened {
+		acc.recovered(w, i, true)
+	}
+}
+
+func (acc *account) forget(match func(*served) bool) {
+	acc.served = slices.DeleteFunc(slices.Clone(acc.served), func(s served) bool { return match(&s) })
+}
+
+// recovered: the authority is well.
+func (acc *account) recovered(w *world, i int, _ bool) {
+	h := &acc.hosts[i]
+	if h.outage {
+		h.over = w.now
+	}
+	h.outage = false
+	h.well()
+	if !acc.planned {
+		acc.forget(func(s *served) bool { return s.host == i })
+	}
+}
+
+// ticked: who has not failed for 5 minutes is not suspected any more.
+func (acc *account) ticked(w *world) {
+	for i := range acc.hosts {
+		if h := &acc.hosts[i]; h.suspicion != 0 && !h.outage && w.now.Sub(h.failedAt) >= 5*time.Minute {
+			h.well()
+		}
+	}
+}
+
+// asked: an attempt begins.
+func (acc *account) asked(w *world, x *traveler, f *flight) {
+	i := hostOf(x.q.Authority)
+	h := &acc.hosts[i]
+	if f.on != w.current {
+		w.must(!h.refused || !h.tripped, "%s tries what it has refused", hosts[i].Host)
+	}
+}

@@ -1,0 +1,139 @@
+package core
+
+import (
+	"fmt"
+	"time"
+)
+
+// nameOf tells a move in a story.
+func (w *world) nameOf(m move) string {
+	call := func() string { return w.label(w.calls[m.i]).String() }
+	at := func() string { return " " + roleNames[w.roleOf(w.flights[m.a])] }
+	switch m.op {
+	case opBegin:
+		return w.setting.calls[m.i].String() + " begins"
+	case opAsk:
+		return call() + " asks"
+	case opWaited:
+		return call() + " has waited"
+	case opConnect:
+		return call() + " connects" + at()
+	case opAnswer:
+		return call() + " is answered" + at()
+	case opFail:
+		return call() + [...]string{"", " is refused", " breaks", "", "", "", " times out"}[w.modeOf(w.flights[m.a])] + at()
+	case opFailUntyped:
+		return call() + " fails unwatched" + at()
+	case opFailLocal:
+		return call() + " fails locally" + at()
+	case opImpatient:
+		return call() + " is a stall" + at()
+	case opLeave:
+		return call() + [...]string{" leaves", " leaves, its copy first"}[m.a]
+	case opLeft:
+		return call() + " has left"
+	case opLeaveNeutral:
+		return call() + " leaves soon"
+	case opBuilt:
+		return [...]string{"built", "built, drawn long"}[m.a]
+	case opNotBuilt:
+		return "not built"
+	case opRecreate:
+		return "Recreate"
+	case opAbandon:
+		return "Recreate is abandoned"
+	case opEnds:
+		return "the transport ends"
+	case opPrepare:
+		return "Prepare"
+	case opSpoils:
+		return [...]string{"the candidate ends", "the candidate ends, unseen"}[m.a]
+	case opClose:
+		return "Close"
+	case opChange:
+		o := w.setting.changes[m.i]
+		return fmt.Sprintf("%s for %c: %s", roleNames[o.role], 'a'+rune(o.host), modeNames[o.to])
+	case opTick:
+		return "tick"
+	case opTime:
+		return "time"
+	case opJump:
+		return [...]string{"time jumps 7 s", "time jumps 61 s"}[m.a]
+	}
+	return "?"
+}
+
+// do makes a move, and what follows from it.
+func (w *world) do(m move) {
+	if w.tell != nil {
+		w.say("%s", w.nameOf(m))
+	}
+	w.step++
+	w.acc.before(w)
+	w.plantState()
+	switch m.op {
+	case opBegin:
+		w.begin(m.i)
+	case opAsk, opWaited:
+		w.ask(w.calls[m.i])
+	case opConnect:
+		w.connect(w.flights[m.a])
+	case opAnswer:
+		w.answer(w.flights[m.a])
+	case opFail:
+		w.fail(w.flights[m.a], Failure, false)
+	case opFailUntyped:
+		w.fail(w.flights[m.a], Failure, true)
+	case opFailLocal:
+		w.locals--
+		w.fail(w.flights[m.a], Neutral, false)
+	case opImpatient:
+		w.impatient(w.flights[m.a])
+	case opLeave:
+		if m.a == 1 {
+			w.leaveByCopy(w.calls[m.i])
+		} else {
+			w.leave(w.calls[m.i], Stall)
+		}
+	case opLeft:
+		w.hasLeft(w.calls[m.i])
+	case opLeaveNeutral:
+		w.leave(w.calls[m.i], Neutral)
+	case opBuilt, opNotBuilt:
+		w.finish(m.i, m.op == opBuilt, m.a)
+	case opRecreate:
+		w.hands--
+		w.order, w.told = &Order{}, false
+		w.c.Recreate(w.now, w.order)
+	case opAbandon:
+		o := w.order
+		w.order = nil
+		w.c.Abandon(w.now, o)
+	case opPrepare:
+		w.c.Prepare(w.now)
+	case opEnds:
+		w.ends--
+		w.sick[0] = true
+	case opSpoils:
+		w.spoils--
+		w.sick[1] = true
+		if m.a == 0 {
+			w.c.Spoiled(w.now, w.built)
+		}
+	case opClose:
+		w.closed = true
+		w.c.Close(w.now)
+	case opChange:
+		w.changes--
+		o := w.setting.changes[m.i]
+		w.modes[o.role][o.host] = o.to
+	case opTick:
+		w.tick()
+	case opTime:
+		w.pass(w.next())
+	case opJump:
+		w.jumps--
+		w.pass(w.limit(w.now.Add([...]time.Duration{7 * time.Second, 61 * time.Second}[m.a])))
+	}
+	w.perform()
+}

@@ -1,0 +1,90 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// check is what holds in every state.
+func (w *world) check(t Todo) {
+	live := 0
+	for _, f := range w.factories {
+		if !f.canceled {
+			live++
+		}
+	}
+	if w.built != 0 {
+		live++
+	}
+	w.must(live <= 1, "%d candidates", live)
+	if w.closed {
+		waits := slices.ContainsFunc(w.calls, func(x *traveler) bool { return x.at == resting })
+		w.must(!waits && live == 0 && w.c.Deadline().IsZero() && (w.order == nil || w.told), "something is left after Close")
+	}
+	for _, x := range w.calls {
+		w.checkAttempts(x)
+		w.checkWait(x)
+	}
+	for _, f := range w.flights {
+		x := f.x
+		gone := w.roleOf(f) == retired || w.roleOf(f) == asCandidate && !w.builtPlan && w.acc.hosts[hostOf(x.q.Authority)].refused
+		w.must(!f.trial || f.sent || x.q.Sealed || !gone, "a trial that was not sent is left on a candidate that is over")
+		w.must(!f.copy || f.told || w.roleOf(f) != retired, "a copy is under way, and its candidate is over")
+		if x.at != over || x.leaving || f.answered || x.tried != 0 || f.copy && w.builtPlan {
+			continue
+		}
+		w.must(false, "%s is over, and something of it is under way %s", w.label(x), roleNames[w.roleOf(f)])
+	}
+	if w.order != nil && !w.told {
+		w.must(live == 1, "Recreate waits for nothing")
+	}
+}
+
+// checkAttempts: a request makes min(threshold, 3) attempts in a round, and two
+// more in an outage of its authority.
+func (w *world) checkAttempts(x *traveler) {
+	most := min(w.Threshold, 3)
+	if x.worst || w.acc.hosts[hostOf(x.q.Authority)].outage || w.acc.ended {
+		x.worst = true
+		most += 2
+	}
+	if !(x.tries <= most) {
+		w.must(false, "%s makes %d attempts", w.label(x), x.tries)
+	}
+	if !(x.rounds <= 1+x.gens+int(w.now.Sub(x.start)/time.Second)) {
+		w.must(false, "%s makes %d rounds in %v", w.label(x), x.rounds, w.now.Sub(x.start))
+	}
+	if !(x.asks <= 12) {
+		w.must(false, "%s asks again and again", w.label(x))
+	}
+	if !(x.at != going || w.flying(x) > 0) {
+		w.must(false, "%s is under way, and nothing is", w.label(x))
+	}
+}
+
+// checkWait: nobody waits for nothing.
+func (w *world) checkWait(x *traveler) {
+	if x.at != resting || x.resumes || !x.until.IsZero() && !w.now.Before(x.until) {
+		return // or its wait is over
+	}
+	for _, f := range w.factories {
+		if !f.canceled {
+			return
+		}
+	}
+	for _, f := range w.flights {
+		if f.on != w.built || w.built == 0 || f.x.q.Authority != x.q.Authority {
+			continue
+		}
+		// One that took long to fail waits for what others have tried for longer.
+		brief := !x.until.IsZero() && x.until.Sub(x.rested) <= headStart
+		young := w.now.Before(f.start.Add(headStart)) || w.due()
+		if brief || young && (!f.sent || f.row != noConnection) {
+			return
+		}
+	}
+	if at := w.acc.verdict(w, hostOf(x.q.Authority)); !at.IsZero() && (w.now.Before(at) || w.due()) {
+		return
+	}
+	w.must(false, "%s waits for nothing", w.label(x))
+}

@@ -1,0 +1,115 @@
+package core
+
+// The core's part of a key, and the account's.
+
+func (k *keyer) client(c *Client) {
+	k.instants(c.now)
+	k.bools(c.closed, c.ended)
+	k.times(c.endedAt, c.agedAt, c.promoted)
+	k.nums(len(c.suspects))
+	for _, s := range c.suspects {
+		k.suspect(s)
+	}
+	k.times(c.sweepAt)
+	for _, s := range c.busy {
+		k.nums(hostOf(s.authority))
+	}
+	for _, e := range c.recent.entries {
+		k.nums(hostOf(e.authority), len(e.authority.Host))
+		k.times(e.value.over, e.value.swapped, e.value.useless)
+		k.nums(e.value.answers)
+	}
+	k.nums(len(c.patience.entries))
+	for _, e := range c.patience.entries {
+		k.nums(hostOf(e.authority))
+		k.durations(e.value.now, e.value.before, e.value.doubled)
+		k.times(e.value.began, e.value.doubledUntil)
+	}
+	k.pace(&c.pace)
+	k.pace(&c.planPace)
+	k.nums(len(c.orders))
+	for _, o := range c.orders {
+		k.transport(o.candidate)
+		k.bools(o.done)
+	}
+	k.nums(len(c.waiting))
+	for _, q := range c.waiting {
+		k.call(q)
+	}
+	k.list(&c.condemned)
+	if c.cand != nil {
+		k.candidate(c.cand)
+	}
+}
+
+func (k *keyer) pace(p *pace) {
+	k.durations(p.interval, p.first)
+	k.bools(p.opened)
+	k.times(p.built, p.notBefore)
+}
+
+func (k *keyer) suspect(s *suspect) {
+	k.nums(hostOf(s.authority), int(s.state), s.failures, s.stalls, int(s.row), s.ended, s.lost, min(s.refusals, 1), s.proofs)
+	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.provedAt, s.youngUntil)
+	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved)
+	k.durations(s.took, s.copyGap)
+	k.bools(!s.tripped.IsZero())
+	k.list(&s.flying)
+	k.list(&s.strays)
+	k.attempt(s.probe)
+	for _, m := range s.methods {
+		k.b = append(k.b, m.method...)
+		k.instants(m.at)
+	}
+}
+
+func (k *keyer) candidate(r *candidate) {
+	k.nums(int(r.stage), len(r.stands))
+	k.bools(r.planned, r.paced, r.paceWasFresh, r.copied, r.trigger == Manual, r.epoch == k.w.c.paceOf(r.planned).epoch)
+	k.instants(r.began, r.ready)
+	k.times(r.until, r.halfway)
+	k.durations(r.draw, r.age)
+	for _, st := range r.stands {
+		k.nums(hostOf(st.authority))
+		k.list(&st.trials)
+		k.attempt(st.holder)
+		k.attempt(st.answered)
+		k.attempt(st.callback)
+		k.call(st.try)
+		k.times(st.first, st.until, st.tried)
+		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain)
+		for _, m := range st.served {
+			k.b = append(k.b, m...)
+		}
+	}
+}
+
+func (k *keyer) account(a *account) {
+	k.bools(a.ended, a.fresh, a.drawn, a.planned, a.idle, a.epoch == a.drawEpoch)
+	for _, f := range k.w.factories {
+		k.bools(f.epoch == a.epoch)
+	}
+	k.durations(a.first, a.draw)
+	k.times(a.built, a.notBefore, a.promoted, a.endedOver)
+	k.steps(a.ready)
+	k.nums(len(a.served))
+	for _, s := range a.served {
+		k.nums(s.host, int(s.kind), int(s.row))
+		k.bools(s.copy, s.sealed, s.planned, s.control.unsent)
+		k.steps(s.began, s.control.began)
+		k.transport(s.control.on)
+		k.times(s.start, s.at)
+		k.attempt(s.main)
+	}
+	for i := range a.hosts {
+		h := &a.hosts[i]
+		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused)
+		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.useless)
+		k.instants(h.opened, h.counted)
+		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
+		k.durations(h.took)
+		k.steps(h.like[:]...)
+		k.steps(h.before, h.latest)
+		k.times(h.beforeAt, h.latestAt)
+	}
+}

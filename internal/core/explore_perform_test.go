@@ -1,0 +1,163 @@
+package core
+
+import "slices"
+
+// perform does what the core asks for, in its order, and checks it.
+func (w *world) perform() {
+	t := w.c.Todo()
+	w.plantIn(&t)
+	for _, r := range t.Reports {
+		w.acc.heard(w, r)
+	}
+	for _, a := range t.Recall {
+		f := w.flightOf(a)
+		if f == nil {
+			continue
+		}
+		if f.beside = f.trial || f.copy; f.trial {
+			f.x.tries--
+			f.trial = false
+		}
+	}
+	if t.Promote != 0 {
+		w.must(w.built != 0 && t.Promote == w.built, "promoted %d, and the candidate is %d", t.Promote, w.built)
+		w.promote()
+	}
+	for _, id := range t.Retire {
+		w.must(id == w.built, "%d is let go, and the candidate is %d", id, w.built)
+		w.say("      the candidate is let go")
+		w.built, w.sick[1] = 0, false
+	}
+	if t.Cancel != 0 {
+		w.cancel(t.Cancel)
+	}
+	if b := t.Build; b != nil {
+		w.build(b)
+	}
+	for _, a := range t.Copies {
+		x := w.travelerOf(a.Call)
+		w.say("      a copy of %s on the candidate", w.label(x))
+		w.must(x.q.Kind == Copyable && !x.q.Sealed, "a copy of what may not be in two places")
+		w.must(a.On == w.built, "a copy on what is no candidate")
+		for _, f := range w.flights {
+			w.must(f.x != x || !f.copy, "two copies of a request")
+		}
+		w.takeOff(x, a, a.began)
+		if w.builtPlan && !w.acc.hosts[hostOf(x.q.Authority)].tripped && !w.acc.ended {
+			x.tried, x.lost, x.well = w.built, false, false
+		}
+	}
+	for _, a := range t.Recall {
+		w.recall(a)
+	}
+	for _, o := range t.Done {
+		w.must(o == w.order && !w.told, "an order is done twice")
+		kind, done := o.Done()
+		w.must(done, "an order is done and does not know it")
+		w.say("      Recreate is done: %s", kind)
+		w.told = true
+	}
+	for _, q := range t.Wake {
+		if x := w.travelerOf(q); x != nil && x.at == resting {
+			w.say("      %s is woken", w.label(x))
+			x.at = asking
+		}
+	}
+	w.acc.judgeTrips(w, t)
+	w.partWithTold()
+	w.check(t)
+	w.calls = slices.DeleteFunc(w.calls, func(x *traveler) bool {
+		return x.at == over && !slices.ContainsFunc(w.flights, func(f *flight) bool { return f.x == x }) && x.tried == 0
+	})
+}
+
+// partWithTold: a copy that told first that its caller has gone is over with what it
+// was beside, for the core too.
+func (w *world) partWithTold() {
+	for _, x := range w.calls {
+		main, copied := w.beside(x)
+		if !x.leaving || main != nil {
+			continue
+		}
+		x.leaving, x.tried = false, 0 // what it tried has no outcome
+		w.must(!x.q.Flying(), "%s has left, and the core takes its copy for under way", w.label(x))
+		if copied != nil {
+			w.land(copied)
+		}
+	}
+}
+
+func (w *world) promote() {
+	w.say("      the candidate is promoted")
+	w.modes[retired], w.modes[serving] = w.modes[serving], w.modes[asCandidate]
+	w.sick[0], w.sick[1] = w.sick[1], false
+	w.current, w.built = w.built, 0
+	w.gens++
+	w.must(w.c.Current() == w.current, "another one is in service")
+	for _, x := range w.calls {
+		x.gens++
+		x.tried = 0
+	}
+	for _, f := range w.flights {
+		if f.on == w.current && w.patient && f.silentAt.IsZero() {
+			f.silentAt = later(f.start.Add(w.Patience), w.now)
+		}
+		f.under = 0
+		if f.on == w.current {
+			f.trial, f.copy = false, false
+		}
+	}
+}
+
+func (w *world) cancel(id uint64) {
+	for _, f := range w.factories {
+		if f.id == id {
+			w.must(!f.canceled, "a build is called off twice")
+			w.say("      the build is called off")
+			f.canceled = true
+			return
+		}
+	}
+	w.must(id == w.returned, "called off is %d, which is not building", id)
+}
+
+func (w *world) build(b *Build) {
+	w.say("      a build begins (%s)", b.Trigger)
+	for _, f := range w.factories {
+		w.must(f.canceled, "two factories are at work")
+	}
+	w.must(w.built == 0, "a build, and there is a candidate")
+	w.must(!w.closed, "a build after Close")
+	w.acc.judgeBuild(w, b)
+	w.factories = append(w.factories, &factory{id: b.ID, planned: b.Planned, start: w.now, epoch: w.acc.epoch, delay: b.Delay})
+}
+
+func (w *world) recall(a *Attempt) {
+	f := w.flightOf(a)
+	if f == nil {
+		w.must(false, "called back is what is not under way")
+		return
+	}
+	x := f.x
+	w.say("      %s is called back %s", w.label(x), roleNames[w.roleOf(f)])
+	w.must(x.q.Kind != Once && !x.q.Sealed || !f.sent && f.on != 1 || x.at == over, "called back is what may have been sent and may not go again")
+	if x.tried != 0 && !f.copy && !f.sent && w.now.Sub(f.start) >= headStart {
+		x.vain = true
+	}
+	w.must(f.on != w.current || f.beside || x.at == over, "called back is what is in service")
+	w.land(f)
+	w.late(a)
+	if x.at == going && w.flying(x) == 0 {
+		x.at = asking
+	}
+}
+
+// late: what comes of an attempt that is over dies in one place.
+func (w *world) late(a *Attempt) {
+	w.c.Connected(w.now, a)
+	w.c.Silent(w.now, a)
+	mine := w.c.Answered(w.now, a)
+	w.c.Failed(w.now, a, Outcome{Verdict: Failure})
+	t := w.c.todo
+	w.must(!mine && t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Reports)+len(t.Wake) == 0, "what is over has an effect")
+}

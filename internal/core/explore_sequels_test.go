@@ -1,0 +1,260 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A sequel is what must become of a world when nothing is left to chance.
+type sequel struct {
+	name    string
+	modes   [2][2]mode // in service, candidates
+	second  bool       // the first candidate is silent, and the others are as modes has it
+	quiet   bool       // everybody leaves
+	kind    Kind       // of the probes
+	patient bool       // their callers never leave
+	before  func(w *world) bool
+	soon    bool // it is over when it is as wanted
+	length  time.Duration
+	want    func(w *world, from *tally) string
+}
+
+// A tally is how things stood before.
+type tally struct{ gens, needed int }
+
+var sequels = []sequel{
+	{name: "all is well", kind: Copyable, want: calmed, length: 25 * time.Second},
+	{name: "all is well, POSTs", kind: Once, want: calmed, length: 25 * time.Second},
+	{name: "dead (refused) for a, b is down", kind: Copyable, modes: dead(refuses), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (broken) for a, b is down", kind: Copyable, modes: dead(breaks), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (silent) for a, b is down", kind: Copyable, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (slow dials) for a, b is down", kind: Copyable, modes: dead(timesOut), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (refused) for a, b is down, POSTs", kind: Once, modes: dead(refuses), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (broken) for a, b is down, POSTs", kind: Once, modes: dead(breaks), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (silent) for a, b is down, POSTs", kind: Once, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (broken) for a, b is down, PUTs", kind: Repeatable, modes: dead(breaks), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (silent) for a, b is down, PUTs", kind: Repeatable, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (hangs) for a, b is down, PUTs", kind: Repeatable, modes: dead(hangs), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead and b silent", kind: Copyable, modes: [2][2]mode{{mute, mute}, {works, mute}}, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "every candidate is a black hole, all is dark", kind: Copyable, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
+	{name: "every candidate is a black hole, POSTs", kind: Once, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
+	{name: "every candidate is a black hole, the one in service is well", kind: Copyable, modes: [2][2]mode{{works, works}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
+	{name: "the first candidate is a black hole, the second is well", kind: Copyable, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "the first candidate is a black hole, the second is well, POSTs", kind: Once, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "the first candidate is a black hole, the second is well, PUTs", kind: Repeatable, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "the first candidate is a black hole, the second is well, refused", kind: Copyable, modes: dead(refuses), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "everybody leaves", quiet: true, want: empty},
+}
+
+// dead: nothing gets through to a on what is in service, and b is down.
+func dead(m mode) [2][2]mode { return [2][2]mode{{m, refuses}, {works, refuses}} }
+
+func (s *sequel) holds(w *world) bool {
+	return !w.closed && (s.before == nil || s.before(w))
+}
+
+// unproven: no candidate has answered yet, nor ended what is in service.
+func unproven(w *world) bool { return len(w.acc.served) == 0 && !w.sick[0] }
+
+func calmed(w *world, _ *tally) string {
+	switch {
+	case w.acc.hosts[0].outage || w.acc.hosts[1].outage || len(w.c.suspects) > 0:
+		return "something is still suspected"
+	case w.built != 0 && !w.builtPlan, slices.ContainsFunc(w.factories, func(f *factory) bool { return !f.canceled && !f.planned }):
+		return "a candidate is still there"
+	}
+	return ""
+}
+
+func replaced(w *world, from *tally) string {
+	if w.gens == from.gens {
+		return "the dead transport is still in service"
+	}
+	return ""
+}
+
+func notNeeded(w *world, from *tally) string {
+	if w.needed > from.needed {
+		return "a black hole is in service"
+	}
+	return ""
+}
+
+func empty(w *world, _ *tally) string {
+	flights := slices.ContainsFunc(w.flights, func(f *flight) bool { return w.roleOf(f) == serving })
+	if w.built != 0 || len(w.factories) > 0 || len(w.calls) > 0 || flights || len(w.c.waiting)+len(w.c.suspects)+w.c.condemned.n > 0 {
+		return fmt.Sprintf("under way: candidate %d, factories %d, calls %d, waiting %d, suspects %d, condemned %d",
+			w.built, len(w.factories), len(w.calls), len(w.c.waiting), len(w.c.suspects), w.c.condemned.n)
+	}
+	return ""
+}
+
+const probeEvery = time.Second
+
+// follow lets the world go on.
+func (w *world) follow(s *sequel) string {
+	w.say("-- afterwards: %s", s.name)
+	from := tally{w.gens, w.needed}
+	set := *w.setting
+	w.setting = &set
+	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
+	w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils = 0, 0, 0, 0, 0, 0, 0
+	set.nEnds = 0
+	set.connects, set.patient, set.lateTimer, set.age, set.noFail = false, true, false, false, true
+	probe := template{kind: s.kind}
+	if s.kind == Once {
+		probe.kind = Once
+	}
+	set.calls = append(slices.Clone(set.calls), probe, template{host: 1, kind: s.kind})
+	end, every := w.now.Add(s.length), probeEvery
+	switch {
+	case s.quiet:
+		w.everybodyLeaves()
+		end = w.now.Add(30 * time.Minute)
+	case s.second:
+		w.modes[asCandidate] = [2]mode{mute, mute}
+		end, every = w.now.Add(80*time.Second), 3*time.Second
+		if w.protected() {
+			return "" // a trial may take as long as answers did
+		}
+	}
+	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].answers > 1) {
+		end = end.Add(4 * s.length) // a swap did not help: more answers are asked for
+	}
+	w.lives = append(slices.Clone(w.lives), 0, 0)
+	first := w.candidate()
+	for at, n := w.now, 0; w.now.Before(end); n++ {
+		if w.bad != "" {
+			return w.bad
+		}
+		if n > 20000 {
+			return "it never comes to rest"
+		}
+		if c := w.candidate(); s.second && c != 0 {
+			if first == 0 {
+				first = c
+			} else if c != first {
+				w.modes[asCandidate] = s.modes[1]
+			}
+		}
+		if w.go1(s) {
+			continue
+		}
+		if !s.quiet && !w.now.Before(at) {
+			at = w.now.Add(every)
+			for i := range 2 {
+				w.acc.before(w)
+				w.step++
+				w.lives[len(w.lives)-2+i]++
+				w.say("%s begins", set.calls[len(set.calls)-2+i])
+				w.begin(len(set.calls) - 2 + i)
+				w.perform()
+			}
+			continue
+		}
+		to := w.next()
+		if !s.quiet && at.Before(to) {
+			to = at
+		}
+		for _, x := range w.calls {
+			if l := x.start.Add(leaveAfter); x.at != over && !s.patient && l.After(w.now) && l.Before(to) {
+				to = l
+			}
+		}
+		w.step++
+		w.acc.before(w)
+		w.pass(to)
+		w.perform()
+		if s.soon && s.want(w, &from) == "" || s.quiet && w.idle() {
+			break
+		}
+	}
+	if w.bad != "" {
+		return w.bad
+	}
+	return s.want(w, &from)
+}
+
+// protected reports whether a trial may hold back others for longer than a sequel.
+func (w *world) protected() bool {
+	most := w.now.Add(8 * time.Second)
+	for _, h := range hosts {
+		if w.now.Add(w.c.patience.of(w.now, h)).After(most) {
+			return true
+		}
+	}
+	r := w.c.cand
+	return r != nil && slices.ContainsFunc(r.stands, func(st *stand) bool { return st.until.After(most) })
+}
+
+// idle: nothing is ahead.
+func (w *world) idle() bool {
+	return len(w.calls) == 0 && len(w.flights) == 0 && len(w.factories) == 0 && w.c.Deadline().IsZero()
+}
+
+const leaveAfter = 6 * time.Second
+
+// candidate is the one that is built or being built.
+func (w *world) candidate() uint64 {
+	if w.built != 0 {
+		return w.built
+	}
+	for _, f := range w.factories {
+		if !f.canceled {
+			return f.id
+		}
+	}
+	return 0
+}
+
+func (w *world) everybodyLeaves() {
+	for _, x := range slices.Clone(w.calls) {
+		if x.at != over && w.bad == "" {
+			w.say("%s leaves", w.label(x))
+			w.step++
+			w.acc.before(w)
+			w.leave(x, Neutral)
+			w.perform()
+		}
+	}
+	if w.order != nil && !w.told {
+		o := w.order
+		w.order = nil
+		w.c.Abandon(w.now, o)
+		w.perform()
+	}
+}
+
+// go1 makes the first move that there is, and reports whether there was one.
+func (w *world) go1(s *sequel) bool {
+	var m move
+	found := false
+	take := func(o op, i, a int) {
+		if !found && o != opLeave && o != opLeaveNeutral && o != opFailLocal && o != opFailUntyped {
+			m, found = move{o, i, a}, true
+		}
+	}
+	for i, f := range w.factories {
+		if f.canceled {
+			take(opNotBuilt, i, 0)
+		} else {
+			take(opBuilt, i, 0)
+		}
+	}
+	if w.due() {
+		take(opTick, 0, 0)
+	}
+	for i, x := range w.calls {
+		if x.at != over && !s.patient && !w.now.Before(x.start.Add(leaveAfter)) || x.at != over && !x.q.Deadline.IsZero() && !w.now.Before(x.q.Deadline) {
+			if !found {
+				m, found = move{opLeave, i, 0}, true
+			}
+		}
+		w.movesOf(i, take)
+	}
+	if found {
+		w.do(m)
+	}
+	return found
+}

@@ -1,0 +1,282 @@
+package core
+
+import "time"
+
+// What the shell tells the core.
+
+func (w *world) begin(i int) {
+	t := w.setting.calls[i]
+	w.lives[i]--
+	q := &Call{Authority: hosts[t.host], Method: methods[t.kind], Kind: t.kind, Sealed: t.sealed, Ready: t.ready}
+	if t.deadline > 0 {
+		q.Deadline = w.now.Add(t.deadline)
+	}
+	x := &traveler{q: q, kind: i, start: w.now}
+	w.calls = append(w.calls, x)
+	if t.adopted && w.allWell() {
+		f := w.takeOff(x, &Attempt{Call: q, On: w.current}, w.c.Clock())
+		f.hidden = true
+		x.at = going
+		x.tries++
+		return
+	}
+	w.ask(x)
+}
+
+// allWell is what the healthy path looks at.
+func (w *world) allWell() bool {
+	return len(w.c.suspects) == 0 && w.c.cand == nil && !w.c.ended && !w.closed && !w.sick[0]
+}
+
+// adopt makes the core know an attempt of the healthy path.
+func (w *world) adopt(f *flight) {
+	if f.hidden {
+		f.hidden = false
+		f.a = f.x.q.Adopt(f.on, f.clock, f.start)
+	}
+}
+
+func (w *world) ask(x *traveler) {
+	if !w.closed {
+		if w.sick[1] && w.built != 0 && !w.acc.ended && !w.sick[0] {
+			w.c.Spoiled(w.now, w.built)
+			w.perform()
+		}
+		if w.sick[0] && !w.acc.ended {
+			w.acc.hearEnd(w)
+			w.c.Ended(w.now, w.current, !w.sick[1])
+			w.perform()
+		}
+	}
+	h := &w.acc.hosts[hostOf(x.q.Authority)]
+	x.asks++
+	s := w.c.Next(w.now, x.q)
+	w.plantStep(&s, x.q)
+	x.until = s.Until
+	x.worst = x.worst || h.outage || w.acc.ended
+	switch s.Do {
+	case Send, Try:
+		w.say("      %s", [...]string{"it is sent in service", "it is tried on the candidate"}[s.Do])
+		x.at = going
+		x.tries++
+		w.must(s.Attempt.On == [...]uint64{w.current, w.built}[s.Do], "it is sent on the wrong transport")
+		w.must(x.sent == 0 || x.q.Kind != Once, "what may have been sent, and is once only, is sent again")
+		f := w.takeOff(x, s.Attempt, s.Attempt.began)
+		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
+			x.tried, x.lost, x.well, x.vain = w.built, false, false, false
+		}
+		w.acc.asked(w, x, f)
+	case Wait:
+		x.at = resting
+		w.say("      it waits")
+		x.rested, x.resumes = w.now, s.Round
+		if s.Round {
+			x.rounds++
+			x.tries, x.free = 0, false
+			w.must(x.q.Ready > 0 && !x.until.IsZero(), "it waits for a round that never begins")
+		}
+		w.must(x.sent == 0 || x.q.Kind != Once, "it waits to be sent again, and may not")
+	case Divert:
+		w.say("      it goes to the fallback")
+		w.must(w.Fallback, "there is no fallback")
+		w.must(x.sent == 0 || x.q.Kind != Once, "what may have been sent goes to the fallback")
+		w.must(h.tripped || w.acc.ended, "what is well is left to the fallback")
+		x.at, x.got = over, "diverted"
+	case GiveUp:
+		w.say("      it gives up")
+		x.at, x.got = over, "error"
+		w.must(x.control.on != 0 || x.sent > 0 || x.q.Ready > 0 || x.tries > 0, "it gives up and has no error")
+	case Shut:
+		x.at, x.got = over, "closed"
+		w.must(w.closed, "shut before Close")
+	}
+}
+
+func (w *world) connect(f *flight) {
+	w.sends(f)
+	w.c.Connected(w.now, f.a)
+}
+
+// sends: something of an attempt may have been sent.
+func (w *world) sends(f *flight) {
+	if !f.sent {
+		f.sent = true
+		f.x.sent++
+		w.must(f.x.q.Kind != Once || f.x.sent == 1, "sent %d times, and once only", f.x.sent)
+	}
+}
+
+func (w *world) answer(f *flight) {
+	x := f.x
+	if f.hidden && w.allWell() { // nobody looks at the answers of the healthy path
+		w.sends(f)
+		w.land(f)
+		x.at, x.got = over, "answer"
+		return
+	}
+	w.adopt(f)
+	if w.roleOf(f) != serving && !f.sent {
+		w.connect(f)
+		w.perform()
+		if w.flightOf(f.a) == nil || w.bad != "" {
+			return
+		}
+	}
+	w.sends(f)
+	w.longest = max(w.longest, w.now.Sub(f.start))
+	w.acc.answered(w, f)
+	if !f.answered {
+		w.land(f)
+	}
+	if x.at != over {
+		x.at, x.got = over, "answer"
+	}
+	w.c.Answered(w.now, f.a)
+}
+
+func (w *world) fail(f *flight, v Verdict, untyped bool) {
+	w.adopt(f)
+	x := f.x
+	unsent := !f.sent && w.modeOf(f) != breaks || v == Neutral
+	if !unsent && w.roleOf(f) != serving && !f.sent {
+		w.connect(f)
+		w.perform()
+		if w.flightOf(f.a) == nil || w.bad != "" {
+			return
+		}
+	}
+	if !unsent || untyped {
+		w.sends(f)
+		unsent = false
+	}
+	o := Outcome{Verdict: v, Trigger: "failed", Unsent: unsent, Again: unsent || x.q.Kind != Once, Untyped: untyped}
+	w.failed(f, o)
+}
+
+func (w *world) failed(f *flight, o Outcome) {
+	x := f.x
+	w.land(f)
+	w.acc.failed(w, f, o)
+	w.c.Failed(w.now, f.a, o)
+	w.plantAfter(f, o)
+	if x.at == going && w.flying(x) == 0 {
+		x.at = asking
+	}
+}
+
+func (w *world) impatient(f *flight) {
+	w.adopt(f)
+	if w.modeOf(f) == mute || w.modeOf(f) == slow {
+		w.sends(f)
+	}
+	f.silentAt = w.now.Add(w.Patience)
+	w.acc.stalled(w, f, Outcome{Verdict: Stall})
+	w.c.Silent(w.now, f.a)
+}
+
+// leave: its caller goes, or its deadline has passed.
+func (w *world) leave(x *traveler, v Verdict) {
+	if x.q.Deadline.IsZero() || w.now.Before(x.q.Deadline) {
+		w.leaves--
+	}
+	was := x.at
+	x.at, x.got = over, "left"
+	if was != going {
+		w.c.Leave(x.q)
+		return
+	}
+	for range 2 {
+		for _, f := range w.flights {
+			if f.x != x || f.answered {
+				continue
+			}
+			w.adopt(f)
+			w.failed(f, w.leftOf(f, v))
+			w.perform()
+			break
+		}
+	}
+}
+
+// leaveByCopy: its caller goes, and its copy is the first to tell. What is under way
+// for the caller itself tells soon, or is answered or fails before.
+func (w *world) leaveByCopy(x *traveler) {
+	if x.q.Deadline.IsZero() || w.now.Before(x.q.Deadline) {
+		w.leaves--
+	}
+	x.at, x.got, x.leaving = over, "left", true
+	_, f := w.beside(x)
+	f.told = true
+	w.c.Failed(w.now, f.a, Outcome{Verdict: Stall, Trigger: "stall", Again: true, Left: true})
+	t := w.c.todo
+	w.must(t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Reports)+len(t.Wake) == 0, "a copy is told first, and has an effect")
+}
+
+// hasLeft: what was under way for the caller that has gone tells.
+func (w *world) hasLeft(x *traveler) {
+	f, _ := w.beside(x)
+	w.failed(f, w.leftOf(f, Stall))
+}
+
+// leftOf is how an attempt ends whose caller has gone.
+func (w *world) leftOf(f *flight, v Verdict) Outcome {
+	unsent := !f.sent
+	if m := w.modeOf(f); w.roleOf(f) == serving && m != hangs && m != refuses && m != timesOut {
+		unsent = false
+	}
+	if !unsent {
+		w.sends(f)
+	}
+	if f.copy {
+		v = Neutral
+	}
+	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind != Once, Left: true}
+}
+
+// finish: a factory has returned.
+func (w *world) finish(i int, ok bool, variant int) {
+	f := w.factories[i]
+	w.factories = append(w.factories[:i:i], w.factories[i+1:]...)
+	d := Draw{Interval: [...]time.Duration{min(max(time.Second, 2*f.delay), 8*time.Second), 3 * time.Second}[variant]}
+	if w.age {
+		d.MaxAge = maxAge
+	}
+	if !ok {
+		w.returned = f.id
+		w.acc.notBuilt(w, f, d)
+		w.c.NotBuilt(w.now, f.id, "factory_error", d)
+		return
+	}
+	idle := true
+	for _, g := range w.flights {
+		idle = idle && g.on != w.current
+	}
+	if f.canceled {
+		w.must(w.current != f.id, "a build that was called off is in service")
+		w.c.Built(w.now, f.id, idle, d)
+		t := w.c.todo
+		w.must(len(t.Retire) == 1 && t.Retire[0] == f.id && t.Promote == 0, "what was built late is not let go")
+		w.c.todo.Retire = nil
+		return
+	}
+	w.built, w.builtPlan, w.builtAt, w.sick[1] = f.id, f.planned, w.now, false
+	w.acc.becameReady(w, f, d, idle)
+	w.c.Built(w.now, f.id, idle, d)
+}
+
+func (w *world) pass(to time.Time) {
+	w.now = to
+	for _, x := range w.calls {
+		x.asks = 0
+	}
+	if w.due() && !w.lateTimer {
+		w.tick()
+	}
+}
+
+func (w *world) tick() {
+	w.plantState()
+	w.acc.ticked(w)
+	w.c.Tick(w.now)
+	w.must(!w.due(), "the timer spins")
+}

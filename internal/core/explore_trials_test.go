@@ -1,0 +1,284 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// The account of candidates: what trials, copies and controls came to, what that
+// proves, and when the next one may be built.
+
+func (acc *account) failedTrial(w *world, f *flight, o Outcome) {
+	x := f.x
+	if x.tried == 0 || x.tried != f.on {
+		return
+	}
+	x.lost = x.lost || o.Verdict != Neutral
+	if !f.copy {
+		x.tries-- // it could trip nothing
+	}
+}
+
+// answeredTrial: a candidate, or what was one, has answered.
+func (acc *account) answeredTrial(w *world, f *flight) {
+	if f.on != w.built {
+		return
+	}
+	x := f.x
+	h := &acc.hosts[hostOf(x.q.Authority)]
+	h.before, h.beforeAt, h.latest, h.latestAt = h.latest, h.latestAt, w.step, w.now
+	s := served{
+		host: hostOf(x.q.Authority), kind: x.q.Kind, sealed: x.q.Sealed, copy: f.copy, row: f.row, began: f.began,
+		start: f.start, at: w.now, control: x.control, x: x,
+	}
+	for _, g := range w.flights {
+		if g.x == x && g != f && g.on == w.current {
+			s.main = g.a
+			g.answered = f.copy // its caller has its answer; it waits for the verdict
+		}
+	}
+	acc.served = append(slices.Clone(acc.served), s)
+	if x.tried == f.on {
+		acc.served[len(acc.served)-1].planned = true
+		x.tried = 0
+	}
+}
+
+// heard: a report.
+func (acc *account) heard(w *world, r Report) {
+	i := hostOf(r.About.Authority)
+	h := &acc.hosts[i]
+	ended := r.About.Trigger == TransportEnded
+	switch r.What {
+	case HasTripped:
+		w.say("      %s trips (%s)", r.About.Authority.Host, r.About.Trigger)
+		if ended {
+			acc.news(w, w.now.Sub(acc.endedOver) >= time.Minute)
+			return
+		}
+		acc.news(w, !h.outage && w.now.Sub(h.over) >= time.Minute)
+		h.tripped, h.outage = true, true
+	case HasRecovered:
+		w.say("      %s has recovered", r.About.Authority.Host)
+		if ended {
+			acc.ended, acc.endedOver = false, w.now
+			return
+		}
+		w.must(!h.outage, "%s has recovered, and nothing was answered", r.About.Authority.Host)
+	case WasForgotten:
+		w.say("      %s is forgotten", r.About.Authority.Host)
+		h.outage = false
+		h.well()
+	case HasRefused:
+		w.say("      %s refuses the candidate (%s)", r.About.Authority.Host, r.Kind)
+		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
+		h.refused = true
+		acc.forget(func(s *served) bool { return s.host == i })
+		acc.advance(w)
+	case WasRejected:
+		w.say("      the candidate is rejected (%s)", r.Kind)
+		w.must(r.Candidate == acc.cand, "rejected is %d, and the candidate is %d", r.Candidate, acc.cand)
+		acc.advance(w)
+		acc.candidateOver(w)
+	case WasPromoted:
+		w.say("      promoted by %s", r.About.Authority.Host)
+		acc.judgePromotion(w, r)
+		acc.advance(w)
+		for j := range acc.hosts {
+			g := &acc.hosts[j]
+			outage := g.outage
+			g.well()
+			g.outage = outage
+			if outage {
+				g.suspect()
+			}
+		}
+		acc.candidateOver(w)
+		if r.About.Authority != (Authority{}) && h.outage && !acc.planned {
+			acc.recovered(w, i, true)
+		} else if r.About.Authority != (Authority{}) && h.outage {
+			acc.recovered(w, i, true)
+		}
+	}
+}
+
+func (acc *account) candidateOver(w *world) {
+	acc.served = nil
+	for j := range acc.hosts {
+		acc.hosts[j].refused = false
+	}
+	for _, x := range w.calls {
+		x.tried, x.lost, x.well, x.vain = 0, false, false, false
+	}
+	for _, g := range w.flights {
+		g.answered = false
+	}
+}
+
+// hearEnd: the shell tells the core that the transport in service has ended.
+func (acc *account) hearEnd(w *world) { acc.ended = true }
+
+// news: a trip. If it is, the pace starts over.
+func (acc *account) news(w *world, calm bool) {
+	if !calm || w.now.Sub(acc.promoted) < time.Minute {
+		return
+	}
+	acc.epoch++
+	acc.fresh = true
+	if at := acc.built.Add(acc.first); at.Before(acc.notBefore) {
+		acc.notBefore = at
+	}
+}
+
+// judgeBuild: no build for need inside the window.
+func (acc *account) judgeBuild(w *world, b *Build) {
+	acc.cand, acc.planned, acc.drawn, acc.idle = b.ID, b.Planned, false, false
+	acc.draw, acc.drawEpoch = 0, acc.epoch
+	for i := range acc.hosts {
+		acc.hosts[i].refused = false
+	}
+	if b.Planned {
+		return
+	}
+	w.must(!w.now.Before(acc.notBefore), "a build %v inside the window", acc.notBefore.Sub(w.now))
+	w.must(acc.ended || acc.hosts[0].tripped || acc.hosts[1].tripped, "a build for need, and nothing is tripped")
+	acc.built = w.now
+}
+
+func (acc *account) becameReady(w *world, f *factory, d Draw, idle bool) {
+	acc.ready, acc.idle = w.step, idle
+	acc.drew(f, d)
+}
+
+func (acc *account) drew(f *factory, d Draw) {
+	if f.planned {
+		return
+	}
+	acc.draw = d.Interval
+	if acc.drawEpoch == acc.epoch && acc.fresh {
+		acc.first = d.Interval
+	}
+}
+
+func (acc *account) notBuilt(w *world, f *factory, d Draw) {
+	if !f.canceled {
+		acc.drew(f, d)
+	}
+}
+
+// advance: the candidate's first verdict begins its interval.
+func (acc *account) advance(w *world) {
+	if acc.planned || acc.drawn {
+		return
+	}
+	acc.drawn = true
+	if acc.drawEpoch == acc.epoch {
+		acc.fresh = acc.draw == 0
+		acc.notBefore = w.now.Add(acc.draw)
+	}
+}
+
+// judgePromotion: what is put in service has a proof, but for what is planned or
+// follows one that has ended.
+func (acc *account) judgePromotion(w *world, r Report) {
+	i := hostOf(r.About.Authority)
+	h := &acc.hosts[i]
+	need := acc.ended || h.tripped && r.About.Authority != (Authority{})
+	switch {
+	case acc.ended:
+	case acc.planned && (!need || slices.ContainsFunc(acc.served, func(s served) bool { return s.host == i && s.planned })):
+		acc.judgePlanned(w, r)
+	default:
+		w.must(r.About.Authority != (Authority{}), "promoted by nobody")
+		w.must(!h.refused, "%s promotes what it has refused", r.About.Authority.Host)
+		proofs := 0
+		for _, s := range acc.served {
+			if s.host == i && acc.proves(w, h, s) {
+				proofs++
+			}
+		}
+		w.must(proofs > 0, "%s promotes without a control's failure or silence", r.About.Authority.Host)
+		w.needed++
+	}
+	if need {
+		acc.promoted = w.now
+		if h.row == silent && !acc.ended && h.tripped {
+			h.swapped = w.now
+		}
+	}
+}
+
+// proves reports whether an answered trial is a proof: its control had its chance.
+func (acc *account) proves(w *world, h *hostAccount, s served) bool {
+	own := s.control.on == w.current && s.control.began >= acc.ready && (s.row != noConnection || h.row != noConnection || s.control.unsent)
+	if s.copy {
+		if failed := s.x.control; s.main != nil && failed.on == w.current && failed.began >= acc.ready && w.flightOf(s.main) == nil {
+			return true
+		}
+		f := w.flightOf(s.main)
+		if f == nil {
+			return own
+		}
+		return !w.now.Before(s.judged(f))
+	}
+	if own {
+		return true
+	}
+	once := s.sealed || s.kind == Once && s.row != noConnection || s.kind == Once || s.kind == Repeatable && s.row == silent || s.kind == Repeatable && h.row == silent
+	if !once {
+		return false
+	}
+	// Of several answers in a row the control of one may be before its trial, if it
+	// is after the answer before.
+	began, start := s.began, s.start
+	if h.before != 0 {
+		began, start = min(began, h.before), first(start, h.beforeAt)
+	}
+	if h.like[s.kind] > began {
+		return true
+	}
+	for _, f := range w.flights {
+		passed := f.start.Add(time.Second)
+		if f.on == w.current && f.x.q.Kind == s.kind && f.x.q.Authority == hosts[s.host] && passed.After(start) && !w.now.Before(passed) {
+			return true
+		}
+	}
+	return false
+}
+
+// judged is when the answered copy s will have proved the candidate, if its control
+// f is silent until then.
+func (s *served) judged(f *flight) time.Time {
+	return later(f.start.Add(2*s.at.Sub(s.start)), s.at.Add(100*time.Millisecond))
+}
+
+// verdict is when the candidate is judged by an answered copy of a host; zero: there
+// is none.
+func (acc *account) verdict(w *world, host int) time.Time {
+	var at time.Time
+	for i := range acc.served {
+		if s := &acc.served[i]; s.host == host && s.copy && !s.planned && s.main != nil {
+			if f := w.flightOf(s.main); f != nil {
+				at = first(at, s.judged(f))
+			}
+		}
+	}
+	return at
+}
+
+// judgePlanned: what works is replaced on an answer, while nothing is in flight,
+// or when its time is over and nobody tried the candidate in vain.
+func (acc *account) judgePlanned(w *world, r Report) {
+	if acc.idle {
+		return
+	}
+	for _, s := range acc.served {
+		if hosts[s.host] == r.About.Authority {
+			return
+		}
+	}
+	w.must(!w.now.Before(w.builtAt.Add(w.RecreateTimeout)), "what is planned is promoted untried before its time")
+	for _, x := range w.calls {
+		w.must(x.tried == 0 || !x.well && !x.vain, "what is planned is promoted, and %s tried it in vain", w.label(x))
+	}
+}

@@ -1,0 +1,317 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The explorer enumerates what can happen to a few requests: a world is a Client,
+// and all around it that the shell, the network, the callers, the factory and
+// chance would be. Its files: this one (the world, and the shell in it), moves,
+// account (what the world reckons by itself), invariants, sequels, clone, key,
+// worlds, planted, and explore_test.go (the search).
+
+// A mode is how a transport does for an authority.
+type mode uint8
+
+const (
+	works    mode = iota
+	refuses       // fails at once, unsent
+	breaks        // fails at once, sent
+	mute          // sent, and never answered
+	slow          // answered after 2 s
+	hangs         // in the dial: neither sent nor answered
+	timesOut      // fails after 2 s, unsent
+)
+
+var modeNames = []string{"works", "refuses", "breaks", "is silent", "is slow", "hangs in the dial", "times out in the dial"}
+
+const slowly = 2 * time.Second
+
+// The roles of transports.
+const (
+	serving = iota
+	asCandidate
+	retired
+)
+
+var roleNames = []string{"in service", "on the candidate", "on what retired"}
+
+var (
+	hosts = [2]Authority{{"https", "a", "443"}, {"https", "b", "443"}}
+	t0    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+)
+
+func hostOf(a Authority) int {
+	if a == hosts[0] {
+		return 0
+	}
+	return 1
+}
+
+// A template is a request that can come, several times.
+type template struct {
+	host     int
+	kind     Kind
+	sealed   bool
+	ready    time.Duration
+	deadline time.Duration // 0: none
+	lives    int
+	adopted  bool // its first attempt is made on the healthy path
+}
+
+var methods = [3]string{"POST", "PUT", "GET"}
+
+func (t template) String() string {
+	n := methods[t.kind] + " " + string('a'+rune(t.host))
+	if t.sealed {
+		n += " sealed"
+	}
+	if t.ready > 0 {
+		n += " that waits for ready"
+	}
+	if t.deadline > 0 {
+		n += " with " + t.deadline.String()
+	}
+	return n
+}
+
+type place uint8
+
+const (
+	asking place = iota // it is to ask Next
+	going
+	resting
+	over
+)
+
+// A traveler is a request under way.
+type traveler struct {
+	q       *Call
+	kind    int // its template
+	at      place
+	until   time.Time // resting: its own time
+	rested  time.Time // since when
+	resumes bool      // resting: a new round begins then
+	leaving bool      // it has gone, which its copy has told, and its main has not
+	start   time.Time
+
+	sent   int  // how often something of it may have been sent
+	tries  int  // attempts of this round that count
+	rounds int  // that have begun anew
+	asks   int  // since time passed
+	free   bool // an attempt that could not trip was not counted
+	worst  bool // its authority was in an outage while it was here
+	gens   int  // promotions since it began
+	got    string
+
+	control failedControl // its latest failure in service
+	tried   uint64        // the planned candidate that it tried while its authority was well
+	lost    bool          // which failed it
+	well    bool          // and the transport in service answered it
+	vain    bool          // it was called back unsent
+}
+
+type failedControl struct {
+	on     uint64
+	began  int // step
+	unsent bool
+}
+
+// A flight is an attempt under way.
+type flight struct {
+	a        *Attempt
+	x        *traveler
+	on       uint64
+	copy     bool
+	trial    bool // on a candidate, for its caller, and that was not promoted
+	beside   bool // it was on a candidate when it was called back
+	hidden   bool // on the healthy path: the core does not know it
+	began    int  // step
+	clock    Instant
+	start    time.Time
+	under    int // the suspicion that it began under
+	sent     bool
+	row      row // of its authority when it began
+	silentAt time.Time
+	answered bool // a control that is awaited: its copy was answered
+	told     bool // a copy that has ended with its caller
+}
+
+// A factory is a build under way.
+type factory struct {
+	id       uint64
+	planned  bool
+	canceled bool
+	start    time.Time
+	epoch    int           // of the world's own pace
+	delay    time.Duration // what was waited for it
+}
+
+// A setting is what a world starts with, and what can happen in it.
+type setting struct {
+	Rules
+	name    string
+	calls   []template
+	modes   [2][2]mode // in service, candidates; by host
+	changes []change
+	prefix  []string // moves made before the search begins
+	depth   int      // in CI
+
+	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
+
+	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral bool
+	bug                                                                                 *planted
+}
+
+type change struct {
+	role, host int
+	to         mode
+}
+
+// A world is a state.
+type world struct {
+	*setting
+	c       *Client
+	now     time.Time
+	step    int
+	current uint64 // the transport in service
+	modes   [3][2]mode
+
+	changes, leaves, jumps, locals, hands, ends, spoils int
+	lives                                               []int
+
+	calls     []*traveler
+	flights   []*flight
+	factories []*factory
+	built     uint64 // a candidate that is neither in service nor retired
+	builtPlan bool
+	returned  uint64 // the latest build that failed: to call it off is nothing
+	builtAt   time.Time
+	sick      [2]bool // in service and candidate: it has ended
+	order     *Order
+	told      bool // the order is done
+	closed    bool
+	gens      int
+	longest   time.Duration // that an answer took, since it all began
+	needed    int           // promotions for need, but for the ended one's
+
+	acc  account
+	bad  string
+	path *path
+	tell *[]string // where a story is written; nil: nowhere
+}
+
+type path struct {
+	prev *path
+	m    move
+}
+
+func newWorld(s *setting) *world {
+	age := time.Duration(0)
+	if s.age {
+		age = maxAge
+	}
+	w := &world{
+		setting: s, c: New(s.Rules, t0, age), now: t0, current: 1, changes: s.nChanges, leaves: s.nLeaves, jumps: s.nJumps,
+		locals: s.nLocal, hands: s.nHand, ends: s.nEnds, spoils: s.nSpoils,
+	}
+	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
+	for _, t := range s.calls {
+		w.lives = append(w.lives, max(1, t.lives))
+	}
+	w.acc.reset()
+	return w
+}
+
+const maxAge = 3 * time.Second
+
+func (w *world) say(format string, args ...any) {
+	if w.tell != nil {
+		*w.tell = append(*w.tell, fmt.Sprintf("%8v  ", w.now.Sub(t0))+fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *world) must(ok bool, format string, args ...any) {
+	if !ok && w.bad == "" {
+		w.bad = fmt.Sprintf(format, args...)
+		w.say("!! %s", w.bad)
+	}
+}
+
+// A world's own name for a call: its template, and how many of them came before.
+func (w *world) label(x *traveler) template { return w.setting.calls[x.kind] }
+
+func (w *world) roleOf(f *flight) int {
+	switch f.on {
+	case w.current:
+		return serving
+	case w.built:
+		return asCandidate
+	}
+	return retired
+}
+
+func (w *world) modeOf(f *flight) mode { return w.modes[w.roleOf(f)][hostOf(f.x.q.Authority)] }
+
+func (w *world) flightOf(a *Attempt) *flight {
+	for _, f := range w.flights {
+		if f.a == a {
+			return f
+		}
+	}
+	return nil
+}
+
+func (w *world) flying(x *traveler) int {
+	n := 0
+	for _, f := range w.flights {
+		if f.x == x && !f.answered {
+			n++
+		}
+	}
+	return n
+}
+
+// beside returns what is under way for x's caller, and the copy beside it; nil where
+// there is none.
+func (w *world) beside(x *traveler) (main, copied *flight) {
+	for _, f := range w.flights {
+		switch {
+		case f.x != x || f.answered || f.hidden:
+		case f.copy, f.told:
+			copied = f
+		default:
+			main = f
+		}
+	}
+	return main, copied
+}
+
+func (w *world) travelerOf(q *Call) *traveler {
+	for _, x := range w.calls {
+		if x.q == q {
+			return x
+		}
+	}
+	return nil
+}
+
+func (w *world) land(f *flight) {
+	w.flights = slices.DeleteFunc(w.flights, func(g *flight) bool { return g == f })
+}
+
+// takeOff: an attempt begins.
+func (w *world) takeOff(x *traveler, a *Attempt, clock Instant) *flight {
+	h := hostOf(x.q.Authority)
+	f := &flight{a: a, x: x, on: a.On, copy: a.Copy(), trial: !a.Copy() && a.On != w.current, began: w.step, clock: clock, start: w.now, row: w.acc.hosts[h].row}
+	if f.on == w.current {
+		f.under = w.acc.hosts[h].suspicion
+		if w.patient {
+			f.silentAt = w.now.Add(w.Patience)
+		}
+	}
+	w.flights = append(w.flights, f)
+	return f
+}

@@ -1,0 +1,141 @@
+package core
+
+import (
+	"testing"
+	"time"
+)
+
+var (
+	get  = template{kind: Copyable}
+	put  = template{kind: Repeatable}
+	post = template{kind: Once}
+	getB = template{host: 1, kind: Copyable}
+	posB = template{host: 1, kind: Once}
+	wait = template{kind: Repeatable, ready: 5 * time.Second}
+)
+
+func (t template) times(n int) template            { t.lives = n; return t }
+func (t template) unseen() template                { t.adopted = true; return t }
+func (t template) within(d time.Duration) template { t.deadline = d; return t }
+func (t template) never() template                 { t.sealed = true; return t }
+
+var (
+	some = []change{{serving, 0, works}, {serving, 0, refuses}, {serving, 0, mute}, {asCandidate, 0, mute}, {serving, 0, slow}}
+	more = []change{
+		{serving, 0, works}, {serving, 0, refuses}, {serving, 0, breaks}, {serving, 0, mute}, {serving, 0, hangs}, {serving, 0, timesOut},
+		{asCandidate, 0, works}, {asCandidate, 0, refuses}, {asCandidate, 0, mute}, {serving, 1, refuses},
+	}
+)
+
+var (
+	hand = []change{{serving, 0, refuses}, {asCandidate, 0, mute}, {asCandidate, 0, hangs}, {asCandidate, 0, breaks}}
+
+	// refusal is how a GET of a comes to refuse a candidate, and its interval passes.
+	refusal = []string{
+		"GET a begins", "GET a is refused in service", "GET a asks", "built", "GET a asks", "GET a is refused in service", "GET a asks",
+		"GET a is refused on the candidate", "GET a asks", "time",
+	}
+)
+
+func rules(threshold int) Rules {
+	return Rules{Threshold: threshold, Stalls: 2, StallSpan: time.Second, Patience: 2 * time.Second, RecreateTimeout: 4 * time.Second}
+}
+
+func worlds() []*setting {
+	one, two := rules(1), rules(2)
+	withFallback := rules(1)
+	withFallback.Fallback = true
+	gone := [2][2]mode{{refuses, works}, {works, works}}
+	down := [2][2]mode{{refuses, works}, {refuses, works}}
+	broken := [2][2]mode{{breaks, breaks}, {breaks, works}}
+	dark := [2][2]mode{{mute, mute}, {works, mute}}
+	well := [2][2]mode{}
+	return append(everything(), []*setting{
+		{name: "refused", Rules: one, calls: []template{get.times(2), post, wait}, modes: gone, changes: some, nChanges: 2, nLeaves: 1, depth: 6},
+		{name: "upstream down", Rules: two, calls: []template{put.times(2), post, getB}, modes: down, changes: more, nChanges: 2, nLeaves: 1, depth: 6},
+		{name: "broken", Rules: one, calls: []template{get.times(2), post, posB}, modes: broken, changes: some, nChanges: 2, nLeaves: 1, depth: 6},
+		{name: "dark", Rules: one, calls: []template{get.times(2), post, getB}, modes: dark, changes: some, nChanges: 1, nLeaves: 2, patient: true, depth: 7},
+		{name: "dark GETs", Rules: one, calls: []template{get, get, getB}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, depth: 7},
+		{name: "dark once only", Rules: one, calls: []template{post.times(2), put, post}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, depth: 7},
+		{name: "anything", Rules: one, calls: []template{get.times(3).unseen(), post, getB}, modes: well, changes: more, nChanges: 3, nLeaves: 1, nLocal: 1, untyped: true, neutral: true, depth: 6},
+		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
+		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
+		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},
+		{name: "fallback", Rules: withFallback, calls: []template{get.times(3), post.times(2), getB}, modes: gone, changes: some, nChanges: 2, nLeaves: 1, nJumps: 1, depth: 6},
+		{name: "deadlines", Rules: two, calls: []template{get.times(3).within(3 * time.Second), put.within(6 * time.Second), post.within(4 * time.Second)}, modes: dark, patient: true, depth: 8},
+		{name: "by hand, nothing to copy", Rules: one, calls: []template{post.times(3), put.times(2), posB}, modes: well, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, connects: true, depth: 7,
+			prefix: []string{"POST a begins", "Recreate", "built", "time"}},
+		{name: "after a refusal", Rules: one, calls: []template{get.times(3), post.times(2), getB.times(2)}, modes: down, changes: some, nChanges: 2, nLeaves: 1, nSpoils: 1, depth: 6, prefix: refusal},
+		{name: "after a refusal, threshold 2", Rules: two, calls: []template{put.times(3), get.times(3), wait.times(2)}, modes: down, changes: some, nChanges: 2, nHand: 1, depth: 6,
+			prefix: append([]string{"GET a begins", "GET a is refused in service", "GET a asks"}, refusal[1:]...)},
+		{name: "after a refusal, fallback", Rules: withFallback, calls: []template{get.times(4), post.times(3), getB}, modes: down, changes: some, nChanges: 2, nJumps: 1, draws: true, depth: 6, prefix: refusal},
+		{name: "after a silent candidate", Rules: one, calls: []template{get.times(4), post.times(2), getB}, modes: [2][2]mode{{mute, works}, {mute, works}}, changes: some, nChanges: 2, nLeaves: 1, patient: true, depth: 6,
+			prefix: []string{"GET a begins", "time", "is a stall", "time", "is a stall", "built", "connects"}},
+		{name: "after an answered copy", Rules: one, calls: []template{get.times(2), put.times(2), post.times(2), getB}, modes: [2][2]mode{{mute, works}, {works, works}}, changes: some, nChanges: 2, nLeaves: 1, patient: true, depth: 6,
+			prefix: []string{"GET a begins", "time", "is a stall", "time", "is a stall", "built", "is answered on the candidate"}},
+		{name: "after a promotion", Rules: one, calls: []template{get.times(4), post.times(2), getB.times(2)}, modes: gone, changes: some, nChanges: 2, nLeaves: 1, nEnds: 1, patient: true, depth: 6, prefix: append(refusal[:7:7], "is answered on the candidate")},
+	}...)
+}
+
+// everything: whatever can be put together, with each of the rules.
+func everything() []*setting {
+	all := setting{
+		calls: []template{
+			get.times(9).unseen(), post.times(9), wait.times(9), getB.times(9), put.times(9), posB.times(9), post.never().times(3),
+			get.times(9).within(5 * time.Second),
+		},
+		changes: more, nChanges: 9, nLeaves: 9, nJumps: 3, nLocal: 2, nHand: 2, nEnds: 2, nSpoils: 2,
+		abandon: true, age: true, closes: true, connects: true, untyped: true, draws: true, lateTimer: true, patient: true,
+		neutral: true, depth: 3,
+	}
+	one, two, other := all, all, all
+	one.name, one.Rules, one.modes = "everything", rules(1), [2][2]mode{{refuses, works}, {works, works}}
+	two.name, two.Rules, two.modes = "everything, threshold 2", rules(2), [2][2]mode{{mute, mute}, {works, mute}}
+	other.name, other.Rules, other.modes = "everything, fallback", rules(1), [2][2]mode{{breaks, works}, {refuses, works}}
+	other.Fallback = true
+	return []*setting{&one, &two, &other}
+}
+
+// features are what of a world can meet.
+func (s *setting) features() map[string]bool {
+	f := map[string]bool{
+		"leaves": s.nLeaves > 0, "jumps": s.nJumps > 0, "local": s.nLocal > 0, "Recreate": s.nHand > 0, "abandon": s.abandon,
+		"ends": s.nEnds > 0, "spoils": s.nSpoils > 0, "age": s.age, "Close": s.closes, "connects": s.connects, "untyped": s.untyped,
+		"draws": s.draws, "late timer": s.lateTimer, "patience": s.patient, "neutral": s.neutral, "changes": s.nChanges > 0,
+	}
+	for _, t := range s.calls {
+		f["host "+hosts[t.host].Host] = true
+		f[methods[t.kind]] = true
+		f["sealed"] = f["sealed"] || t.sealed
+		f["ready"] = f["ready"] || t.ready > 0
+		f["deadline"] = f["deadline"] || t.deadline > 0
+		f["healthy path"] = f["healthy path"] || t.adopted
+	}
+	return f
+}
+
+// TestPairs: each two features meet in a world of each threshold, and beside a fallback.
+func TestPairs(t *testing.T) {
+	for _, like := range []func(*setting) bool{
+		func(s *setting) bool { return s.Threshold == 1 && !s.Fallback },
+		func(s *setting) bool { return s.Threshold == 2 },
+		func(s *setting) bool { return s.Fallback },
+	} {
+		pairs, names := map[[2]string]bool{}, map[string]bool{}
+		for _, s := range worlds() {
+			for a, has := range s.features() {
+				names[a] = true
+				for b, too := range s.features() {
+					pairs[[2]string{a, b}] = pairs[[2]string{a, b}] || has && too && like(s)
+				}
+			}
+		}
+		for a := range names {
+			for b := range names {
+				if !pairs[[2]string{a, b}] {
+					t.Errorf("no world has both: %s, %s", a, b)
+				}
+			}
+		}
+	}
+}
