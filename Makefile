@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint tools bench bench-root fuzz simulate faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
+.PHONY: test lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
 
 # What was skipped is said, one line each. With CI=true nothing may be.
 test: $(if $(filter true,$(CI)),jaeger-binary)
@@ -66,7 +66,13 @@ fuzz:
 
 # More seeds than the test's own; one that fails prints the line that runs it again.
 simulate:
-	SEEDS=$(SEEDS) FROM=$(FROM) go test -count=1 -run '^TestSimulation$$' -timeout 0 .
+	SEEDS=$(SEEDS) FROM=$(FROM) go test -count=1 -run '^TestSimulation$$' -timeout 0 ./internal/sim
+
+# Every interleaving of the core's small worlds: DEPTH moves deeper than the test
+# does, for at most SECS each; with EVERY=1 all sequels of all states to depth 3.
+explore:
+	DEPTH=$(or $(DEPTH),1) SECS=$(or $(SECS),0) EVERY=$(or $(EVERY),20) go test -count=1 -v -run '^TestExplore$$' -timeout 0 ./internal/core
+	WALKS=$(or $(WALKS),2000) go test -count=1 -v -run '^TestWander$$' -timeout 0 ./internal/core
 
 # An incident, seen in a real Jaeger. Jaeger is built before its test, which may
 # not take as long: minutes the first time.

@@ -1,4 +1,4 @@
-package respawn
+package respawn_test
 
 import (
 	"go/ast"
@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
 )
 
 // The exported API of each package is what api/ says: a change of it is a
@@ -31,14 +34,20 @@ func TestExportedAPI(t *testing.T) {
 	}
 }
 
-// exported lists what a package exports, sorted, without bodies and comments: methods
-// of types that are not exported are left out, as are unexported fields.
-func exported(t *testing.T, dir string) string {
+func goFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	require.NoError(t, err)
+	return files
+}
+
+// exported lists what a package exports, sorted, without bodies, comments and the
+// values of variables. Methods of types that are not exported are left out, as are
+// unexported fields.
+func exported(t *testing.T, dir string) string {
+	t.Helper()
 	var all []string
-	for _, name := range files {
+	for _, name := range goFiles(t, dir) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -54,19 +63,32 @@ func exported(t *testing.T, dir string) string {
 				}
 				decl.Body = nil
 			case *ast.GenDecl:
-				if decl.Tok == token.IMPORT {
+				switch decl.Tok {
+				case token.IMPORT:
 					continue
+				case token.VAR:
+					dropValues(t, decl)
 				}
 			}
 			var text strings.Builder
 			require.NoError(t, format.Node(&text, fset, decl))
 			// Comments have left blank lines. Version is another one each time.
 			lines := strings.FieldsFunc(text.String(), func(r rune) bool { return r == '\n' })
-			all = append(all, strings.Replace(strings.Join(lines, "\n"), strconv.Quote(Version), "...", 1))
+			all = append(all, strings.Replace(strings.Join(lines, "\n"), strconv.Quote(respawn.Version), "...", 1))
 		}
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n\n") + "\n"
+}
+
+// dropValues leaves of variables what is API: their names and types.
+func dropValues(t *testing.T, vars *ast.GenDecl) {
+	t.Helper()
+	for _, spec := range vars.Specs {
+		spec := spec.(*ast.ValueSpec)
+		require.NotNil(t, spec.Type, "%v: an exported variable declares its type", spec.Names)
+		spec.Values = nil
+	}
 }
 
 func receiver(method *ast.FuncDecl) string {
@@ -75,4 +97,38 @@ func receiver(method *ast.FuncDecl) string {
 		typ = star.X
 	}
 	return typ.(*ast.Ident).Name
+}
+
+// README's first snippet is the Example, its table of options is whole, and
+// every test that it names is there.
+func TestReadme(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	readme := string(b)
+
+	_, snippet, ok := strings.Cut(readme, "```go\n")
+	require.True(t, ok)
+	snippet, _, _ = strings.Cut(snippet, "```")
+	assert.LessOrEqual(t, strings.Count(readme[:strings.Index(readme, snippet)], "\n")+1, 20, "by line 20")
+	example, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(strings.TrimSpace(snippet), "\t$1")
+	assert.Contains(t, string(example), indented, "the snippet is a part of an Example, which compiles and runs")
+
+	declared := map[string]bool{}
+	for _, name := range append(goFiles(t, "."), goFiles(t, "test")...) {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+				declared[fn.Name.Name] = true
+				if strings.HasPrefix(fn.Name.Name, "With") && !strings.HasSuffix(name, "_test.go") {
+					assert.Contains(t, readme, "`"+fn.Name.Name+"`")
+				}
+			}
+		}
+	}
+	for _, name := range regexp.MustCompile("`(Test[A-Za-z]+|With[A-Za-z]+)`").FindAllStringSubmatch(readme, -1) {
+		assert.True(t, declared[name[1]], "README names %s", name[1])
+	}
 }

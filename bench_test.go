@@ -1,4 +1,4 @@
-package respawn
+package respawn_test
 
 import (
 	"io"
@@ -6,6 +6,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // sink answers with what it is given and allocates nothing.
@@ -19,10 +23,21 @@ func (s *sink) RoundTrip(*http.Request) (*http.Response, error) {
 	return &s.resp, nil
 }
 
-type emptyBody struct{}
+// emptyBody has a field, as a body with a stream behind it has: without one there is
+// nothing to wait for.
+type emptyBody struct{ _ byte }
 
-func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }
+func (*emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (*emptyBody) Close() error             { return nil }
+
+// well returns a client over base, which never needs another transport.
+func well(t testing.TB, base http.RoundTripper) *respawn.RecoveringRoundTripper {
+	t.Helper()
+	rt, err := respawn.New(base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} }).Make))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, rt.Close()) })
+	return rt
+}
 
 func exchange(rt http.RoundTripper, req *http.Request, buf []byte) {
 	resp, err := rt.RoundTrip(req)
@@ -38,19 +53,19 @@ func exchange(rt http.RoundTripper, req *http.Request, buf []byte) {
 // No cost when well: allocation counts are exact, so they are gates.
 func TestHealthyPathAllocations(t *testing.T) {
 	buf := make([]byte, 512)
-	req := mustRequest(t.Context(), http.MethodGet, "http://a.test/", nil)
+	req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
 	for _, tt := range []struct {
 		name          string
 		body          io.ReadCloser
 		allocs, bytes int64
 	}{
 		{"http.NoBody", http.NoBody, 0, 0},
-		{"a body", emptyBody{}, 1, 32},
+		{"a body", &emptyBody{}, 1, 32},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			rt := start(t, &sink{body: tt.body}, WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+			rt := well(t, &sink{body: tt.body})
 			assert.EqualValues(t, tt.allocs, testing.AllocsPerRun(1000, func() { exchange(rt, req, buf) }))
-			if raceEnabled {
+			if testkit.Race {
 				return // the detector's own allocations count in bytes
 			}
 			r := testing.Benchmark(func(b *testing.B) {
@@ -69,15 +84,15 @@ func BenchmarkRoundTrip(b *testing.B) {
 	for _, body := range []struct {
 		name string
 		body io.ReadCloser
-	}{{"NoBody", http.NoBody}, {"Body", emptyBody{}}} {
+	}{{"NoBody", http.NoBody}, {"Body", &emptyBody{}}} {
 		bare := &sink{body: body.body}
-		rt := start(b, &sink{body: body.body}, WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+		rt := well(b, &sink{body: body.body})
 		for _, t := range []struct {
 			name string
 			rt   http.RoundTripper
 		}{{"bare", bare}, {"respawn", rt}} {
 			b.Run(body.name+"/"+t.name, func(b *testing.B) {
-				req := mustRequest(b.Context(), http.MethodGet, "http://a.test/", nil)
+				req := testkit.Request(b.Context(), http.MethodGet, "http://a.test/", nil)
 				b.ReportAllocs()
 				for b.Loop() {
 					exchange(t.rt, req, buf)
@@ -85,8 +100,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 			})
 		}
 	}
-	parallel := rtFunc(func(*http.Request) (*http.Response, error) { return noBody, nil })
-	rt := start(b, parallel, WithFactory(builds(func() http.RoundTripper { return &stub{} }).make))
+	parallel := testkit.RoundTripperFunc(func(*http.Request) (*http.Response, error) { return noBody, nil })
+	rt := well(b, parallel)
 	for _, t := range []struct {
 		name string
 		rt   http.RoundTripper
@@ -94,7 +109,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		b.Run("NoBody/parallel/"+t.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				req := mustRequest(b.Context(), http.MethodGet, "http://a.test/", nil)
+				req := testkit.Request(b.Context(), http.MethodGet, "http://a.test/", nil)
 				for pb.Next() {
 					if _, err := t.rt.RoundTrip(req); err != nil {
 						b.Error(err)

@@ -9,7 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
 )
 
 // A State says in one word how a client is.
@@ -79,101 +82,54 @@ type FailureHealth struct {
 // doing, unless the transport's own Err() does, and is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Health() Health {
 	ended := false
-	if g := rt.current.Load(); g != nil {
+	if g := rt.gate.Current(); g != nil {
 		ended = g.Ended()
 	}
-	now := time.Now()
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	rt.streaks.Forget(now)
-	rt.refreshAlert()
-	g := rt.current.Load()
-	if g == nil {
-		g = rt.last
+	v, t := rt.gate.View(), rt.records.totals()
+	h := Health{Name: rt.cfg.Name, State: stateOf(v, t, ended), Promotions: t.promotions, Rejections: t.rejections, LastRejection: t.last.kind}
+	if v.Serving == nil {
+		return h // the zero value
 	}
-	h := Health{
-		Name:          rt.cfg.Name,
-		State:         StateHealthy,
-		Generation:    g.Number,
-		Age:           now.Sub(g.Born),
-		Recreating:    rt.running != nil,
-		Promotions:    rt.promotions,
-		Rejections:    rt.rejections,
-		LastRejection: rt.lastRejection.kind,
+	h.Generation, h.Age, h.Recreating = v.Serving.Number, v.Time.Sub(v.Serving.Born), v.Candidate
+	if !v.Closed {
+		h.InFlight = v.Serving.InFlight()
 	}
-	if !rt.closed {
-		h.InFlight = g.InFlight()
-	}
-	for old, since := range rt.retired {
+	for _, old := range v.Retired {
 		if n := old.InFlight(); n > 0 {
 			h.InFlight += n
 			h.Draining++
-			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.Number, n, since})
+			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.Number, n, old.Since})
 		}
 	}
-	slices.SortFunc(h.DrainingGenerations, func(a, b GenerationHealth) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Generation, b.Generation))
-	})
-	if f := rt.lastFailure; !f.at.IsZero() {
-		h.LastFailure = &FailureHealth{f.at, f.authority.String(), f.trigger}
+	if f := v.Failure; !f.Time.IsZero() {
+		h.LastFailure = &FailureHealth{f.Time, f.Authority.String(), f.Trigger}
 	}
-	outage, unbuilt := false, false
-	for s := range rt.streaks.All() {
-		h.Streaks = append(h.Streaks, StreakHealth{s.Authority.String(), s.Failures, s.Stalls, s.Tripped, s.Since})
-		outage = outage || s.Outage()
-		unbuilt = unbuilt || s.Tripped && now.Before(rt.dueAt(s)) && rt.lastRejection.unbuilt && rt.lastRejection.at.After(s.Since)
+	for _, a := range v.Authorities {
+		h.Streaks = append(h.Streaks, StreakHealth{a.Authority.String(), a.Failures, a.Stalls, a.State == core.Tripped, a.Since})
 	}
 	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
-	switch {
-	case rt.closed:
-		h.State = StateClosed
-	case ended && rt.running == nil && now.Before(rt.pace.NotBefore), unbuilt:
-		h.State = StateFailing
-	case outage || ended:
-		h.State = StateRecovering
-	}
 	return h
 }
 
-// A RecreationRecord tells of one recreation that has ended, and of the drain
-// that it began. It holds hosts and kinds of errors, never paths, headers or
-// error texts.
-type RecreationRecord struct {
-	Time       time.Time     `json:"time"`                 // its start
-	Duration   time.Duration `json:"-"`                    // until promotion or rejection; duration_seconds in JSON
-	Trigger    string        `json:"trigger"`              // as respawn.trigger in traces
-	Outcome    string        `json:"outcome"`              // promoted or rejected
-	ErrorType  string        `json:"error_type,omitempty"` // why it was rejected
-	Authority  string        `json:"authority,omitempty"`  // scheme://host:port whose trip it was; "" if it was planned
-	Generation uint64        `json:"generation"`           // in service after it
-	Failures   int           `json:"failures"`             // that led to it
-	TraceID    string        `json:"trace_id,omitempty"`   // of its span; "" if nothing traces
-	Outage     time.Duration `json:"-"`                    // from the first failure to its end; 0 if there was none; outage_seconds in JSON
-
-	// What a promotion retired.
-	Drained   int64         `json:"drained"`  // requests that were in flight on it then
-	DrainTime time.Duration `json:"-"`        // until the last of them had left; 0 while Draining; drain_seconds in JSON
-	Draining  bool          `json:"draining"` // some have not
-}
-
-// MarshalJSON gives the durations as seconds.
-func (r RecreationRecord) MarshalJSON() ([]byte, error) {
-	type fields RecreationRecord // without this method
-	return json.Marshal(struct {
-		fields
-		Duration  float64 `json:"duration_seconds"`
-		Outage    float64 `json:"outage_seconds"`
-		DrainTime float64 `json:"drain_seconds"`
-	}{fields(r), r.Duration.Seconds(), r.Outage.Seconds(), r.DrainTime.Seconds()})
-}
-
-// Recreations returns the last recreations that have ended, at most 64, the
-// oldest first. It never blocks, whatever a recreation is doing, and is safe
-// for concurrent use.
-func (rt *RecoveringRoundTripper) Recreations() []RecreationRecord {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return rt.history.All()
+// stateOf says in one word how a client is.
+func stateOf(v gate.View, t totals, ended bool) State {
+	outage, unbuilt := false, false
+	for _, a := range v.Authorities {
+		outage = outage || a.State != core.Suspected
+		// A coarse clock may tell no difference between a failure and the rejection
+		// of what was built for it.
+		unbuilt = unbuilt || a.State == core.Tripped && t.last.unbuilt && !t.last.at.Before(a.Since)
+	}
+	none := !v.Candidate && v.Time.Before(v.NextBuild) // nor may one be built now
+	switch {
+	case v.Closed || v.Serving == nil:
+		return StateClosed
+	case none && (ended || unbuilt):
+		return StateFailing
+	case outage || ended:
+		return StateRecovering
+	}
+	return StateHealthy
 }
 
 // Check returns nil when the client is fit to serve, which it is while it
@@ -188,7 +144,7 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 		if reason == "" {
 			reason = evidence.TriggerEnded
 		}
-		return newKindError(reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
+		return build.NewKindError(reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
 	}
 	return nil
 }

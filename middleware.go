@@ -24,11 +24,9 @@ func WithClient(client *http.Client) MiddlewareOption {
 }
 
 // Middleware hands one shared client over rt to every inbound request, where
-// handlers take it with [ClientFromContext]. A transport that says itself that
-// it has ended is replaced before the handler runs; if that fails the handler
-// runs all the same, and the rejection has been logged. The wait is limited by
-// the request's context and [WithRecreateTimeout]. The ResponseWriter is handed
-// on as it is. Middleware panics if rt or an option is
+// handlers take it with [ClientFromContext]. The replacement of a transport that
+// says itself that it has ended is started, and not waited for: RoundTrip does
+// that. The ResponseWriter is handed on as it is. Middleware panics if rt or an option is
 // nil.
 func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
 	if rt == nil {
@@ -46,7 +44,7 @@ func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			rt.replaceEnded(req.Context())
+			rt.gate.Prepare(req.Context())
 			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, client)))
 		})
 	}

@@ -84,9 +84,8 @@ func WithThreshold(n int) Option {
 
 // WithStallThreshold sets the rule for stalls, that is for callers' deadlines
 // which passed without a first response byte: n of them, the first and the
-// last at least d apart and no success between, trip the authority. The first
-// one only raises suspicion: how long it waited is not known, which a trial would
-// have to beat, so that it takes two at the least. The default is 3 over 1 s. Zero n turns the rule off; negative values are errors.
+// last at least d apart and no success between, trip the authority. The default
+// is 3 over 1 s. Zero n turns the rule off; negative values are errors.
 func WithStallThreshold(n int, d time.Duration) Option {
 	return func(c *config) error {
 		if n < 0 || d < 0 {
@@ -98,11 +97,14 @@ func WithStallThreshold(n int, d time.Duration) Option {
 }
 
 // WithBackOff sets the policy that spaces recreations: newBackOff is called
-// for a fresh policy whenever the wait starts over. The first recreation of an
-// outage is at once and does not ask it. A policy that answers [backoff.Stop]
-// does not end recovery: its last interval is used again. The default is
-// exponential from 1 s to 30 s, doubling, with ±50 % jitter. A nil function,
-// or one that returns nil, is an error.
+// for a fresh policy whenever the wait starts over, which it does when an
+// authority trips that had no outage in the last minute. That recreation is at
+// once, but never closer than a first interval to the one before; later ones wait
+// for the policy's intervals, counted from the first refusal of the transport
+// before, or its promotion. A policy that answers [backoff.Stop] does not end
+// recovery: its last interval is used again. The default is exponential from
+// 500 ms to 30 s, by half more each time, with ±50 % jitter. A nil function, or one
+// that returns nil, is an error. The policy is used by one goroutine at a time.
 func WithBackOff(newBackOff func() backoff.BackOff) Option {
 	return func(c *config) error {
 		if newBackOff == nil || newBackOff() == nil {
@@ -114,10 +116,9 @@ func WithBackOff(newBackOff func() backoff.BackOff) Option {
 }
 
 // WithRecreateTimeout limits how long the factory may take, and then again how
-// long a trial may wait for its proof; a trial after stalls, which has to wait
-// for a first byte, may take up to a minute if the stalled attempts did. Set it
-// higher for upstreams that take longer to begin. The default is 10 s; zero and negative
-// values are errors, since a factory that hangs would end recovery for good.
+// long a trial may go on without its proof; where answers are known to take longer,
+// as long as those may. The default is 10 s; zero and negative values are errors,
+// since a factory that hangs would end recovery for good.
 func WithRecreateTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -153,10 +154,11 @@ func WithReplay(r Replay) Option {
 }
 
 // WithFallback sets a transport that serves an authority while it is tripped
-// and no trial is due. It is not retired, counted or recreated, and an answer
-// from it does not end the outage. A request that failed may be sent to it
-// once more than [WithThreshold] allows, if it is safe to send again. The
-// default is none: requests go on to the current transport. Nil is an error.
+// and no trial is due, but for one request now and then that asks whether the
+// current one is well again. It is not retired, counted or recreated, and an answer
+// from it does not end the outage. What has failed may be sent to it once more, if
+// that is safe. The default is none: requests go on to the current transport. Nil is
+// an error.
 func WithFallback(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if build.IsNil(rt) {
@@ -169,9 +171,10 @@ func WithFallback(rt http.RoundTripper) Option {
 
 // WithWaitForReady lets a request that failed and may be sent again wait out
 // the backoff window for a trial to succeed, for at most d and never past its
-// own context, as gRPC's wait-for-ready does. It makes at most [WithThreshold] + 1
-// attempts, and then no more than one a second for as long as it waits. The
-// default 0 fails fast. Negative values are errors.
+// own context, as gRPC's wait-for-ready does. It makes the attempts that a request
+// makes without it, and for as long as it waits as many again in each round: the
+// rounds are a second apart, or begin with a fresh transport. The default 0 fails
+// fast. Negative values are errors.
 func WithWaitForReady(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -196,10 +199,12 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithDrainTimeout cuts what is still in flight on a retired transport after
-// d: requests fail and bodies end with an error. The default 0 never cuts.
-// Setting it takes every request off the healthy path: it costs a copy, a
-// derived context and a lock. Negative values are errors.
+// WithDrainTimeout cuts what is still in flight on a retired transport after d,
+// whatever its readers do: requests and bodies end with [ErrDrained], also those that
+// nobody reads or closes, and the transport is closed. Who has given up by then gets
+// its own error. The default 0 never cuts. Setting it takes every request off the
+// healthy path: it costs a copy, a derived context and a lock, and a channel for the
+// body. Negative values are errors.
 func WithDrainTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
+	"slices"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -15,8 +15,8 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
-	"github.com/respawnhttp/respawn/internal/evidence"
-	"github.com/respawnhttp/respawn/internal/streak"
+	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 const (
@@ -43,63 +43,20 @@ type telemetry struct {
 	traces trace.TracerProvider // nil: resolved per recreation
 	logger *slog.Logger         // nil: slog.Default at the time
 
-	recreations        metric.Int64Counter
-	failures           metric.Int64Counter
-	replays            metric.Int64Counter
-	recreationDuration metric.Float64Histogram
-	recoveryDuration   metric.Float64Histogram
-	gauges             metric.Registration
+	meters
+
+	records  *records
+	promoted context.Context // of the latest promotion; Tell's alone
 }
 
 func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	t := &telemetry{
 		name:   keyName.String(rt.cfg.Name),
 		traces: rt.cfg.TracerProvider,
-		logger: rt.cfg.Logger,
+		logger: rt.cfg.Logger, records: &rt.records,
 	}
-	provider := rt.cfg.MeterProvider
-	if provider == nil {
-		provider = otel.GetMeterProvider()
-	}
-	m := provider.Meter(scopeName, metric.WithInstrumentationVersion(Version), metric.WithSchemaURL(semconv.SchemaURL))
-
-	var errs [9]error
-	t.recreations, errs[0] = m.Int64Counter("respawn.transport.recreations",
-		metric.WithUnit("{recreation}"), metric.WithDescription("Recreations of the transport, by trigger and outcome."))
-	t.failures, errs[1] = m.Int64Counter("respawn.transport.failures",
-		metric.WithUnit("{failure}"), metric.WithDescription("Attempts whose error spoke against the transport in service."))
-	t.replays, errs[2] = m.Int64Counter("respawn.request.replays",
-		metric.WithUnit("{replay}"), metric.WithDescription("Requests sent again after a failed attempt."))
-	bounds := metric.WithExplicitBucketBoundaries(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-	t.recreationDuration, errs[3] = m.Float64Histogram("respawn.transport.recreation.duration",
-		metric.WithUnit("s"), metric.WithDescription("Time from the start of a recreation to its promotion or rejection."), bounds)
-	t.recoveryDuration, errs[4] = m.Float64Histogram("respawn.recovery.duration",
-		metric.WithUnit("s"), metric.WithDescription("Time from an outage's first failure to its first success."), bounds)
-
-	var generation, inFlight, draining metric.Int64ObservableGauge
-	generation, errs[5] = m.Int64ObservableGauge("respawn.transport.generation",
-		metric.WithUnit("{generation}"), metric.WithDescription("Number of the transport generation in service."))
-	inFlight, errs[6] = m.Int64ObservableGauge("respawn.transport.in_flight",
-		metric.WithUnit("{request}"), metric.WithDescription("Requests in flight, those on draining generations included."))
-	draining, errs[7] = m.Int64ObservableGauge("respawn.transport.draining",
-		metric.WithUnit("{generation}"), metric.WithDescription("Retired generations that still have requests in flight."))
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, err
-	}
-	t.gauges, errs[8] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		h := rt.Health()
-		set := metric.WithAttributes(t.name)
-		o.ObserveInt64(generation, int64(h.Generation), set)
-		o.ObserveInt64(inFlight, h.InFlight, set)
-		o.ObserveInt64(draining, int64(h.Draining), set)
-		return nil
-	}, generation, inFlight, draining)
-	return t, errs[8]
+	return t, t.open(rt, metric.WithAttributes(t.name))
 }
-
-// close ends the gauges, which would keep the client in memory. Whether the
-// provider could do so is nothing that a caller of Close can do anything about.
-func (t *telemetry) close() { _ = t.gauges.Unregister() }
 
 // tracer resolves the provider anew: the request's own, if there is one, leads
 // where the rest of the request's trace is.
@@ -115,94 +72,166 @@ func (t *telemetry) tracer(ctx context.Context) trace.Tracer {
 	return provider.Tracer(scopeName, trace.WithInstrumentationVersion(Version), trace.WithSchemaURL(semconv.SchemaURL))
 }
 
-func (t *telemetry) startSpan(r *recreation) (context.Context, trace.Span) {
-	parent := trace.SpanContextFromContext(r.ctx)
+// A sighting is what the telemetry keeps of a recreation.
+type sighting struct{ span trace.Span }
+
+// Begin implements [gate.Listener]: the span is open while the factory is at work.
+func (t *telemetry) Begin(r *gate.Recreation) context.Context {
+	parent := trace.SpanContextFromContext(r.Ctx)
 	opts := []trace.SpanStartOption{
 		trace.WithSpanKind(trace.SpanKindInternal),
-		trace.WithTimestamp(r.start),
-		trace.WithAttributes(t.name, keyTrigger.String(r.trigger), keyFailures.Int(r.failures),
-			keyDelay.Float64(r.delay.Seconds())),
-		trace.WithAttributes(authorityAttributes(r.authority)...),
+		trace.WithTimestamp(r.Start),
+		trace.WithAttributes(t.name, keyTrigger.String(r.Trigger), keyFailures.Int(r.Need.Failures),
+			keyDelay.Float64(r.Delay.Seconds())),
+		trace.WithAttributes(authorityAttributes(r.Need.Authority)...),
 	}
-	for _, sc := range r.links {
-		if !sc.Equal(parent) {
+	for _, w := range r.Need.Witnesses {
+		if sc := w.(trace.SpanContext); !sc.Equal(parent) {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
 		}
 	}
-	return t.tracer(r.ctx).Start(r.ctx, spanName, opts...)
+	ctx, span := t.tracer(r.Ctx).Start(r.Ctx, spanName, opts...)
+	r.Seen = sighting{span}
+	return ctx
 }
 
-// settled ends the recreation's span, and counts and logs it.
-func (t *telemetry) settled(r *recreation, now time.Time) {
-	outcome, generation := outcomePromoted, r.generation
-	attrs := []attribute.KeyValue{t.name, keyTrigger.String(r.trigger)}
-	if r.err == nil {
-		generation = r.candidate.Number
-		attrs = append(attrs, keyOutcome.String(outcome))
+// Tell implements [gate.Listener].
+func (t *telemetry) Tell(told gate.Told) {
+	switch told.What {
+	case core.HasTripped:
+		t.tripped(told)
+	case core.HasRecovered, core.WasForgotten:
+		t.recovered(told)
+	case core.HasRefused:
+		t.refused(told)
+	case core.WasPromoted, core.WasRejected:
+		t.ended(told)
+	}
+}
+
+// Drained implements [gate.Listener].
+func (t *telemetry) Drained(g *generation.Generation) { t.records.drained(g) }
+
+// Lingers implements [gate.Listener].
+func (t *telemetry) Lingers(draining []gate.Retired) {
+	t.log(context.Background(), slog.LevelWarn, "respawn: replaced transports drain for minutes: are response bodies read to their end or closed?",
+		slog.Int("respawn.transport.draining", len(draining)), slog.Time("respawn.draining.since", draining[0].Since))
+}
+
+// Broke implements [gate.Listener]. What the panic said may hold anything, and is not
+// told.
+func (t *telemetry) Broke(g *generation.Generation, method string) {
+	t.log(context.Background(), slog.LevelWarn, "respawn: a replaced transport panicked in "+method,
+		slog.Uint64(string(keyGeneration), g.Number))
+}
+
+// Note implements [gate.Listener]: who hears of a verdict finds its record.
+func (t *telemetry) Note(told gate.Told) {
+	if told.What == core.WasPromoted || told.What == core.WasRejected {
+		t.records.add(told)
+	}
+}
+
+// tripped: a false alarm pages nobody, so it is no warning.
+func (t *telemetry) tripped(told gate.Told) {
+	t.log(told.Ctx, slog.LevelInfo, "respawn: tripped, a fresh transport will be tried",
+		append(authorityLog(told.About.Authority),
+			slog.String(string(keyTrigger), told.About.Trigger),
+			slog.Int(string(keyFailures), told.About.Failures),
+			slog.Uint64(string(keyGeneration), told.Generation))...)
+}
+
+// recovered is the end of an outage: its first answer. Where that came with a fresh
+// transport, the promotion's trace has it.
+func (t *telemetry) recovered(told gate.Told) {
+	a := told.About
+	if a.Authority == (core.Authority{}) || told.What == core.WasForgotten {
+		return // of the client: its swap has told; of nobody: nothing was answered
+	}
+	ctx := told.Ctx
+	if a.State == core.Healing && t.promoted != nil {
+		ctx = t.promoted
+	}
+	outage := told.At.Sub(a.Since).Seconds()
+	t.recoveryDuration.Record(ctx, outage, metric.WithAttributes(t.name, keyTrigger.String(a.Trigger)))
+	t.log(ctx, slog.LevelInfo, "respawn: recovered",
+		append(authorityLog(a.Authority), slog.String(string(keyTrigger), a.Trigger), slog.Float64(string(keyOutage), outage))...)
+}
+
+// refused: one authority's verdict is an event of the recreation's span.
+func (t *telemetry) refused(told gate.Told) {
+	attrs := append(authorityAttributes(told.About.Authority), semconv.ErrorTypeKey.String(told.Kind))
+	spanOf(told.Recreation).AddEvent("respawn.refusal", trace.WithTimestamp(told.At), trace.WithAttributes(attrs...))
+}
+
+// spanOf returns the recreation's span; one that records nothing if there is none.
+func spanOf(r *gate.Recreation) trace.Span {
+	if s, ok := r.Seen.(sighting); ok {
+		return s.span
+	}
+	return trace.SpanFromContext(context.Background())
+}
+
+// ended ends the recreation's span, counts it and logs it. It was remembered at its
+// event.
+func (t *telemetry) ended(told gate.Told) {
+	r, record := told.Recreation, recordOf(told)
+	about, _ := whose(told)
+	attrs := []attribute.KeyValue{t.name, keyTrigger.String(record.Trigger), keyOutcome.String(record.Outcome)}
+	span := spanOf(r)
+	if told.What == core.WasRejected {
+		kind := semconv.ErrorTypeKey.String(told.Kind)
+		attrs = append(attrs, kind)
+		span.SetStatus(codes.Error, "")
 	} else {
-		outcome = outcomeRejected
-		kind := semconv.ErrorTypeKey.String(evidence.ErrorType(r.err))
-		attrs = append(attrs, keyOutcome.String(outcome), kind)
-		r.span.SetAttributes(kind)
-		r.span.SetStatus(codes.Error, "")
+		t.promoted = r.Ctx
 	}
-	r.span.SetAttributes(keyOutcome.String(outcome), keyGeneration.Int64(int64(generation)))
-	r.span.SetAttributes(authorityAttributes(r.authority)...) // the trial may have been another's
-	r.span.SetAttributes(keyTrigger.String(r.trigger), keyFailures.Int(r.failures))
-	if !r.since.IsZero() {
-		r.span.SetAttributes(keyOutage.Float64(now.Sub(r.since).Seconds()))
+	span.SetAttributes(attrs...)
+	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyFailures.Int(about.Failures))
+	span.SetAttributes(authorityAttributes(about.Authority)...)
+	if !about.Tripped.IsZero() {
+		span.SetAttributes(keyOutage.Float64(record.Outage.Seconds()))
 	}
-
+	t.records.traced(told.Candidate, record.TraceID)
+	// One of these that panics does not take the others along.
+	defer t.logEnd(told, record, about.Authority)
+	defer span.End(trace.WithTimestamp(told.At))
 	set := metric.WithAttributes(attrs...)
-	t.recreations.Add(r.ctx, 1, set)
-	t.recreationDuration.Record(r.ctx, now.Sub(r.start).Seconds(), set)
-	if r.err != nil {
-		t.logRejection(r)
-	} else if r.trigger == evidence.TriggerEnded {
-		// The trip of an ended transport and its outcome are one event.
-		t.log(r.ctx, slog.LevelWarn, "respawn: the transport had ended and was replaced",
-			append(authorityLog(r.authority), slog.Uint64(string(keyGeneration), generation))...)
-	}
-	r.span.End(trace.WithTimestamp(now))
+	t.recreations.Add(r.Ctx, 1, set)
+	t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), set)
 }
 
-func (t *telemetry) logRejection(r *recreation) {
-	attrs := append(authorityLog(r.authority),
-		slog.String(string(keyTrigger), r.trigger),
-		slog.String(string(semconv.ErrorTypeKey), evidence.ErrorType(r.err)),
-		slog.Uint64(string(keyGeneration), r.generation),
-	)
-	if p, ok := errors.AsType[*build.PanicError](r.err); ok {
+// logEnd warns of a swap and of a rejection. What was called off, or was a false
+// alarm, is no warning, nor is a swap that was planned.
+func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Authority) {
+	attrs := append(authorityLog(a),
+		slog.String(string(keyTrigger), record.Trigger), slog.Uint64(string(keyGeneration), record.Generation))
+	level, msg := slog.LevelWarn, "respawn: a fresh transport is in service"
+	if told.What == core.WasRejected {
+		msg = "respawn: fresh transport rejected, the current one stays"
+		attrs = append(attrs, slog.String(string(semconv.ErrorTypeKey), told.Kind))
+	}
+	if told.What == core.WasPromoted && told.Recreation.Planned || slices.Contains(quiet, told.Kind) {
+		level = slog.LevelInfo
+	}
+	if p, ok := errors.AsType[*build.PanicError](told.Fault); ok {
 		attrs = append(attrs, slog.String("exception.stacktrace", p.Stack()))
 	}
-	t.log(r.ctx, slog.LevelWarn, "respawn: fresh transport rejected, the current one stays", attrs...)
+	t.log(told.Recreation.Ctx, level, msg, attrs...)
 }
 
-func (t *telemetry) tripped(ctx context.Context, s *streak.Streak, generation uint64) {
-	t.log(ctx, slog.LevelWarn, "respawn: tripped, a fresh transport will be tried",
-		append(authorityLog(s.Authority),
-			slog.String(string(keyTrigger), s.Trigger),
-			slog.Int(string(keyFailures), max(s.Failures, s.Stalls)),
-			slog.Uint64(string(keyGeneration), generation))...)
-}
+// quiet are the kinds of rejection that nobody has to look after: the transport in
+// service was well, or the recreation was called off.
+var quiet = []string{core.CurrentRecovered, core.UpstreamSlow, core.Superseded, core.GivenUp, core.ClosedMeanwhile}
 
-func (t *telemetry) failed(ctx context.Context, trigger string) {
+// Failed implements [call.Listener].
+func (t *telemetry) Failed(ctx context.Context, trigger string) {
 	t.failures.Add(ctx, 1, metric.WithAttributes(t.name, keyTrigger.String(trigger)))
 }
 
-// recovered is the end of an outage: its first success.
-func (t *telemetry) recovered(ctx context.Context, s *streak.Streak, now time.Time) {
-	outage := now.Sub(s.Since).Seconds()
-	t.recoveryDuration.Record(ctx, outage, metric.WithAttributes(t.name, keyTrigger.String(s.Trigger)))
-	t.log(ctx, slog.LevelInfo, "respawn: recovered",
-		append(authorityLog(s.Authority),
-			slog.String(string(keyTrigger), s.Trigger),
-			slog.Float64(string(keyOutage), outage))...)
-}
-
-// resent counts a replay, and says so on the request's own span if that is a
+// Resent implements [call.Listener]. It counts a replay, and says so on the request's own span if that is a
 // CLIENT span: http.request.resend_count is defined for those.
-func (t *telemetry) resent(ctx context.Context, n int) {
+func (t *telemetry) Resent(ctx context.Context, n int) {
 	t.replays.Add(ctx, 1, metric.WithAttributes(t.name))
 	span := trace.SpanFromContext(ctx)
 	if k, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && k.SpanKind() == trace.SpanKindClient {

@@ -13,12 +13,14 @@
 //
 // A swap costs every other host its warm connections, so a fresh transport must
 // earn its place. When an authority (scheme, host and port) looks dead, one
-// request is tried on a freshly built candidate. If it gets through, the
-// candidate becomes the current transport, and the old one retires: what is in
-// flight on it finishes. If it does not, the upstream is down and not the
-// transport: the candidate is thrown away, and the next trial waits for the
-// backoff. Requests that failed meanwhile wait for the verdict and are sent
-// again if that is safe.
+// request is tried on a freshly built candidate, and on the transport in service
+// as well: the control. Only where the control fails, or stays silent, and the
+// candidate answers, is there a swap: the candidate becomes the current
+// transport, and the old one retires: what is in flight on it finishes. Where the
+// control is answered the transport was not dead; where both fail the upstream is
+// down. Then all pooled connections stay, and the next trial waits for the
+// backoff. Requests that failed meanwhile wait for the verdict and are sent again
+// if that is safe.
 //
 // While all is well respawn costs a few atomic operations and one small
 // allocation per response body.
@@ -34,79 +36,35 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/build"
-	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/call"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
-	"github.com/respawnhttp/respawn/internal/history"
-	"github.com/respawnhttp/respawn/internal/streak"
 )
 
 // Version is the version of this package, as its telemetry reports it.
 const Version = "0.1.0"
 
 // ErrClosed is what requests get after [RecoveringRoundTripper.Close].
-var ErrClosed error = &kindError{"closed", "respawn: the RoundTripper is closed"}
+var ErrClosed error = gate.ErrClosed
+
+// ErrDrained is what requests and bodies get that [WithDrainTimeout] cuts. One whose
+// caller has given up gets the transport's own error.
+var ErrDrained error = generation.ErrDrained
 
 // A RecoveringRoundTripper is an [http.RoundTripper] that replaces the
 // transport under it when that is dead. It is made by [New], safe for
-// concurrent use, and meant to be shared for the life of the process.
+// concurrent use, and meant to be shared for the life of the process. The zero
+// value is closed.
 type RecoveringRoundTripper struct {
-	cfg       config // read-only after New
-	builder   *build.Builder
+	cfg       config // read-only after New, as all but the gate
+	gate      gate.Gate
+	calls     call.Maker
 	telemetry *telemetry
-
-	// All that the healthy path reads: the generation in service, nil once
-	// closed, and whether anything at all is suspected or under way.
-	current atomic.Pointer[generation.Generation]
-	alert   atomic.Bool
-
-	// clock orders attempts, counted failures and recreations causally. It
-	// advances under mu.
-	clock atomic.Uint64
-
-	// mu guards all below, and the recreation and the streaks they point to.
-	// It is held for loads and stores only: never across I/O, the factory, a
-	// callback of any kind, or a log.
-	mu      sync.Mutex
-	closed  bool
-	streaks streak.Table
-	running *recreation                          // at most one
-	retired map[*generation.Generation]time.Time // since when
-
-	// When the next recreation may be.
-	pace        streak.Pace // of the client: promotions and failing factories
-	spacedFrom  time.Time   // of everybody, after an upstream's rejection
-	spacedUntil time.Time
-	pacedAt     time.Time // when pace last advanced
-	pacedWell   bool      // and whether that was a promotion
-	ageTimer    *time.Timer
-	agedAt      time.Time // when it fires
-
-	// What Health tells.
-	last          *generation.Generation // after Close
-	promotions    int
-	rejections    int
-	lastFailure   failureNote
-	lastRejection rejection
-	history       history.Ring[RecreationRecord]
-}
-
-type failureNote struct {
-	at        time.Time
-	authority core.Authority
-	trigger   string
-}
-
-type rejection struct {
-	at      time.Time
-	kind    string
-	unbuilt bool // the factory gave no transport to try
+	records   records
 }
 
 // New returns a RoundTripper that serves from base until base is dead, and
@@ -140,30 +98,19 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	if build.SameInstance(base, cfg.Fallback) {
 		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself: it would be closed with it")
 	}
-	factory := cfg.Factory
-	if factory == nil {
+	if cfg.Factory == nil {
 		t, ok := base.(*http.Transport)
 		if !ok {
 			return nil, fmt.Errorf("respawn: New: a %T cannot be built again: say how with WithFactory", base)
 		}
-		factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
+		cfg.Factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
 	}
-	rt := &RecoveringRoundTripper{cfg: cfg, retired: make(map[*generation.Generation]time.Time)}
-	rt.builder = &build.Builder{
-		Factory: factory, Limit: cfg.RecreateTimeout,
-		InService: rt.inService,
-		Discard:   func(product http.RoundTripper) { rt.retire(generation.New(product, cfg.DrainTimeout)) },
-	}
-	g := generation.New(base, cfg.DrainTimeout)
-	g.Number = 1
-	rt.current.Store(g) // before the gauges look
+	rt := &RecoveringRoundTripper{cfg: cfg}
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	rt.refreshAlert()
-	rt.armAge(g.Born, nil)
+	rt.calls = call.Maker{Config: &rt.cfg, Gate: &rt.gate, Listener: rt.telemetry}
+	rt.gate.Open(&rt.cfg, rt, base, rt.telemetry)
 	return rt, nil
 }
 
@@ -172,96 +119,123 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // failure until the trial of a fresh transport has its verdict, but never past
 // the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	// The healthy path: no lock, no clock, no httptrace and no copy, but for a
-	// body that could not be sent twice. All that is asked here comes before the
-	// count, which the processor would have to finish first, and body.Has spares
-	// most requests a call.
-	g := rt.current.Load()
-	if g == nil || rt.alert.Load() || g.Ended() || body.Has(req) && rt.cfg.Replay.NeedsShield(req) {
-		return rt.newCall(req).run()
+	// The healthy path: no lock, no clock, no httptrace and no copy, but for what
+	// can be sent only once. All that is asked here comes before the count, which
+	// the processor would have to finish first.
+	g := rt.gate.Current()
+	if g == nil {
+		return nil, shut(req)
 	}
+	if rt.gate.Alert() != nil && rt.suspects(req) || g.Ended() {
+		return rt.calls.Do(req)
+	}
+	if !body.IsPlainGet(req) && rt.cfg.Replay.NeedsWatch(req) || rt.cfg.Replay == body.Unsent {
+		return rt.calls.Watched(req, g)
+	}
+	began := rt.gate.Clock()
 	s := g.Enter(req)
 	if s == nil {
-		return rt.newCall(req).run() // it was retired in between
+		return rt.calls.Do(req) // the generation was retired in between
 	}
-	resp, err := g.Transport.RoundTrip(req)
+	resp, err := g.RoundTrip(req, s)
 	if err != nil {
-		s.Leave()
-		c := rt.newCall(req)
-		c.sent = 1
-		c.body.Lent()
-		if err := c.served(&attempt{gen: g, req: req, err: err}); err != nil {
-			return nil, err
-		}
-		return c.run()
+		return rt.calls.Resume(req, g, began, resp, err)
 	}
-	if rt.alert.Load() {
-		rt.succeeded(req.Context(), g, evidence.AuthorityOf(req.URL), 0)
+	if rt.gate.Alert() != nil && rt.suspects(req) {
+		rt.calls.Answered(req, g, began)
 	}
-	return s.Track(resp, nil), nil
+	return s.Track(req, resp), nil
 }
 
-// enter counts a request in on the generation in service. The stripe is nil
-// once rt is closed.
-func (rt *RecoveringRoundTripper) enter(req *http.Request) (*generation.Generation, *generation.Stripe) {
-	for {
-		g := rt.current.Load()
-		if g == nil {
-			return nil, nil
-		}
-		if s := g.Enter(req); s != nil {
-			return g, s
-		}
-		// It was retired in between, so its successor is in place.
+// suspects reports whether req has to ask the core: its authority is not known to
+// be well, or something is under way that concerns everybody.
+func (rt *RecoveringRoundTripper) suspects(req *http.Request) bool {
+	a := rt.gate.Alert()
+	return a != nil && a.Covers(evidence.AuthorityOf(req.URL))
+}
+
+// shut is what a request gets after Close.
+func shut(req *http.Request) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
 	}
+	return ErrClosed
 }
 
 // CloseIdleConnections closes the idle connections of the transport in
-// service, if it can. [http.Client.CloseIdleConnections] calls it.
+// service, or of what it wraps (WrappedRoundTripper) if it cannot itself; the pool of
+// [http.DefaultTransport] behind a wrapper is left alone.
+// [http.Client.CloseIdleConnections] calls it.
 func (rt *RecoveringRoundTripper) CloseIdleConnections() {
-	if g := rt.current.Load(); g != nil {
-		if c, ok := g.Transport.(interface{ CloseIdleConnections() }); ok {
-			c.CloseIdleConnections()
-		}
+	g := rt.gate.Current()
+	if g == nil {
+		return
 	}
+	if c, ok := g.Transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+		return
+	}
+	build.CloseIdle(g.Transport)
 }
 
 // WrappedRoundTripper returns the transport in service, or the last one after
 // Close, for code that unwraps RoundTrippers as Kubernetes does. It may be
-// retired at any time: do not keep it.
+// retired at any time: do not keep it. It is nil for the zero value.
 func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
-	if g := rt.current.Load(); g != nil {
+	if g := rt.gate.Last(); g != nil {
 		return g.Transport
 	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return rt.last.Transport
+	return nil
+}
+
+// Recreate replaces the transport now, whatever the backoff says: after
+// credentials were rotated, on SIGHUP. It blocks until the fresh transport is
+// in service or was rejected; calls at the same time make one. If nothing is in
+// flight the fresh transport is promoted as it is. Otherwise an answer must prove
+// it: that of a copy of a request that can be copied (GET, HEAD, OPTIONS or TRACE
+// without a body) while the transport in service answers the caller. Where none
+// such comes for half of [WithRecreateTimeout], one other request is sent on the
+// fresh transport first. Where nobody proves it by the end of
+// WithRecreateTimeout, it is promoted all the same, unless the transport in
+// service answered what it did not.
+//
+// A call that joins one whose factory is at work already gets what that one
+// builds: if what it reads, a certificate say, may have changed since, call
+// again.
+//
+// A non-nil error means that the current transport stays: the factory's or the
+// trial's error, ctx's, or [ErrClosed]. Recreate is safe for concurrent use.
+func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
+	return rt.gate.Recreate(ctx)
 }
 
 // Close retires the transport: later requests get [ErrClosed], those in flight
-// finish, and then the transport is closed. Close does not wait for that. It
-// may be called more than once, and its error is always nil.
+// finish, and then the transport is closed. Close does not wait for that. With
+// nothing in flight the transport is closed when Close returns; one whose own Close
+// hangs is left behind after a second. Close may be called more than once, and its
+// error is always nil.
 func (rt *RecoveringRoundTripper) Close() error {
-	rt.mu.Lock()
-	if rt.closed {
-		rt.mu.Unlock()
-		return nil
+	if rt.shut() {
+		rt.gate.Settle()
 	}
-	rt.closed = true
-	rt.last = rt.current.Swap(nil)
-	for s := range rt.streaks.All() {
-		rt.streaks.End(s)
-	}
-	if rt.ageTimer != nil {
-		rt.ageTimer.Stop()
-	}
-	r := rt.running
-	rt.mu.Unlock()
-
-	if r != nil {
-		rt.abandon(r, ErrClosed)
-	}
-	rt.retire(rt.last)
-	rt.telemetry.close()
 	return nil
+}
+
+// Shutdown is [RecoveringRoundTripper.Close], and waits: until all that is in flight,
+// on transports that were replaced before, too, has finished, and those transports'
+// own Close has returned. If ctx ends first Shutdown returns its error, and what is in
+// flight still finishes; [WithDrainTimeout] bounds that. It may be called more than
+// once, also after Close, and is safe for concurrent use.
+func (rt *RecoveringRoundTripper) Shutdown(ctx context.Context) error {
+	rt.shut()
+	return rt.gate.Wait(ctx)
+}
+
+// shut closes the client, and reports whether it was open.
+func (rt *RecoveringRoundTripper) shut() bool {
+	closes := rt.gate.Close()
+	if closes {
+		rt.telemetry.close()
+	}
+	return closes
 }

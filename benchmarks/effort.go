@@ -46,6 +46,6 @@ func quick() effort {
 		failing:     500,
 		inFlight:    []int{1, 100},
 		recreations: 6,
-		processes:   60,
+		processes:   200,
 	}
 }

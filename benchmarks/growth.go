@@ -154,12 +154,12 @@ func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 	if m.dead.Load() {
 		return nil, refused()
 	}
-	return stub{shortBody{}}.RoundTrip(req)
+	return stub{short}.RoundTrip(req)
 }
 
 // recreateOver lets n answers begin, kills the transport, and returns how long
-// the next request takes, which meets the dead transport as often as the
-// threshold says, then makes the trial and is answered.
+// the next request takes, which meets the dead transport as often as the threshold
+// says and once more, as the control, then makes the trial and is answered.
 func recreateOver(n int) (time.Duration, error) {
 	base := &mortal{}
 	rt := newRespawn(base, func(context.Context) (http.RoundTripper, error) { return &mortal{}, nil }).(*respawn.RecoveringRoundTripper)

@@ -44,11 +44,14 @@ func stubRequests(n int) []*http.Request {
 	return reqs
 }
 
-// shortBody has a few bytes and then its end, for any number of readers.
-type shortBody struct{}
+// A shortBody has a few bytes and then its end, for any number of readers. A type
+// without a field would be taken for an empty body.
+type shortBody struct{ bytes int }
 
-func (shortBody) Read(p []byte) (int, error) { return min(len(p), 64), io.EOF }
-func (shortBody) Close() error               { return nil }
+func (b *shortBody) Read(p []byte) (int, error) { return min(len(p), b.bytes), io.EOF }
+func (*shortBody) Close() error                 { return nil }
+
+var short = &shortBody{64}
 
 // stubFactory builds transports like base. It is not asked for one while all
 // is well.
@@ -83,7 +86,7 @@ func stubCases() []stubCase {
 	for _, body := range []struct {
 		name string
 		io.ReadCloser
-	}{{"NoBody", http.NoBody}, {"body", shortBody{}}} {
+	}{{"NoBody", http.NoBody}, {"body", short}} {
 		for _, n := range []int{1, 2, 8, 32} {
 			cases = append(cases, stubCase{body.name, body.ReadCloser, n})
 		}

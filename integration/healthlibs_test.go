@@ -61,7 +61,7 @@ func Example_alexliesenfeldHealth() {
 	// Output:
 	// 200 up
 	// meanwhile: true
-	// 503 respawn: upstream is failing: *errors.errorString
+	// 503 respawn: upstream is failing: factory_error
 }
 
 // The same for github.com/hellofresh/health-go.
@@ -80,5 +80,5 @@ func Example_hellofreshHealth() {
 	// Output:
 	// 200 OK
 	// meanwhile: true
-	// 503 map[upstream:respawn: upstream is failing: *errors.errorString]
+	// 503 map[upstream:respawn: upstream is failing: factory_error]
 }

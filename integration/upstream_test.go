@@ -46,7 +46,7 @@ func TestUpstreamDownBesideHealthyHost(t *testing.T) {
 	require.NotZero(t, r.Failed, "it was down")
 	require.Zero(t, r.FailedAfter, "a request to the upstream failed once it was back")
 	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
-	require.LessOrEqual(t, r.Built, 1+5, "trials are spaced by the backoff: at 0, then by 1, 2 and 4 s, give or take the half")
+	require.LessOrEqual(t, r.Built, 1+8, "trials are spaced by the backoff: at 0, then by 0.5 s and half more each time, give or take the half")
 	for _, o := range atHealthy.stop() {
 		require.NoError(t, o.err, "the healthy host lost a request")
 	}

@@ -55,13 +55,12 @@ func TestStatesInWords(t *testing.T) {
 		{"promoted", "recovering", "A fresh transport is in service. The outage ends with its first success.", func(r *rig) {
 			r.trip("http://other.test/")
 			r.trip(api)
-			r.down.Store(false)
-			require.True(r.t, r.get(api))
+			r.recover(api)
 		}},
 		{"ended", "recovering", "The transport has ended: the next request gets a fresh one.", func(r *rig) {
 			r.first.ended.Store(true)
 		}},
-		{"nothing can be built", "failing", "Cannot serve for now: no fresh transport could be had (*errors.errorString), and the backoff holds back the next attempt.", func(r *rig) {
+		{"nothing can be built", "failing", "Cannot serve for now: no fresh transport could be had (factory_error), and the backoff holds back the next attempt.", func(r *rig) {
 			r.fails.Store(&failure)
 			r.trip(api)
 			time.Sleep(time.Second)
@@ -91,8 +90,9 @@ func TestStatesInWords(t *testing.T) {
 	}
 }
 
-// incident is a night: 40 streams open, an upstream that is down for 14 s, a
-// trial that fails, one that succeeds, and 10 streams that are still open.
+// incident is a night: 40 streams open, an upstream that is down for 13 s, a
+// trial that fails, a transport that is dead, one that takes its place, and 10
+// streams that are still open.
 func incident(t *testing.T, r *rig) (left []io.Closer) {
 	t.Helper()
 	r.build.Store(int64(500 * time.Millisecond))
@@ -102,10 +102,10 @@ func incident(t *testing.T, r *rig) (left []io.Closer) {
 	r.trip(api)                  // at 0 s
 	require.False(t, r.get(api)) // rejected at 0.5 s
 	time.Sleep(13 * time.Second) // the backoff is 10 s
-	r.down.Store(false)          //
-	r.build.Store(int64(2e9))    //
-	require.True(t, r.get(api))  // promoted at 15.5 s
-	time.Sleep(3 * time.Second)  //
+	require.False(t, r.get(api)) // the refusal has spent what was known
+	r.build.Store(int64(2e9))
+	r.recover(api) // promoted at 15.5 s
+	time.Sleep(3 * time.Second)
 	for _, body := range left[10:] {
 		require.NoError(t, body.Close())
 	}
@@ -119,14 +119,14 @@ func TestPageShowsAnIncident(t *testing.T) {
 		page := look(t, r.rt)
 
 		assert.Equal(t, [][]string{
-			{"00:00:13", "promoted", "connection_refused", "https://api.test:443", "2", "3", "2.0 s", "15 s", "40 requests, still draining"},
+			{"00:00:13", "promoted", "connection_refused", "https://api.test:443", "2", "5", "2.0 s", "15 s", "40 requests, still draining"},
 			{"00:00:00", "rejected connection_refused", "connection_refused", "https://api.test:443", "1", "3", "500 ms", "500 ms", ""},
 		}, page.rows("recreations"), "the newest first")
 		assert.Equal(t, [][]string{{"1", "10", "3.0 s ago"}}, page.rows("draining"))
 		assert.Empty(t, page.rows("streaks"))
 		assert.Equal(t, []string{
 			"Generation 2 in service for 3.0 s", "In flight 10 10 of them draining", "Promoted 1 fresh transports",
-			"Rejected 1 last: connection_refused", "Last failure connection_refused https://api.test:443, 18 s ago",
+			"Rejected 1 last: connection_refused", "Last failure connection_refused https://api.test:443, 3.0 s ago",
 		}, facts(page))
 
 		plot := page.all("svg", "plot")
@@ -182,7 +182,8 @@ func TestPageShowsStreaks(t *testing.T) {
 		}, look(t, r.rt).rows("streaks"))
 		r.down.Store(false)
 		require.True(t, r.get("http://a.test:8080/"))
-		require.True(t, r.get("https://b.test/"))
+		require.True(t, r.get("https://b.test/"), "by a fresh transport, which proves nothing")
+		require.True(t, r.get("https://b.test/"), "by the one in service, which ends the outage")
 		assert.Empty(t, look(t, r.rt).all("table", "streaks"))
 	})
 }

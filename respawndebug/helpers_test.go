@@ -19,14 +19,16 @@ import (
 	"golang.org/x/net/html"
 )
 
-// A transport answers streams, and all else unless it is down.
+// A transport answers streams, and all else unless its upstream is down or it is
+// dead itself.
 type transport struct {
 	down  *atomic.Bool
+	dead  atomic.Bool
 	ended atomic.Bool
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.down.Load() && req.URL.Path != "/stream" {
+	if (t.down.Load() || t.dead.Load()) && req.URL.Path != "/stream" {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	return &http.Response{
@@ -105,6 +107,17 @@ func (r *rig) trip(url string) {
 	for range 3 {
 		require.False(r.t, r.get(url))
 	}
+}
+
+// recover makes the first transport the dead one, and lets a fresh one be proven: a
+// request that can be sent only once is answered by it, and the next one like it is
+// the control.
+func (r *rig) recover(url string) {
+	r.t.Helper()
+	r.down.Store(false)
+	r.first.dead.Store(true)
+	require.True(r.t, r.get(url))
+	require.False(r.t, r.get(url))
 }
 
 // ask sends a request to the page.

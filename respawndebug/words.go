@@ -53,11 +53,11 @@ func inWords(h respawn.Health) string {
 // calledOff are the kinds of rejections that say nothing against a fresh
 // transport.
 var calledOff = map[string]string{
-	"recovered":  "the current transport recovered by itself",
-	"superseded": "a newer transport was asked for",
-	"given_up":   "its Recreate was given up",
-	"untried":    "no request was left to try it",
-	"closed":     "the client was closed",
+	"current_recovered": "the current transport recovered by itself",
+	"superseded":        "a newer transport was asked for",
+	"given_up":          "its Recreate was given up",
+	"untried":           "no request was left to try it",
+	"closed":            "the client was closed",
 }
 
 // outcome is how a recreation ended: promoted, rejected or called off.

@@ -53,7 +53,7 @@ func TestChain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "Bearer t", string(body))
 	assert.EqualValues(t, 2, asked.Load(), "the 503 was retried")
-	assert.EqualValues(t, 3, dials.Load(), "the threshold, not multiplied by the retries")
+	assert.EqualValues(t, 4, dials.Load(), "the threshold and the control, not multiplied by the retries")
 	assert.EqualValues(t, 2, rt.Health().Generation)
 
 	require.NoError(t, resp.Body.Close())
@@ -70,5 +70,5 @@ func TestChain(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, clients, "one CLIENT span for the caller's request")
-	assert.Equal(t, []int64{3}, resent, "two failures more, and the trial")
+	assert.Equal(t, []int64{4}, resent, "two failures more, the control and the trial")
 }

@@ -81,6 +81,13 @@ func newEmbeddedRig(t *testing.T) *rig {
 	return newRig(t, l.url(), l.sessions, l)
 }
 
+// reports waits for a line of the summary for want of OTEL_*. Nobody's answer
+// waits for that.
+func (r *rig) reports(t *testing.T, line string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(r.out.String(), line) }, patience, 10*time.Millisecond, line)
+}
+
 // get returns status and body.
 func (r *rig) get(t *testing.T, path string) (int, string) {
 	t.Helper()
@@ -211,8 +218,8 @@ func TestHealthAndMetrics(t *testing.T) {
 func TestRecreationsByHandAreReportedToo(t *testing.T) {
 	r := newEmbeddedRig(t)
 	require.NoError(t, r.rt.Recreate(t.Context())) // no request is there to lead to the tracer
-	require.Contains(t, r.out.String(), "trigger        manual")
-	require.Contains(t, r.out.String(), "parent         none, a root")
+	r.reports(t, "trigger        manual")
+	r.reports(t, "parent         none, a root")
 }
 
 func TestChaosByHand(t *testing.T) {
@@ -244,7 +251,7 @@ func TestChaosByHand(t *testing.T) {
 			}
 			require.Equal(t, http.StatusOK, status, body)
 			require.Equal(t, recovers.promotion, r.rt.Health().Promotions)
-			require.Contains(t, r.out.String(), "outcome        promoted", "the summary for want of OTEL_*")
+			r.reports(t, "outcome        promoted")
 			_, body = r.get(t, "/metrics")
 			require.Contains(t, body, "respawn_transport_recreations_total")
 		})

@@ -32,7 +32,7 @@ func watch(view screen) {
 		if i == 30 {
 			view.note(now, "fault")
 			slog.New(view.logs()).With("respawn.name", "show").
-				Warn("respawn: tripped", "respawn.trigger", "stall", "outage", 1.23456, "server.port", 443)
+				Info("respawn: tripped", "respawn.trigger", "stall", "outage", 1.23456, "server.port", 443)
 		}
 	}
 	view.end()

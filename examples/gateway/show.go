@@ -112,14 +112,14 @@ func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*inci
 	return in, nil
 }
 
-// steadyBackOff is the default policy, faster and without its jitter: with it,
-// the trial that happens to meet an upstream just come back would now and then
-// win a swap, and no two shows were the same.
+// steadyBackOff is the default policy without its jitter, with which no two shows
+// were the same.
 func steadyBackOff() backoff.BackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(700*time.Millisecond),
-		backoff.WithMultiplier(2),
+		backoff.WithInitialInterval(500*time.Millisecond),
+		backoff.WithMultiplier(1.5),
 		backoff.WithRandomizationFactor(0),
+		backoff.WithMaxInterval(30*time.Second),
 		backoff.WithMaxElapsedTime(0),
 	)
 }

@@ -20,8 +20,8 @@ func shortScript(f fault) script {
 	case faultBlackhole:
 		s.length = 4 * time.Second
 	case faultDown:
-		// Between the trials at 0.5 s, 1.2 s and 2.6 s, and clear of them.
-		s.length, s.healAt = 3*time.Second, 1900*time.Millisecond
+		// Between the trials at 0.5 s, 1 s, 1.75 s and 2.9 s, and clear of them.
+		s.length, s.healAt = 3*time.Second, 2300*time.Millisecond
 	default:
 		s.length = 2 * time.Second
 	}
@@ -121,7 +121,7 @@ func TestShowTunnel(t *testing.T) {
 	requireDead(t, s, in.Plain)
 	requireRecovered(t, s, in.Respawn, slack/2)
 	requirePromotedOnce(t, in, "_OTHER", "connection_closed") // session shutdown has no kind
-	require.EqualValues(t, 3, in.Recreations[0].Failures)
+	require.EqualValues(t, 4, in.Recreations[0].Failures, "the threshold and the control")
 }
 
 func TestShowDown(t *testing.T) {

@@ -157,11 +157,11 @@ func (w wire) recreations(r tracedRequest) []*tracepb.Span {
 func (w wire) promotion(stalled []tracedRequest) (port any) {
 	w.t.Helper()
 	before, trial := stalled[:len(stalled)-1], stalled[len(stalled)-1]
-	require.Len(w.t, before, 2, "the third stall trips, and its request makes the trial")
+	require.Len(w.t, before, 2, "the third stall trips, and its request asks the transport in service once more, and a fresh one beside it")
 
 	_, client := w.request(trial)
 	attributes := plain(w.t, client.GetAttributes())
-	assert.Equal(w.t, int64(1), attributes["http.request.resend_count"])
+	assert.Equal(w.t, int64(2), attributes["http.request.resend_count"], "the control and the trial")
 	assert.Equal(w.t, int64(http.StatusOK), attributes["http.response.status_code"])
 	assert.Equal(w.t, tracepb.Status_STATUS_CODE_UNSET, client.GetStatus().GetCode(), "to its caller all was well")
 
@@ -171,12 +171,12 @@ func (w wire) promotion(stalled []tracedRequest) (port any) {
 	assert.Equal(w.t, client.GetSpanId(), s.GetParentSpanId(), "child of the request that made the trial")
 	assert.Equal(w.t, tracepb.Status_STATUS_CODE_UNSET, s.GetStatus().GetCode())
 	assert.Empty(w.t, s.GetStatus().GetMessage())
-	assert.Empty(w.t, s.GetEvents())
+	assert.Empty(w.t, s.GetEvents(), "nobody refused it")
 	assert.Less(w.t, s.GetStartTimeUnixNano(), s.GetEndTimeUnixNano())
 
 	attributes = plain(w.t, s.GetAttributes())
 	outage, _ := attributes["respawn.outage.duration"].(float64)
-	assert.Greater(w.t, outage, 1.0, "three stalls over at least a second")
+	assert.Greater(w.t, outage, 3.0, "three stalls of a second, and the control's")
 	assert.Less(w.t, outage, patience.Seconds())
 	port = attributes["server.port"]
 	assert.IsType(w.t, int64(0), port)
@@ -186,7 +186,7 @@ func (w wire) promotion(stalled []tracedRequest) (port any) {
 		"respawn.name":                 "upstream",
 		"respawn.trigger":              "stall",
 		"respawn.outcome":              "promoted",
-		"respawn.failure.count":        int64(3),
+		"respawn.failure.count":        int64(4),
 		"respawn.transport.generation": int64(2),
 		"respawn.backoff.delay":        0.0,
 		"server.address":               "127.0.0.1",
@@ -227,13 +227,23 @@ func (w wire) rejection(failed []tracedRequest, port any) {
 	assert.Equal(w.t, client.GetSpanId(), s.GetParentSpanId())
 	assert.Equal(w.t, tracepb.Status_STATUS_CODE_ERROR, s.GetStatus().GetCode())
 	assert.Empty(w.t, s.GetStatus().GetMessage(), "error texts can hold secrets")
-	assert.Empty(w.t, s.GetEvents())
+	require.Len(w.t, s.GetEvents(), 1)
+	refusal := s.GetEvents()[0]
+	assert.Equal(w.t, "respawn.refusal", refusal.GetName())
+	assert.Equal(w.t, map[string]any{
+		"server.address": "127.0.0.1",
+		"server.port":    port,
+		"url.scheme":     "https",
+		"error.type":     "connection_refused",
+	}, plain(w.t, refusal.GetAttributes()))
 
+	// The promotion shortly before takes the first interval, 500 ms ± 50 %.
 	attributes := plain(w.t, s.GetAttributes())
-	for key, least := range map[string]float64{"respawn.outage.duration": 0, "respawn.backoff.delay": 0.5} {
+	for key, within := range map[string][2]float64{"respawn.outage.duration": {0, patience.Seconds()}, "respawn.backoff.delay": {0.25, 0.75}} {
 		value, ok := attributes[key].(float64)
 		assert.True(w.t, ok, "%s is a double", key)
-		assert.GreaterOrEqual(w.t, value, least, key)
+		assert.GreaterOrEqual(w.t, value, within[0], key)
+		assert.LessOrEqual(w.t, value, within[1], key)
 		delete(attributes, key)
 	}
 	failures, _ := attributes["respawn.failure.count"].(int64)
@@ -306,10 +316,13 @@ func (w wire) logged(stalled, failed []tracedRequest) {
 	w.t.Helper()
 	trial, back := stalled[len(stalled)-1], failed[len(failed)-1]
 	trip := w.log("respawn: tripped, a fresh transport will be tried", trial)
-	assert.Equal(w.t, logspb.SeverityNumber_SEVERITY_NUMBER_WARN, trip.GetSeverityNumber())
+	assert.Equal(w.t, logspb.SeverityNumber_SEVERITY_NUMBER_INFO, trip.GetSeverityNumber(), "a false alarm pages nobody")
 	attributes := plain(w.t, trip.GetAttributes())
 	assert.Equal(w.t, "stall", attributes["respawn.trigger"])
 	assert.Equal(w.t, int64(3), attributes["respawn.failure.count"])
+	swap := w.log("respawn: a fresh transport is in service", trial)
+	assert.Equal(w.t, logspb.SeverityNumber_SEVERITY_NUMBER_WARN, swap.GetSeverityNumber())
+	assert.Equal(w.t, w.recreations(trial)[0].GetSpanId(), swap.GetSpanId(), "with the span's context")
 
 	for _, r := range []tracedRequest{trial, back} {
 		recovered := w.log("respawn: recovered", r)

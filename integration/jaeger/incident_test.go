@@ -106,8 +106,8 @@ func TestSeenInJaeger(t *testing.T) {
 			if trigger != "stall" {
 				return
 			}
-			assert.Equal(t, "int64 3", tags["respawn.failure.count"])
-			assert.Equal(t, "int64 1", client.tags()["http.request.resend_count"])
+			assert.Equal(t, "int64 4", tags["respawn.failure.count"], "three stalls and the control's")
+			assert.Equal(t, "int64 2", client.tags()["http.request.resend_count"], "the control and the trial")
 			var stalled []string
 			for _, r := range requests[:len(requests)-1] {
 				stalled = append(stalled, r.traceID)

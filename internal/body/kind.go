@@ -1,19 +1,43 @@
 package body
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
 	"reflect"
+	"strings"
 )
 
 // Has reports whether there is a body to send.
 func Has(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// NeedsShield reports whether req has a one-shot body, which net/http would
-// close when a dial fails without having read it.
+// NeedsShield reports whether req has a body that has to be looked at while it is
+// sent: one that can be had once, which net/http would close when a dial fails
+// without having read it, or one that can fail or keep everybody waiting.
 func (r Replay) NeedsShield(req *http.Request) bool {
-	return r != Never && Has(req) && req.GetBody == nil && !isFile(req.Body)
+	if r == Never || !Has(req) {
+		return false
+	}
+	switch unwrapped(req.Body).(type) {
+	case *os.File:
+		return false // net/http uses sendfile for it
+	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+		return req.GetBody == nil // in memory: it neither fails nor waits
+	}
+	return true
+}
+
+// IsPlainGet reports at a glance whether req is what most requests are: a GET
+// without a body, which can always be sent again.
+func IsPlainGet(req *http.Request) bool {
+	return (req.Method == http.MethodGet || req.Method == "") && (req.Body == nil || req.Body == http.NoBody)
+}
+
+// NeedsWatch reports whether an attempt of req has to be looked at from the first:
+// what may be processed must not be sent twice, unless it is known to be unsent.
+func (r Replay) NeedsWatch(req *http.Request) bool {
+	return r != Never && (r == Unsent || !isIdempotent(req) || r.NeedsShield(req))
 }
 
 var (
@@ -24,12 +48,30 @@ var (
 	}{}))
 )
 
-// isFile reports whether net/http would find an *os.File in the body
-// (net/http/transfer.go, unwrapBody) and use sendfile.
-func isFile(r io.Reader) bool {
+// unwrapped is what net/http finds in an io.NopCloser (net/http/transfer.go,
+// unwrapBody and isKnownInMemoryReader).
+func unwrapped(r io.Reader) io.Reader {
 	if t := reflect.TypeOf(r); t == nopCloserType || t == nopCloserWriterToType {
 		r, _ = reflect.ValueOf(r).Field(0).Interface().(io.Reader)
 	}
-	_, ok := r.(*os.File)
-	return ok
+	return r
+}
+
+// Repeatable reports whether req may be sent again whatever became of it: it is
+// idempotent, and its body can be had again.
+func (r Replay) Repeatable(req *http.Request) bool {
+	return r == Idempotent && isIdempotent(req) && (!Has(req) || req.GetBody != nil)
+}
+
+// Copyable reports whether req may be in two places at once: it asks for something
+// without a body, and for no other protocol.
+func (r Replay) Copyable(req *http.Request) bool {
+	if r != Idempotent || Has(req) || req.Header.Get("Upgrade") != "" {
+		return false
+	}
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
 }

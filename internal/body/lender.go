@@ -1,19 +1,24 @@
 package body
 
-import "net/http"
+import (
+	"errors"
+	"io"
+	"net/http"
+)
 
 // A Lender gives the caller's body to one attempt after another, for as long as
 // it can be had.
 type Lender struct {
 	req  *http.Request // the caller's, never changed
-	shot *oneShot      // shields a body that cannot be sent twice; nil if there is none
+	look bool          // attempts get the body through a shield
+	shot *oneShot      // shields a body that cannot be had twice; nil if there is none
 	lent bool          // an attempt has had the body
 }
 
 // NewLender returns the Lender of req's body. It is for one goroutine at a time.
 func NewLender(req *http.Request, r Replay) Lender {
-	l := Lender{req: req}
-	if r.NeedsShield(req) {
+	l := Lender{req: req, look: r.NeedsShield(req)}
+	if l.look && req.GetBody == nil {
 		l.shot = &oneShot{body: req.Body}
 	}
 	return l
@@ -25,25 +30,49 @@ func (l *Lender) Lent() { l.lent = true }
 // Lend returns the request for one attempt: the caller's own, or a copy with a
 // body that can be read. It is false if there is none any more.
 func (l *Lender) Lend() (*http.Request, bool) {
-	if l.shot == nil && (!l.lent || !Has(l.req)) {
+	if !Has(l.req) || !l.look && !l.lent {
 		l.lent = true
 		return l.req, true
 	}
+	body, ok := l.body()
+	if !ok {
+		return nil, false
+	}
 	req := l.req.WithContext(l.req.Context())
-	if l.shot != nil {
-		body, ok := l.shot.lend()
-		if !ok {
-			return nil, false
-		}
-		req.Body = body
-		return req, true
-	}
-	body, err := l.req.GetBody()
-	if err != nil {
-		return nil, false // the transport's error is the one that the caller can do more with
-	}
 	req.Body = body
 	return req, true
+}
+
+// body returns what the next attempt reads.
+func (l *Lender) body() (io.ReadCloser, bool) {
+	if l.shot != nil {
+		return l.shot.lend()
+	}
+	body := l.req.Body
+	if l.lent {
+		var err error
+		if body, err = l.again(); err != nil {
+			return nil, false // the transport's error is the one that the caller can do more with
+		}
+	}
+	l.lent = true
+	if !l.look {
+		return body, true
+	}
+	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
+	return shield.lend()
+}
+
+var errNoBody = errors.New("respawn: GetBody panicked")
+
+// again asks GetBody. One that panics has no body to give.
+func (l *Lender) again() (body io.ReadCloser, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errNoBody
+		}
+	}()
+	return l.req.GetBody()
 }
 
 // Restore gives the caller its own request back if resp names a copy of it: the

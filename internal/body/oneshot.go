@@ -5,39 +5,47 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 var errDetached = errors.New("respawn: read from the request body of an attempt that is over")
 
-// A oneShot is a caller's body that can be read once. It outlives the attempts
-// that fail before reading it, and is closed exactly once.
+// A oneShot is a body that can be read once. It outlives the attempts that fail
+// before reading it, and is closed exactly once.
 type oneShot struct {
 	body io.ReadCloser
 
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
-	read     bool
+	touched  bool       // a byte of it was read
 	readErr  error
 	released bool // the call is over: the holder's Close is the body's
 	closed   bool
+
+	// Who waits for whom.
+	lent    time.Time // to the holder
+	reading bool
+	began   time.Time // the latest Read
+	took    time.Duration
 }
 
 // lend gives the body to a new attempt and takes it from the one before. It
-// fails once anything was read.
+// fails once a byte of it was read, or its end was seen.
 func (o *oneShot) lend() (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.read || o.closed {
+	if o.touched || o.readErr != nil || o.closed {
 		return nil, false
 	}
 	o.holder = &sendBody{shot: o}
+	o.lent, o.took = time.Now(), 0
 	return o.holder, true
 }
 
 func (o *oneShot) unread() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.read && !o.closed
+	return !o.touched && o.readErr == nil && !o.closed
 }
 
 // release ends the shield: nobody will send this body again. It is closed now
@@ -74,18 +82,20 @@ func (b *sendBody) Read(p []byte) (int, error) {
 	o.mu.Lock()
 	mine := o.holder == b && !b.done
 	if mine {
-		o.read = true
+		o.reading, o.began = true, time.Now()
 	}
 	o.mu.Unlock()
 	if !mine {
 		return 0, errDetached
 	}
 	n, err := o.body.Read(p)
+	o.mu.Lock()
+	o.reading, o.took = false, time.Since(o.began)
+	o.touched = o.touched || n > 0
 	if err != nil && err != io.EOF {
-		o.mu.Lock()
 		o.readErr = err
-		o.mu.Unlock()
 	}
+	o.mu.Unlock()
 	return n, err
 }
 
@@ -95,7 +105,7 @@ func (b *sendBody) Close() error {
 	o := b.shot
 	o.mu.Lock()
 	b.done = true
-	final := o.holder == b && (o.released || o.read)
+	final := o.holder == b && (o.released || o.touched || o.readErr != nil)
 	o.mu.Unlock()
 	if final {
 		return o.close()
@@ -104,9 +114,9 @@ func (b *sendBody) Close() error {
 }
 
 // Broke reports whether err is the fault of a caller's body that could not
-// be read.
-func Broke(req *http.Request, err error) bool {
-	b, ok := req.Body.(*sendBody)
+// be read, whatever type the error has.
+func Broke(sent *http.Request, err error) bool {
+	b, ok := sent.Body.(*sendBody)
 	return ok && b.brokeWith(err)
 }
 
@@ -115,4 +125,28 @@ func (b *sendBody) brokeWith(err error) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
 	return b.shot.readErr != nil && errors.Is(err, b.shot.readErr)
+}
+
+// Touched reports whether a byte of the body was read, as far as that is looked at.
+func Touched(sent *http.Request) bool {
+	b, ok := sent.Body.(*sendBody)
+	if !ok {
+		return false
+	}
+	b.shot.mu.Lock()
+	defer b.shot.mu.Unlock()
+	return b.shot.touched
+}
+
+// Awaited reports whether it was the body that everybody waited for: a Read of it
+// has not returned, or took half of the time that the attempt had the body.
+func Awaited(sent *http.Request) bool {
+	b, ok := sent.Body.(*sendBody)
+	if !ok {
+		return false
+	}
+	o := b.shot
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reading || o.took > 0 && 2*o.took >= time.Since(o.lent)
 }

@@ -15,8 +15,8 @@ type Builder struct {
 	Factory func(context.Context) (http.RoundTripper, error)
 	Limit   time.Duration // of one call
 
-	// InService reports whether a product is not fresh. Discard ends one that
-	// came too late, or has ended already.
+	// InService reports whether a product is not fresh, or wraps what is not. Discard
+	// ends one that came too late, or has ended already.
 	InService func(product http.RoundTripper) bool
 	Discard   func(product http.RoundTripper)
 
@@ -37,26 +37,32 @@ func (b *Builder) Build(ctx context.Context) (http.RoundTripper, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.Limit, errTimeout)
 	defer cancel()
 	made := make(chan http.RoundTripper)
-	err := errExited // written before made is closed
+	err := ErrExited // written before made is closed
 	go func() {
 		defer b.calls.Add(-1)
 		defer close(made)
-		var product http.RoundTripper
-		if product, err = callFactory(ctx, b.Factory); err != nil {
-			return
+		var fresh http.RoundTripper // ours, and not handed on yet
+		defer func() {
+			if fresh != nil {
+				b.Discard(fresh)
+			}
+		}()
+		product, fault := callFactory(ctx, b.Factory)
+		if fault == nil {
+			fault = b.inspect(product)
 		}
-		if err = b.inspect(product); err != nil {
+		if err = fault; err != nil {
 			return // not ours: nothing to close
 		}
+		fresh, err = product, ErrExited // should the product's Err end this goroutine
 		if ended(product) {
 			err = ErrEnded
-			b.Discard(product)
 			return
 		}
 		select {
 		case made <- product:
+			fresh = nil
 		case <-ctx.Done():
-			b.Discard(product)
 		}
 	}()
 	select {
@@ -79,12 +85,13 @@ func callFactory(ctx context.Context, f func(context.Context) (http.RoundTripper
 	return f(ctx)
 }
 
-// inspect refuses products that would be closed under somebody else's feet.
+// inspect refuses products that would be closed under somebody else's feet, also
+// where only what they wrap would.
 func (b *Builder) inspect(product http.RoundTripper) error {
 	switch {
 	case IsNil(product):
 		return errNil
-	case SameInstance(product, http.DefaultTransport):
+	case Shares(product, http.DefaultTransport):
 		return errShared
 	case b.InService(product):
 		return errReused
@@ -95,5 +102,12 @@ func (b *Builder) inspect(product http.RoundTripper) error {
 // ended reports whether the product itself says that it is of no use.
 func ended(product http.RoundTripper) bool {
 	e, ok := product.(interface{ Err() error })
-	return ok && e.Err() != nil
+	return ok && SaysEnded(e)
+}
+
+// SaysEnded asks a transport whether it is of no more use, as [http.ClientConn]
+// says it. One that panics has said nothing.
+func SaysEnded(t interface{ Err() error }) (ended bool) {
+	defer func() { _ = recover() }()
+	return t.Err() != nil
 }

@@ -24,6 +24,7 @@ type Config struct {
 	Threshold       int
 	Stalls          int
 	StallSpan       time.Duration
+	Patience        time.Duration
 	NewBackOff      func() backoff.BackOff
 	RecreateTimeout time.Duration
 	Classify        func(*http.Request, error) evidence.Verdict
@@ -47,6 +48,7 @@ func Default() Config {
 		Threshold:       3,
 		Stalls:          3,
 		StallSpan:       time.Second,
+		Patience:        5 * time.Second,
 		NewBackOff:      defaultBackOff,
 		RecreateTimeout: 10 * time.Second,
 		Classify:        evidence.Classify,
@@ -58,8 +60,8 @@ func Default() Config {
 // stuck as the outage this package exists for.
 func defaultBackOff() backoff.BackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(time.Second),
-		backoff.WithMultiplier(2),
+		backoff.WithInitialInterval(500*time.Millisecond),
+		backoff.WithMultiplier(1.5),
 		backoff.WithRandomizationFactor(0.5),
 		backoff.WithMaxInterval(30*time.Second),
 		backoff.WithMaxElapsedTime(0),

@@ -40,11 +40,11 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// The backoff goes from 1 s to 30 s, doubling, with ±50 % jitter, for ever.
+// The backoff goes from 500 ms to 30 s, by half more each time, with ±50 % jitter, for ever.
 func TestDefaultBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := config.Default().NewBackOff()
-		want := time.Second
+		want := 500 * time.Millisecond
 		jittered := map[time.Duration]bool{}
 		for range 200 {
 			d := b.NextBackOff()
@@ -52,7 +52,7 @@ func TestDefaultBackOff(t *testing.T) {
 			assert.GreaterOrEqual(t, d, want/2)
 			assert.LessOrEqual(t, d, want*3/2)
 			jittered[d] = true
-			want = min(2*want, 30*time.Second)
+			want = min(want*3/2, 30*time.Second)
 			time.Sleep(time.Hour)
 		}
 		assert.Greater(t, len(jittered), 100, "a fleet must not move in lockstep")

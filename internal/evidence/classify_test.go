@@ -182,7 +182,7 @@ var troubles = []trouble{
 			}
 		})
 		return unencryptedHTTP2(), request(t, "http://"+addr)
-	}, verdict: Neutral, trigger: TriggerOther, says: textStream},
+	}, verdict: Neutral, trigger: TriggerOther, says: textClosing},
 	{name: "GOAWAY, the stream above its last", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			f := http2Server(c)
@@ -205,24 +205,24 @@ var troubles = []trouble{
 	{name: "HTTP/2 stream error", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 		return transport(), request(t, srv.URL)
-	}, verdict: Neutral, trigger: TriggerOther, says: textStream},
+	}, verdict: Failure, trigger: TriggerReset, says: textStream},
 	{name: "malformed response", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		addr := listen(t, func(c net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(c))
 			_, _ = io.WriteString(c, "nonsense\r\n\r\n")
 		})
 		return &http.Transport{}, request(t, "http://"+addr)
-	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
+	}, verdict: Neutral, trigger: TriggerOther, says: textResponse},
 
 	// The request's own fault.
 	{name: "bad scheme", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{}, request(t, "gopher://a.test")
-	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
+	}, verdict: Neutral, trigger: TriggerOther, says: textRequest},
 	{name: "bad header", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		req := request(t, "http://a.test")
 		req.Header["bad header"] = []string{"1"}
 		return &http.Transport{}, req
-	}, verdict: Neutral, blind: verdict(Failure), trigger: TriggerOther},
+	}, verdict: Neutral, trigger: TriggerOther, says: textRequest},
 	{name: "the caller's own reader failed", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h1.serve(t, http.HandlerFunc(hang))
 		req := request(t, srv.URL)
@@ -278,7 +278,7 @@ var troubles = []trouble{
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		t.Cleanup(cancel)
 		return &http.Transport{}, request(t, "http://"+addr).WithContext(ctx)
-	}, verdict: Neutral, blind: verdict(Stall), trigger: TriggerOther},
+	}, verdict: Stall, trigger: TriggerOther},
 
 	// The caller gave up.
 	{name: "canceled", make: givingUp(h1, func(cancel context.CancelCauseFunc) { cancel(nil) }), verdict: Neutral, trigger: TriggerOther},
@@ -441,9 +441,9 @@ func givingUp(proto protocol, give func(context.CancelCauseFunc)) func(t *testin
 // judge makes one attempt and judges its error.
 func judge(t *testing.T, tr http.RoundTripper, req *http.Request, watched bool) (Verdict, *attempt) {
 	t.Helper()
-	a := &attempt{}
+	a := &attempt{sent: req}
 	if watched {
-		req = a.Begin(req, tr, nil)
+		req = a.Begin(req.Context(), req, tr, nil)
 	}
 	resp, err := tr.RoundTrip(req)
 	if err == nil {
@@ -460,10 +460,11 @@ func judge(t *testing.T, tr http.RoundTripper, req *http.Request, watched bool) 
 // An attempt is a Watch and how it ended.
 type attempt struct {
 	Watch
-	err error
+	sent *http.Request
+	err  error
 }
 
-func (a *attempt) unsent() bool { return a.Unsent(a.err) }
+func (a *attempt) unsent() bool { return a.Unsent(a.sent, a.err) }
 
 // TestClassify goes through the table of FACTS, "Telling errors apart".
 func TestClassify(t *testing.T) {

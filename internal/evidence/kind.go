@@ -5,18 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
-	"os"
-	"syscall"
 )
-
-func isLocalExhaustion(err error) bool {
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return true
-	}
-	// In bind it is a LocalAddr that is gone, which a fresh dialer may cure.
-	sys, ok := errors.AsType[*os.SyscallError](err)
-	return ok && sys.Syscall == "connect" && sys.Err == syscall.EADDRNOTAVAIL
-}
 
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)

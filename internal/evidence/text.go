@@ -1,6 +1,9 @@
 package evidence
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A text is an error of net/http that has no type of its own to go by.
 type text int
@@ -13,7 +16,10 @@ const (
 	textNotEstablished
 	textNotUsable // after a GOAWAY, or closed
 	textGoAway    // which names an earlier stream as its last
-	textStream
+	textClosing   // a GOAWAY that ended the connection
+	textStream    // the server reset this stream
+	textRequest   // the request is malformed
+	textResponse  // the response is
 )
 
 // saysText is the only place that reads an error's text. Each string is pinned
@@ -47,9 +53,34 @@ func saysText(err error) text {
 		return textNotUsable
 	case s == "http2: Transport received Server's graceful shutdown GOAWAY":
 		return textGoAway
-	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"),
-		strings.HasPrefix(s, "stream error: stream ID "):
+	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"):
+		return textClosing
+	case strings.HasPrefix(s, "stream error: stream ID "):
 		return textStream
+	case hasAnyPrefix(s, ofRequests):
+		return textRequest
+	case hasAnyPrefix(s, ofResponses):
+		return textResponse
 	}
 	return textNone
+}
+
+// ofRequests begin the errors of net/http about a request that it does not send
+// (net/http/transport.go, roundTrip).
+var ofRequests = []string{
+	"http: nil Request.URL", "http: nil Request.Header", "http: no Host in request URL",
+	"unsupported protocol scheme ", "net/http: invalid method ", "net/http: invalid header field ",
+	"net/http: invalid trailer field ", "http: invalid Host header",
+}
+
+// ofResponses begin the errors of net/http about an answer that it cannot read
+// (net/http/response.go, transfer.go, h2_bundle.go).
+var ofResponses = []string{
+	"malformed HTTP ", "malformed MIME header", "net/http: server response headers exceeded ",
+	"http2: response header list larger than advertised limit", "http: message cannot contain multiple Content-Length headers",
+	"bad Content-Length ", "unsupported transfer encoding: ", "too many transfer encodings",
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }

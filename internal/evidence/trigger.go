@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"syscall"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
@@ -32,14 +31,14 @@ func TriggerOf(err error) string {
 		return TriggerName
 	case isTLS(err), saysText(err) == textHandshakeTimeout:
 		return TriggerTLS
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case isAny(err, here().refused):
 		return TriggerRefused
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+	case isAny(err, here().reset), saysText(err) == textStream:
 		return TriggerReset
 	case isDial(err) && isTimeout(err): // ETIMEDOUT among them
 		return TriggerDialTimeout
 	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ETIMEDOUT), saysText(err) == textConnectionLost, saysText(err) == textNotEstablished:
+		errors.Is(err, io.ErrClosedPipe), isAny(err, here().timedOut), saysText(err) == textConnectionLost, saysText(err) == textNotEstablished:
 		return TriggerClosed
 	}
 	return TriggerOther

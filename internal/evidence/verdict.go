@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/textproto"
 
 	"github.com/respawnhttp/respawn/internal/body"
 )
@@ -21,58 +22,56 @@ const (
 
 // Classify goes by the types of errors; for those that have none, as the errors
 // of custom dialers, by how far the attempt got, which it takes from req's context.
+// Top down:
+//
+//	the caller has gone before an answer, by its deadline   Stall; Neutral if the attempt waited for a
+//	                                                        place in its own pool, for the caller's body,
+//	                                                        or began after the deadline
+//	the caller has gone otherwise                           Neutral
+//	out of files, ports, buffers or memory                  Neutral
+//	the caller's own body failed                            Neutral
+//	the request is malformed, or the answer                 Neutral
+//	the server is closing the connection (GOAWAY)           Neutral
+//	there is no such host                                   Neutral
+//	no connection was to be had, it broke, or its stream    Failure
+//	net/http's ResponseHeaderTimeout, another's timeout     Stall
+//	anything else                                           Failure; it cannot trip if nobody watched
 func Classify(req *http.Request, err error) Verdict {
 	if err == nil {
 		return Neutral
 	}
-	phase := WatchOf(req).Reached()
-
-	// The caller first: once it has given up, errors say nothing else.
+	w := WatchOf(req)
 	switch gone, late := CallerGone(req); {
-	case late && phase < Answered:
+	case late && (w.beganLate(req) || w.Reached() == Queued || body.Awaited(req)):
+		return Neutral
+	case late:
 		return Stall
 	case gone:
 		return Neutral
 	}
-
-	if isLocalExhaustion(err) {
-		return Neutral // a fresh transport would need even more of it
-	}
-	if body.Broke(req, err) {
-		return Neutral // the caller's own reader failed
+	if here().isExhausted(err) || body.Broke(req, err) {
+		return Neutral
 	}
 	switch saysText(err) {
 	case textHeaderTimeout:
 		return Stall
-	case textConnectionLost, textHandshakeTimeout, textNotEstablished, textNotUsable:
-		return Failure
-	case textStream:
-		return Neutral // the server's word on this stream or connection; net/http dials again by itself
+	case textClosing, textRequest, textResponse:
+		return Neutral
+	}
+	if isA[textproto.ProtocolError](err) {
+		return Neutral
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return Neutral // the name is wrong, not the way to it
 	}
-	if isDial(err) || TriggerOf(err) != TriggerOther {
-		return Failure
-	}
-
-	switch phase {
-	case Refused:
-		return Neutral // net/http did not even look for a connection
-	case Dialing:
-		return Failure // no connection was to be had, whatever the dialer calls it
-	}
-	if isTimeout(err) {
+	if isTimeout(err) && !isDial(err) && TriggerOf(err) == TriggerOther && w.Reached() != Dialing {
 		return Stall // the caller still has time, so a wrapper around the transport set this deadline
 	}
-	switch phase {
-	case Unwatched:
-		return Failure // look closer: attempts after a failure are watched
-	case Silent:
-		// A RoundTripper that fires no httptrace: an SDK's dead session and
-		// a request it refuses look the same. A false alarm costs one
-		// candidate per backoff interval, a missed one an outage.
-		return Failure
-	}
-	return Neutral // conservatively
+	return Failure
+}
+
+// Untyped reports whether err says nothing by itself, and nobody watched the
+// attempt: it may be the request's own fault, and is worth a closer look only.
+func Untyped(w *Watch, err error) bool {
+	return !w.Watched() && !isDial(err) && !isTimeout(err) && TriggerOf(err) == TriggerOther && saysText(err) == textNone
 }

@@ -4,10 +4,14 @@ package evidence
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptrace"
-	"sync/atomic"
+	"net/url"
+	"sync"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // A Phase is how far an attempt got, as its httptrace tells.
@@ -15,24 +19,69 @@ type Phase int32
 
 const (
 	Unwatched Phase = iota // nobody looked: the authority was above suspicion
-	Silent                 // no hook fired: this RoundTripper has none
-	Refused                // no hook fired in net/http's own: it refused the request
-	Dialing                // wanted a connection, never got one: nothing was sent
+	Silent                 // no hook fired: a RoundTripper or a protocol that has none, or a request that was refused
+	Queued                 // waits for a place in its own pool (MaxConnsPerHost)
+	Dialing                // wanted a connection, never got one
 	Connected              // had a connection
-	Answered               // saw a first response byte
 )
 
-// A Watch is what can be seen of one attempt. The zero value is that of an
-// attempt which nobody watched.
+// A Watch is what can be seen of one attempt, and the context that it is seen by.
+// The zero value is that of an attempt which nobody watched.
+//
+// Hooks are inherited: whatever a dialer, or a callback for a proxy's header or a
+// certificate, asks under the context that it is given fires them, too. So there
+// are two facts. Whether the attempt had a connection of its own is told by which
+// GetConn was the attempt's, and by depth: what is asked while it waits for its
+// connection is nested. Whether anything may have been sent is told by any
+// connection at all.
 type Watch struct {
-	watched bool
-	own     bool // the transport is net/http's own
+	context.Context // the request's, with the hooks
+
+	trace   httptrace.ClientTrace
+	own     bool   // the transport is net/http's: the first GetConn is the attempt's
+	places  bool   // and its pool may have no place
+	target  string // host:port that is asked for, where it is not
 	start   time.Time
-	phase   atomic.Int32
-	dialed  atomic.Int64 // how long after start it had its connection, in ns
+	reached func()
+	Asked   func() // told, if set before Begin, that the attempt looks for a connection
+
+	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
+	phase   Phase
+	waiting bool // for a connection of its own
+	nested  int  // requests for others that have none yet
+	shown   bool // any connection was
 }
 
 type watchKey struct{}
+
+// traceKey is net/http/httptrace's own key, which it tells nobody: a context that
+// is its own trace need not be wrapped in one.
+var traceKey = func() any {
+	p := keyProbe{Context: context.Background()}
+	httptrace.ContextClientTrace(&p)
+	return p.key
+}()
+
+type keyProbe struct {
+	context.Context
+	key any
+}
+
+func (p *keyProbe) Value(key any) any {
+	p.key = key
+	return nil
+}
+
+// Value implements [context.Context].
+func (w *Watch) Value(key any) any {
+	switch {
+	case key == watchKey{}:
+		return w
+	case key == traceKey && w.trace.GetConn != nil:
+		return &w.trace
+	}
+	return w.Context.Value(key)
+}
 
 // WatchOf returns the Watch of the attempt that req belongs to, or nil.
 func WatchOf(req *http.Request) *Watch {
@@ -40,76 +89,144 @@ func WatchOf(req *http.Request) *Watch {
 	return w
 }
 
-// Begin derives a request, to be made on transport, whose errors can be told by
-// phase. reached may be nil; it is told, as early as that can be known, that the
-// attempt was connected or answered.
-func (w *Watch) Begin(req *http.Request, transport http.RoundTripper, reached func(Phase)) *http.Request {
-	_, w.own = transport.(*http.Transport)
-	w.watched = true
-	w.start = time.Now()
-	reach := func(p Phase) {
-		w.phase.Store(int32(p))
-		if reached != nil {
-			reached(p)
-		}
+// Begin derives a request under ctx, to be made on transport, whose errors can be
+// told by phase. reached may be nil; it is told that something may have been sent.
+func (w *Watch) Begin(ctx context.Context, req *http.Request, transport http.RoundTripper, reached func()) *http.Request {
+	t, own := transport.(*http.Transport)
+	w.Context, w.own, w.start, w.reached = ctx, own, time.Now(), reached
+	w.phase = Silent
+	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
+	if !own {
+		w.target = targetOf(req.URL)
+	} else if w.places = t.MaxConnsPerHost > 0; w.places {
+		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }
+		w.trace.ConnectStart = func(string, string) { w.dials() }
+		w.trace.TLSHandshakeStart = w.dials
 	}
-	// net/http asks again when it retries on another connection by itself,
-	// which it does only while that is safe: its last word counts. Others may
-	// retry what was sent, so with them a connection once had stays had.
-	ctx := context.WithValue(req.Context(), watchKey{}, w)
-	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) {
-			if w.own || w.Reached() < Connected {
-				w.phase.Store(int32(Dialing))
-			}
-		},
-		GotConn: func(httptrace.GotConnInfo) {
-			w.dialed.Store(int64(w.Waited()))
-			reach(Connected)
-		},
-		GotFirstResponseByte: func() { reach(Answered) },
-	}))
+	if httptrace.ContextClientTrace(ctx) == nil && !w.places {
+		return req.WithContext(w)
+	}
+	// The caller's hooks are composed with these, and net's are passed on to the
+	// dialer, by httptrace alone.
+	trace := w.trace
+	w.trace = httptrace.ClientTrace{}
+	return req.WithContext(httptrace.WithClientTrace(w, &trace))
+}
+
+// targetOf is host:port as GetConn names it (net/http/transport.go,
+// canonicalAddr), but for names that are not ASCII.
+func targetOf(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+func (w *Watch) getConn(hostPort string) {
+	if w.asks(hostPort) && w.Asked != nil {
+		w.Asked()
+	}
+}
+
+// asks reports whether it is the attempt itself that looks for a connection.
+func (w *Watch) asks(hostPort string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting || !w.own && hostPort != w.target {
+		w.nested++
+		return false
+	}
+	// net/http asks again when it retries by itself, which it does only where its
+	// request was not processed: its last word counts.
+	w.waiting, w.phase = true, Dialing
+	if w.places {
+		w.phase = Queued
+	}
+	return true
+}
+
+// dials: somebody does something about a connection, so that nobody waits for a
+// place.
+func (w *Watch) dials() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nested == 0 && w.phase == Queued {
+		w.phase = Dialing
+	}
+}
+
+func (w *Watch) gotConn(httptrace.GotConnInfo) {
+	w.mu.Lock()
+	first := !w.shown
+	w.shown = true
+	if w.nested > 0 {
+		w.nested--
+	} else {
+		w.waiting = false
+		w.phase = Connected
+	}
+	w.mu.Unlock()
+	if first && w.reached != nil {
+		w.reached()
+	}
 }
 
 // Watched reports whether Begin was called.
-func (w *Watch) Watched() bool { return w != nil && w.watched }
+func (w *Watch) Watched() bool { return w != nil && w.Context != nil }
+
+// Started is when a watched attempt began; zero for others.
+func (w *Watch) Started() time.Time { return w.start }
 
 // Reached returns how far the attempt got. A nil Watch was Unwatched.
 func (w *Watch) Reached() Phase {
 	if !w.Watched() {
 		return Unwatched
 	}
-	p := Phase(w.phase.Load())
-	if p == Unwatched {
-		p = Silent
-		if w.own {
-			p = Refused
-		}
-	}
-	return p
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.phase
 }
 
-// Waited is how long a watched attempt has been waiting.
-func (w *Watch) Waited() time.Duration { return time.Since(w.start) }
+// shownAny reports whether any connection was shown, nested or not.
+func (w *Watch) shownAny() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shown
+}
 
-// Unanswered is how long a watched attempt has been waiting on a connection,
-// which is what can be compared: a fresh transport has to dial first.
-func (w *Watch) Unanswered() time.Duration {
-	if w.Reached() < Connected {
-		return 0
-	}
-	return w.Waited() - time.Duration(w.dialed.Load())
+// beganLate reports whether the caller's deadline had passed before the attempt
+// began: then it says nothing.
+func (w *Watch) beganLate(req *http.Request) bool {
+	deadline, ok := req.Context().Deadline()
+	return ok && w.Watched() && !w.start.Before(deadline)
 }
 
 // Unsent reports whether nothing of a request that ended in err can have
-// reached the server: no connection was got. WroteHeaders would be no proof, it
-// fires even when nothing was written.
-func (w *Watch) Unsent(err error) bool {
-	switch w.Reached() {
-	case Dialing:
+// reached the server: no connection was shown, nested or not, and no byte of sent's
+// body was read; or the server itself says that it did not take the request.
+// WroteHeaders would be no proof, it fires even when nothing was written.
+func (w *Watch) Unsent(sent *http.Request, err error) bool {
+	switch {
+	case refusedStream(err):
 		return true
-	case Unwatched, Silent, Refused:
-		return neverSent(err)
+	case sent != nil && body.Touched(sent):
+		return false
+	case w.Watched() && w.shownAny():
+		return false
+	case w.Reached() == Dialing, w.Reached() == Queued:
+		return true
 	}
-	return refusedStream(err)
+	return neverSent(err)
+}
+
+// Judged derives the request that an error is read from: the caller's, whose
+// context tells whether it has gone, with the body as it was sent and what w saw.
+func (w *Watch) Judged(caller, sent *http.Request) *http.Request {
+	req := caller.WithContext(context.WithValue(caller.Context(), watchKey{}, w))
+	req.Body = sent.Body
+	return req
 }

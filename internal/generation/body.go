@@ -1,119 +1,135 @@
 package generation
 
 import (
-	"context"
 	"io"
 	"net/http"
+	"reflect"
 	"sync/atomic"
 )
 
-// Track hooks the response body to count the request out. after runs then,
-// too; it may be nil, and must bear to run twice. http.NoBody is handed on as
-// the very value it is, and a nil body from a RoundTripper that breaks its
-// contract stays nil.
-func (s *Stripe) Track(resp *http.Response, after func()) *http.Response {
-	if resp == nil || resp.Body == nil || resp.Body == http.NoBody {
+// Track hooks the response body to count the request out: when it is at its end, has
+// failed or is closed. Where there is no body to wait for the request is out at
+// once, and the very value is handed on.
+func (s *Stripe) Track(req *http.Request, resp *http.Response) *http.Response {
+	if bodiless(req, resp) {
 		s.Leave()
-		if after != nil {
-			after()
-		}
 		return resp
 	}
-	// An upgraded connection (101) can be written to.
-	if w, ok := resp.Body.(io.Writer); ok {
-		s.trackDuplex(resp, w, after)
+	if isUpgraded(resp) {
+		resp.Body = upgraded(resp.Body, &seat{stripe: s})
 		return resp
 	}
-	if after != nil {
-		resp.Body = &heldBody{ReadCloser: resp.Body, release: after}
-	}
-	resp.Body = &countedBody{ReadCloser: resp.Body, stripe: s}
+	resp.Body = &countedBody{ReadCloser: resp.Body, seat: seat{stripe: s}}
 	return resp
 }
+
+// bodiless reports whether resp has no body to wait for, as its request's method, its
+// status or its body's type says. What it gives for its length says nothing: a body
+// may follow all the same. A value without a field, like http.NoBody and the empty
+// body of HTTP/2, has no stream behind it.
+func bodiless(req *http.Request, resp *http.Response) bool {
+	switch {
+	case resp == nil || resp.Body == nil || resp.Body == http.NoBody:
+		return true
+	case req.Method == http.MethodHead, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+		return true
+	}
+	return reflect.TypeOf(resp.Body).Size() == 0
+}
+
+// A seat is a request's place in the count.
+type seat struct {
+	stripe *Stripe
+	left   atomic.Bool
+}
+
+// leave counts the request out. It may be called twice, and looks before it swaps:
+// Close mostly follows the end, and a load costs next to nothing.
+func (s *seat) leave() {
+	if !s.left.Load() && !s.left.Swap(true) {
+		s.stripe.Leave()
+	}
+}
+
+// named leaves an error as it is.
+func (s *seat) named(err error) error { return err }
 
 // A countedBody is what a response costs on the healthy path: one allocation of 32
 // bytes.
 type countedBody struct {
 	io.ReadCloser
-	stripe *Stripe
-	left   atomic.Bool
+	seat
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	if err != nil {
 		b.leave()
 	}
 	return n, err
 }
 
 func (b *countedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.leave()
-	return err
+	defer b.leave()
+	return b.ReadCloser.Close()
 }
 
-// leave looks before it swaps: Close mostly follows the end, and a load costs
-// next to nothing.
-func (b *countedBody) leave() {
-	if !b.left.Load() && !b.left.Swap(true) {
-		b.stripe.Leave()
+// A place in the count that can be left, and that says what an error of the body is
+// called.
+type place interface {
+	leave()
+	named(error) error
+}
+
+// isUpgraded reports whether resp is an upgraded connection: it is in flight until
+// Close, whatever a Read says.
+func isUpgraded(resp *http.Response) bool {
+	_, writes := resp.Body.(io.Writer)
+	return writes || resp.StatusCode == http.StatusSwitchingProtocols
+}
+
+// upgraded returns the body of an upgraded connection, which keeps its other half.
+func upgraded(body io.ReadCloser, p place) io.ReadCloser {
+	open := openBody{body, p}
+	w, ok := body.(io.Writer)
+	if !ok {
+		return &open
 	}
+	duplex := duplexBody{open, w}
+	if cw, ok := body.(interface{ CloseWrite() error }); ok {
+		return &halfCloseBody{duplex, cw}
+	}
+	return &duplex
 }
 
-// A heldBody keeps what WithDrainTimeout needs for as long as it is read.
-type heldBody struct {
+type openBody struct {
 	io.ReadCloser
-	release func()
+	place
 }
 
-func (h *heldBody) Read(p []byte) (int, error) {
-	n, err := h.ReadCloser.Read(p)
-	if err == io.EOF {
-		h.release()
-	}
-	return n, err
+func (o *openBody) Read(p []byte) (int, error) {
+	n, err := o.ReadCloser.Read(p)
+	return n, o.named(err)
 }
 
-func (h *heldBody) Close() error {
-	defer h.release()
-	return h.ReadCloser.Close()
-}
-
-// trackDuplex is Track for an upgraded connection: it is in flight until Close,
-// whatever a Read says, and keeps its other half.
-func (s *Stripe) trackDuplex(resp *http.Response, w io.Writer, after func()) {
-	d := &duplexBody{countedBody: countedBody{ReadCloser: resp.Body, stripe: s}, Writer: w}
-	resp.Body = d
-	if cw, ok := w.(interface{ CloseWrite() error }); ok {
-		resp.Body = &halfCloseBody{duplexBody: d, closeWriter: cw}
-	}
-	if s.gen.cut == nil {
-		return
-	}
-	// Nothing else would end it: its request's context no longer does.
-	stop := context.AfterFunc(s.gen.cut, func() { _ = d.countedBody.Close(); after() })
-	d.release = func() { stop(); after() }
+func (o *openBody) Close() error {
+	defer o.leave()
+	return o.ReadCloser.Close()
 }
 
 type duplexBody struct {
-	countedBody
-	io.Writer
-	release func() // nil without WithDrainTimeout
+	openBody
+	w io.Writer
 }
 
-func (d *duplexBody) Read(p []byte) (int, error) { return d.ReadCloser.Read(p) }
-
-func (d *duplexBody) Close() error {
-	if d.release != nil {
-		defer d.release()
-	}
-	return d.countedBody.Close()
+func (d *duplexBody) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	return n, d.named(err)
 }
 
 type halfCloseBody struct {
-	*duplexBody
+	duplexBody
 	closeWriter interface{ CloseWrite() error }
 }
 
-func (h *halfCloseBody) CloseWrite() error { return h.closeWriter.CloseWrite() }
+func (h *halfCloseBody) CloseWrite() error { return h.named(h.closeWriter.CloseWrite()) }

@@ -2,23 +2,209 @@ package generation
 
 import (
 	"context"
-	"errors"
+	"io"
 	"net/http"
+	"sync"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/build"
 )
 
-var ErrDrained = errors.New("respawn: cut off, the transport was retired and its WithDrainTimeout has passed")
+// ErrDrained is what is cut at the drain limit gets.
+var ErrDrained = build.NewKindError("drained", "respawn: cut off: its transport was retired, and WithDrainTimeout has passed")
 
-// Severable derives the request that WithDrainTimeout can cut. The returned
-// function must be called when the request is over; without that option it is
-// nil, and the request req.
-func (g *Generation) Severable(req *http.Request) (*http.Request, func()) {
-	if g.cut == nil {
-		return req, nil
+// A Holder is whose attempt is in flight.
+type Holder interface {
+	// End lets go of the attempt's context, which ends. It may be called twice.
+	End()
+	// Untie lets go of the caller's context alone: the caller has all it gets, and
+	// what the transport still does for the attempt is not cut.
+	Untie()
+	// Gone reports whether the caller has given up.
+	Gone() bool
+}
+
+// A Bond is an attempt in flight that more than its body has to know of, and which
+// the drain limit can cut. It is counted out once, whoever says so first. A nil Bond is
+// of an attempt that was counted out before.
+type Bond struct {
+	stripe  *Stripe
+	holder  Holder
+	limited bool // by WithDrainTimeout
+
+	mu   sync.Mutex // guards the below
+	stop func() bool
+	out  bool
+	cut  bool
+	body *boundBody
+	conn io.Closer // of an upgraded connection
+}
+
+// Bind returns the bond of an attempt that was counted in by s.
+func (s *Stripe) Bind(h Holder) *Bond {
+	b := &Bond{stripe: s, holder: h}
+	if limit := s.gen.cut; limit != nil {
+		b.limited = true
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.stop = context.AfterFunc(limit, b.sever)
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	stop := context.AfterFunc(g.cut, func() { cancel(ErrDrained) })
-	return req.WithContext(ctx), func() {
+	return b
+}
+
+// Leave counts the attempt out, if it is not yet, and lets go of what it holds. It may
+// be called twice.
+func (b *Bond) Leave() {
+	if b != nil {
+		b.Out()
+		b.holder.End()
+	}
+}
+
+// Out counts the attempt out, and reports whether it was in.
+func (b *Bond) Out() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	was, stop := !b.out, b.stop
+	b.out = true
+	b.mu.Unlock()
+	if !was {
+		return false
+	}
+	if stop != nil {
 		stop()
-		cancel(context.Canceled)
 	}
+	b.stripe.Leave()
+	return true
+}
+
+// sever cuts the attempt, whatever its transport and its reader do.
+func (b *Bond) sever() {
+	b.mu.Lock()
+	b.cut = true
+	body, conn := b.body, b.conn
+	b.mu.Unlock()
+	b.holder.End() // first: what the transport does about it comes before its Close
+	b.Out()
+	closeSevered(body, conn)
+}
+
+// Severed reports whether the attempt was cut.
+func (b *Bond) Severed() bool {
+	if b == nil || !b.limited {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cut
+}
+
+// Tells reports whether the cut is what the caller is to be told: not if it has given
+// up.
+func (b *Bond) Tells() bool { return b.Severed() && !b.holder.Gone() }
+
+// named returns what an error of the body is called.
+func (b *Bond) named(err error) error {
+	if err == nil || err == io.EOF || !b.Tells() {
+		return err
+	}
+	return ErrDrained
+}
+
+func (b *Bond) leave() { b.Leave() }
+
+// Track is [Stripe.Track] for a bond.
+func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
+	if bodiless(req, resp) {
+		if b.Out() {
+			b.holder.Untie() // the request's own body may be on its way yet
+		}
+		return resp
+	}
+	if isUpgraded(resp) {
+		b.attach(nil, resp.Body)
+		resp.Body = upgraded(resp.Body, b)
+		return resp
+	}
+	body := &boundBody{ReadCloser: resp.Body, bond: b}
+	if b.limited {
+		body.turn = make(chan struct{}, 1)
+		b.attach(body, nil)
+	}
+	resp.Body = body
+	return resp
+}
+
+// attach tells the bond what to close where it is cut, which it may be already.
+func (b *Bond) attach(body *boundBody, conn io.Closer) {
+	b.mu.Lock()
+	b.body, b.conn = body, conn
+	cut := b.cut
+	b.mu.Unlock()
+	if cut {
+		closeSevered(body, conn)
+	}
+}
+
+// closeSevered closes what is read by nobody any more. It is the transport's own:
+// where that panics, nobody is left to tell.
+func closeSevered(body *boundBody, conn io.Closer) {
+	defer func() { _ = recover() }()
+	switch {
+	case conn != nil:
+		_ = conn.Close() // nothing else would end its reads and writes
+	case body != nil:
+		body.shut()
+	}
+}
+
+// A boundBody is the body of an attempt with a bond.
+type boundBody struct {
+	io.ReadCloser
+	bond *Bond
+	turn chan struct{} // holds one while somebody reads; nil if nothing can cut the body
+}
+
+func (b *boundBody) Read(p []byte) (int, error) {
+	if b.turn == nil {
+		return b.read(p)
+	}
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	if b.bond.Tells() {
+		return 0, ErrDrained // a body that does not heed its context would go on
+	}
+	return b.read(p)
+}
+
+func (b *boundBody) read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		err = b.bond.named(err) // before the bond lets go
+		b.bond.Leave()
+	}
+	return n, err
+}
+
+func (b *boundBody) Close() error {
+	defer b.bond.Leave()
+	return b.ReadCloser.Close()
+}
+
+// severedRead is how long a Read has to return of itself when its context has ended.
+const severedRead = time.Second
+
+// shut closes the body when nobody reads it, which not every body bears; but a Read
+// that goes on without its context has nothing else that ends it.
+func (b *boundBody) shut() {
+	limit := time.NewTimer(severedRead)
+	defer limit.Stop()
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-limit.C:
+	}
+	_ = b.ReadCloser.Close()
 }

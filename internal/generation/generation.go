@@ -4,6 +4,7 @@ package generation
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net/http"
 	"sync"
@@ -15,11 +16,13 @@ import (
 )
 
 // A Generation is one transport in service with the requests in flight on it.
-// A request is in flight until its response body is closed or has been read to
-// its end, where net/http too is done with the connection.
+// A request is in flight until its response body is closed, has failed, or has been
+// read to its end, where net/http too is done with the connection.
 type Generation struct {
 	Transport http.RoundTripper
 	erring    interface{ Err() error } // the transport, if it can say that it has ended
+	Opaque    bool                     // it may fire no httptrace
+	ID        uint64                   // of the transport; the core's word for it
 	Number    uint64                   // from 1; 0 while it is a candidate; written before it is published
 	Born      time.Time
 
@@ -29,6 +32,12 @@ type Generation struct {
 	stripes [1 << stripeBits]Stripe
 	drained sync.Once
 	onDrain func() // written before the stripes are closed
+	heir    Heir   // the same, as quiet
+	quiet   bool   // nothing was in flight when it was retired
+
+	empty  atomic.Bool   // retired, and nothing is in flight any more
+	shut   atomic.Bool   // the transport is being closed, or was
+	closed chan struct{} // closed when it was
 
 	cut    context.Context // ends at the drain limit; nil without WithDrainTimeout
 	cutNow context.CancelFunc
@@ -37,8 +46,7 @@ type Generation struct {
 // A Stripe is a share of the count. Each request leaves by the stripe that it
 // entered by, so no share is ever negative, and the sign is free to say that the
 // generation is retired: what a request adds and what it must know are one
-// atomic step. (A RoundTrip that panics on the healthy path never leaves, and
-// keeps its generation draining: a defer there would cost every request more.)
+// atomic step.
 type Stripe struct {
 	n   atomic.Int64 // + closedStripe once retired
 	gen *Generation
@@ -53,10 +61,12 @@ const (
 // New returns a candidate for service; a drainTimeout that is not 0 makes its
 // requests severable.
 func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
-	g := &Generation{Transport: transport, Born: time.Now()}
+	g := &Generation{Transport: transport, Born: time.Now(), closed: make(chan struct{})}
 	for i := range g.stripes {
 		g.stripes[i].gen = g
 	}
+	_, own := transport.(*http.Transport)
+	g.Opaque = !own
 	g.erring, _ = transport.(interface{ Err() error })
 	if drainTimeout > 0 {
 		g.cut, g.cutNow = context.WithCancel(context.Background())
@@ -66,7 +76,7 @@ func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
 
 // Ended reports whether the transport itself says that it is of no more
 // use, as [http.ClientConn] does.
-func (g *Generation) Ended() bool { return g.erring != nil && g.erring.Err() != nil }
+func (g *Generation) Ended() bool { return g.erring != nil && build.SaysEnded(g.erring) }
 
 // Fit is why a candidate cannot be put in service, or nil.
 func (g *Generation) Fit() error {
@@ -81,8 +91,12 @@ func (g *Generation) Fit() error {
 // ones, and Fibonacci hashing keeps neighbors apart. It is only read as a number,
 // so that unsafe is safe here; package reflect costs 2 ns more for it.
 func (g *Generation) Enter(req *http.Request) *Stripe {
-	hash := uint64(uintptr(unsafe.Pointer(req))) * 0x9E3779B97F4A7C15 // 2^64 / golden ratio
-	s := &g.stripes[hash>>(64-stripeBits)]
+	return g.EnterBy(uint64(uintptr(unsafe.Pointer(req))))
+}
+
+// EnterBy is Enter by whatever tells apart what is under way at once.
+func (g *Generation) EnterBy(key uint64) *Stripe {
+	s := &g.stripes[key*0x9E3779B97F4A7C15>>(64-stripeBits)] // 2^64 / golden ratio
 	if s.n.Add(1) < 0 {
 		s.Leave()
 		return nil
@@ -97,6 +111,21 @@ func (s *Stripe) Leave() {
 	}
 }
 
+var errGone = errors.New("the transport did not return")
+
+// RoundTrip sends a request that was counted in by s. It is counted out here unless
+// there is a response: also where the transport panics or ends the goroutine.
+func (g *Generation) RoundTrip(req *http.Request, s *Stripe) (resp *http.Response, err error) {
+	err = errGone // if it does not return
+	defer func() {
+		if err != nil {
+			s.Leave()
+		}
+	}()
+	return g.Transport.RoundTrip(req)
+}
+
+// InFlight is how many requests are in flight.
 func (g *Generation) InFlight() int64 {
 	var n int64
 	for i := range g.stripes {

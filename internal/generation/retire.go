@@ -1,7 +1,6 @@
 package generation
 
 import (
-	"io"
 	"net/http"
 	"time"
 
@@ -13,11 +12,22 @@ import (
 // seen, and a dial that lost its caller pools its connection when it is done.
 var sweeps = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}
 
-// Retire lets no new request in, waits for those in flight without blocking,
-// and then closes the transport. drained is called when the last one has left,
-// gone when nothing is left to do.
-// It must be called once, after another generation has been published.
-func (g *Generation) Retire(drainTimeout time.Duration, drained, gone func()) {
+// An Heir hears of a generation's end. Its methods are called once each, but for
+// Broke.
+type Heir interface {
+	Drained()            // the last request has left
+	Gone()               // nothing is left to do
+	Broke(method string) // the transport's method panicked
+}
+
+// Retire lets no new request in, waits for those in flight without blocking, and
+// then closes the transport, in a goroutine of its own: what is the user's may block
+// in there. A transport with nothing in flight is closed at once, another a little
+// after its last request, whose end it may have to see first. Retire must be called
+// once, after another generation has been published.
+func (g *Generation) Retire(drainTimeout time.Duration, h Heir) {
+	g.heir = h
+	g.quiet = g.InFlight() == 0
 	var limit *time.Timer
 	if drainTimeout > 0 {
 		limit = time.AfterFunc(drainTimeout, g.cutNow)
@@ -27,14 +37,25 @@ func (g *Generation) Retire(drainTimeout time.Duration, drained, gone func()) {
 			limit.Stop()
 			g.cutNow()
 		}
-		drained()
-		g.sweep(0, gone)
+		h.Drained()
+		g.empty.Store(true)
+		go g.sweep(0)
 	})
 	// What is idle can go at once, if it is net/http's: http3 takes a
 	// connection for idle whose headers have come, and would cut its body.
-	if t, ok := g.Transport.(*http.Transport); ok {
-		closeIdle(t)
+	if !g.quiet {
+		go g.attempt("CloseIdleConnections", func() { build.CloseIdle(netHTTP(g.Transport)) })
 	}
+}
+
+// netHTTP returns the layer of rt that is net/http's; nil if none is.
+func netHTTP(rt http.RoundTripper) http.RoundTripper {
+	for l := range build.Layers(rt) {
+		if _, ok := l.(*http.Transport); ok {
+			return l
+		}
+	}
+	return nil
 }
 
 // drain lets no new request in and calls then, once, when the last one in
@@ -47,29 +68,66 @@ func (g *Generation) drain(then func()) {
 	g.closeIfDrained()
 }
 
-func (g *Generation) sweep(i int, gone func()) {
-	g.closeIdle()
-	closer, closes := g.Transport.(io.Closer)
-	switch {
-	case i > 0 && closes:
-		_ = closer.Close() // nobody is left to tell
-		gone()
-	case i == len(sweeps):
-		gone()
-	default:
-		time.AfterFunc(sweeps[i], func() { g.sweep(i+1, gone) })
+// sweep closes what is idle for the i-th time, and the transport itself, at the
+// first time if nothing was in flight, else at the second.
+func (g *Generation) sweep(i int) {
+	closer, all := build.Closer(g.Transport)
+	all = all && closer != nil
+	shut := g.shut.Load()
+	if !shut || !all {
+		g.attempt("CloseIdleConnections", func() { build.CloseIdle(g.Transport) })
+	}
+	if shut = shut || g.quiet || i > 0; shut {
+		g.Shut()
+	}
+	if i == len(sweeps) || shut && all {
+		g.heir.Gone()
+		return
+	}
+	time.AfterFunc(sweeps[i], func() { g.sweep(i + 1) })
+}
+
+// Hurry closes the transport now if nothing is in flight any more, and reports
+// whether that is so.
+func (g *Generation) Hurry() bool {
+	if !g.empty.Load() {
+		return false
+	}
+	if !g.quiet { // which is under way
+		go g.Shut()
+	}
+	return true
+}
+
+// Shut closes the transport, once, if it can be closed. It returns when that is done.
+func (g *Generation) Shut() {
+	if g.shut.Swap(true) {
+		<-g.closed
+		return
+	}
+	defer close(g.closed)
+	if c, _ := build.Closer(g.Transport); c != nil {
+		g.attempt("Close", func() { _ = c.Close() }) // nobody is left to tell
 	}
 }
 
-func (g *Generation) closeIdle() { closeIdle(g.Transport) }
+// Closed is closed when the transport was.
+func (g *Generation) Closed() <-chan struct{} { return g.closed }
 
-// closeIdle leaves http.DefaultTransport alone when it is base: its pool
-// belongs to the whole process.
-func closeIdle(rt http.RoundTripper) {
-	if build.SameInstance(rt, http.DefaultTransport) {
-		return
-	}
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
+// attempt calls a method of the transport's, which may panic or end its goroutine.
+func (g *Generation) attempt(method string, call func()) {
+	done := make(chan struct{})
+	returned := false
+	go func() {
+		defer close(done)
+		defer func() {
+			if !returned {
+				_ = recover()
+				g.heir.Broke(method)
+			}
+		}()
+		call()
+		returned = true
+	}()
+	<-done
 }

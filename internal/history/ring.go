@@ -19,21 +19,31 @@ type Ring[Record any] struct {
 }
 
 type entry[Record any] struct {
+	id      uint64
 	record  Record
 	retired *generation.Generation // nil once it has drained
 	since   time.Time              // when it was retired
 }
 
-// Add notes an event at now, which retired a generation with requests in flight
-// on it; nil if it did not.
-func (h *Ring[Record]) Add(record Record, retired *generation.Generation, now time.Time) {
-	e := entry[Record]{record, retired, now}
+// Add notes the event of that id at now, which retired a generation with requests
+// in flight on it; nil if it did not.
+func (h *Ring[Record]) Add(id uint64, record Record, retired *generation.Generation, now time.Time) {
+	e := entry[Record]{id, record, retired, now}
 	if len(h.entries) < limit {
 		h.entries = append(h.entries, e)
 		return
 	}
 	h.entries[h.next] = e
 	h.next = (h.next + 1) % limit
+}
+
+// Change changes the record of that id, if it is still remembered.
+func (h *Ring[Record]) Change(id uint64, change func(record *Record)) {
+	for i := range h.entries {
+		if e := &h.entries[i]; e.id == id {
+			change(&e.record)
+		}
+	}
 }
 
 // Drained lets go of g, whose last request has left, and has the record of its

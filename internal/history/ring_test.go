@@ -12,7 +12,7 @@ import (
 func TestRingKeepsTheLast(t *testing.T) {
 	var h Ring[int]
 	for i := range 3 * limit {
-		h.Add(i, nil, time.Time{})
+		h.Add(uint64(i), i, nil, time.Time{})
 		all := h.All()
 		assert.Len(t, all, min(i+1, limit))
 		assert.Equal(t, max(0, i+1-limit), all[0])
@@ -25,8 +25,8 @@ func TestRingKeepsNoTransportThatHasDrained(t *testing.T) {
 	var h Ring[int]
 	g, other := generation.New(nil, 0), generation.New(nil, 0)
 	since := time.Unix(1, 0)
-	h.Add(1, g, since)
-	h.Add(2, other, time.Time{})
+	h.Add(1, 1, g, since)
+	h.Add(2, 2, other, time.Time{})
 	h.Drained(g, func(record *int, at time.Time) {
 		assert.Equal(t, since, at)
 		*record = 3
@@ -35,4 +35,13 @@ func TestRingKeepsNoTransportThatHasDrained(t *testing.T) {
 	assert.Nil(t, h.entries[0].retired)
 	assert.Same(t, other, h.entries[1].retired)
 	h.Drained(g, func(*int, time.Time) { t.Error("it has drained already") })
+}
+
+func TestRingChangesWhatItRemembers(t *testing.T) {
+	var h Ring[string]
+	h.Add(7, "seven", nil, time.Time{})
+	h.Add(8, "eight", nil, time.Time{})
+	h.Change(8, func(record *string) { *record = "eight, changed" })
+	h.Change(9, func(*string) { t.Error("it was never added") })
+	assert.Equal(t, []string{"seven", "eight, changed"}, h.All())
 }

@@ -1,0 +1,272 @@
+// Package call is one request off the healthy path, over all its attempts: it
+// performs the steps that the core decides, and tells the core what comes of them.
+package call
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Listener hears of what the core has no report of.
+type Listener interface {
+	Failed(ctx context.Context, trigger string) // an attempt failed in service
+	Resent(ctx context.Context, n int)          // the request is sent for the n-th time again
+}
+
+// A Maker makes the calls of one client. Its fields are read-only.
+type Maker struct {
+	Config   *config.Config
+	Gate     *gate.Gate
+	Listener Listener
+}
+
+// Do makes a request that the healthy path did not begin.
+func (m *Maker) Do(req *http.Request) (*http.Response, error) {
+	return m.newCall(req).run()
+}
+
+// Answered tells the core of an answer that the healthy path got while its
+// authority came under suspicion.
+func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant) {
+	q := &core.Call{Authority: evidence.AuthorityOf(req.URL), Method: req.Method}
+	m.Gate.Answered(req.Context(), q.Adopt(gen.ID, began, time.Time{}))
+}
+
+// A call is one RoundTrip off the healthy path.
+type call struct {
+	*Maker
+	req    *http.Request // the caller's, never changed
+	core   core.Call
+	lender body.Lender
+	err    error // the caller's, if nothing better comes
+
+	woken   chan struct{} // holds one wake-up
+	results chan result   // of the flights that have a goroutine of their own
+	over    chan struct{} // closed when the caller has its answer
+
+	mu       sync.Mutex // guards the below
+	sent     int
+	flights  []*flight // under way
+	recalled []*core.Attempt
+}
+
+func (m *Maker) newCall(req *http.Request) *call {
+	replay := m.Config.Replay
+	c := &call{
+		Maker: m, req: req, lender: body.NewLender(req, replay),
+		woken: make(chan struct{}, 1), results: make(chan result), over: make(chan struct{}),
+	}
+	c.core = core.Call{
+		Authority: evidence.AuthorityOf(req.URL), Method: req.Method, Kind: kindOf(req, replay),
+		Sealed: replay == body.Never, Ready: m.Config.WaitForReady, Ticket: c,
+	}
+	c.core.Deadline, _ = req.Context().Deadline()
+	return c
+}
+
+func kindOf(req *http.Request, r body.Replay) core.Kind {
+	switch {
+	case r.Copyable(req):
+		return core.Copyable
+	case r.Repeatable(req):
+		return core.Repeatable
+	}
+	return core.Once
+}
+
+// resume takes the failure of the first attempt to the core, and goes on.
+func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
+	c.sent = 1
+	fl.call = c
+	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Started()), gen
+	if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
+		c.lender.Settle()
+		return resp, err
+	}
+	return c.run()
+}
+
+// run takes the call through its steps.
+func (c *call) run() (*http.Response, error) {
+	defer c.lender.Settle()
+	defer c.finish()
+	for {
+		if resp, err, done := c.step(); done {
+			return resp, err
+		}
+	}
+}
+
+// step performs one step. done: resp and err are the caller's.
+func (c *call) step() (resp *http.Response, err error, done bool) {
+	c.noticeEnd()
+	select {
+	case <-c.woken: // for a wait that is over
+	default:
+	}
+	step, f := c.Gate.Next(c.req.Context(), &c.core)
+	switch step.Do {
+	case core.Send, core.Try:
+		return c.fly(f, step.Do == core.Try)
+	case core.Wait:
+		err := c.wait(step.Until)
+		return nil, err, err != nil
+	case core.Divert:
+		resp, err := c.divert()
+		return resp, err, true
+	case core.GiveUp:
+		return nil, c.err, true
+	}
+	return nil, c.closed(), true
+}
+
+// noticeEnd tells the gate that the transport in service says it has ended.
+func (c *call) noticeEnd() {
+	if gen := c.Gate.Current(); gen != nil && gen.Ended() {
+		c.Gate.Ended(c.req.Context(), gen)
+	}
+}
+
+// closed is the error after Close: its own for a request that began before.
+func (c *call) closed() error {
+	if c.err != nil {
+		return c.err
+	}
+	return gate.ErrClosed
+}
+
+// divert serves from the fallback, and that is all.
+func (c *call) divert() (*http.Response, error) {
+	req, ok := c.lender.Lend()
+	if !ok {
+		return nil, c.err
+	}
+	c.count()
+	resp, err := c.Config.Fallback.RoundTrip(req)
+	return c.lender.Restore(resp, req), err
+}
+
+// count counts an attempt, and says so if it is not the first.
+func (c *call) count() {
+	c.mu.Lock()
+	c.sent++
+	again := c.sent - 1
+	c.mu.Unlock()
+	if again > 0 {
+		c.tell(func(l Listener) { l.Resent(c.req.Context(), again) })
+	}
+}
+
+// tell tells the listener. Its meter or span is the user's: where that panics, only
+// what was told is lost.
+func (c *call) tell(what func(Listener)) {
+	defer func() { _ = recover() }()
+	what(c.Listener)
+}
+
+var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
+
+// wait waits until it is woken, or until that time if it is not zero. It returns an
+// error if the caller leaves first.
+func (c *call) wait(until time.Time) error {
+	var limit <-chan time.Time
+	if !until.IsZero() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		limit = timer.C
+	}
+	select {
+	case <-c.woken:
+		return nil
+	case <-limit:
+		return nil
+	case <-c.req.Context().Done():
+	case <-evidence.LegacyCancel(c.req):
+	}
+	c.Gate.Leave(&c.core)
+	return c.gaveUp()
+}
+
+// gaveUp is the error for a caller that left while the call was waiting.
+func (c *call) gaveUp() error {
+	if c.err != nil {
+		return c.err
+	}
+	if err := context.Cause(c.req.Context()); err != nil {
+		return err
+	}
+	return errCanceled
+}
+
+// finish: the caller has its answer. What is still under way goes on without it
+// until the core calls it back.
+func (c *call) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, fl := range c.flights {
+		fl.leash.loosen()
+	}
+	close(c.over)
+}
+
+// Wake implements [gate.Caller].
+func (c *call) Wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default: // one is enough
+	}
+}
+
+// Recall implements [gate.Caller].
+func (c *call) Recall(a *core.Attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recalled = append(c.recalled, a)
+	for _, fl := range c.flights {
+		if fl.Attempt == a {
+			fl.leash.pull()
+		}
+	}
+}
+
+// Copy implements [gate.Caller].
+func (c *call) Copy(f gate.Flight) {
+	fl := c.depart(f, c.req, true)
+	go func() {
+		airborne := false
+		defer func() { // also where Err did not return
+			if !airborne {
+				c.arrived(fl)
+				fl.bond.Leave()
+				c.ground(f)
+			}
+		}()
+		if f.Generation.Ended() {
+			c.Gate.Spoiled(c.req.Context(), f)
+			return
+		}
+		airborne = true
+		c.count()
+		fl.alone()
+	}()
+}
+
+// witness is what a recreation's span links to.
+func (c *call) witness() any {
+	if sc := trace.SpanContextFromContext(c.req.Context()); sc.IsValid() {
+		return sc
+	}
+	return nil
+}

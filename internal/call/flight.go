@@ -1,0 +1,164 @@
+package call
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"runtime"
+	"slices"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A flight is an attempt under way.
+type flight struct {
+	gate.Flight
+	call  *call
+	trial bool // when it departed
+	watch evidence.Watch
+	req   *http.Request    // as it is sent
+	leash *leash           // nil on the healthy path
+	bond  *generation.Bond // the same
+	fate  core.Fate        // where the transport did not return
+}
+
+// A result is how a flight ended.
+type result struct {
+	*flight
+	resp     *http.Response
+	err      error
+	panicked any  // what its RoundTrip panicked with
+	lost     bool // its RoundTrip did not return
+}
+
+// fly sends the request. What may be copied meanwhile, so that its answer need not
+// be waited for, has a goroutine of its own.
+func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
+	airborne := false
+	defer func() { // also where Err or GetBody did not return
+		if !airborne {
+			f.Stripe.Leave()
+			c.ground(f)
+		}
+	}()
+	if trial && f.Generation.Ended() {
+		c.Gate.Spoiled(c.req.Context(), f)
+		return nil, nil, false
+	}
+	req, ok := c.lender.Lend()
+	if !ok {
+		return nil, cmp.Or(c.err, errNoBody), true
+	}
+	airborne = true
+	c.count()
+	fl := c.depart(f, req, trial)
+	if c.core.Kind != core.Copyable {
+		return c.landed(fl.roundTrip())
+	}
+	go fl.alone()
+	return c.await()
+}
+
+// ground takes a flight back that was not sent, and was counted out, for a call that
+// goes no further.
+func (c *call) ground(f gate.Flight) {
+	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true}, nil)
+}
+
+// await waits for the call's flights, until one of them has the caller's answer, or
+// nothing is under way any more.
+func (c *call) await() (*http.Response, error, bool) {
+	for {
+		if resp, err, done := c.landed(<-c.results); done || !c.Gate.Flying(&c.core) {
+			return resp, err, done
+		}
+	}
+}
+
+// depart makes the flight of an attempt: on a leash, and watched.
+func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
+	fl := &flight{Flight: f, call: c, trial: trial, leash: newLeash(c.req.Context())}
+	var reached func()
+	if trial {
+		reached = func() { c.Gate.Connected(f.Attempt) }
+		if f.Generation.Opaque && c.core.Kind == core.Once {
+			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
+		}
+	}
+	fl.req = fl.watch.Begin(fl.leash, req, f.Generation.Transport, reached)
+	fl.bond = f.Stripe.Bind(fl)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flights = append(c.flights, fl)
+	if slices.Contains(c.recalled, f.Attempt) {
+		fl.leash.pull()
+	}
+	return fl
+}
+
+// roundTrip sends the request. Where the transport panics, or ends the goroutine,
+// the core hears so first.
+func (fl *flight) roundTrip() (r result) {
+	r.flight, r.lost = fl, true
+	defer func() {
+		if r.lost {
+			fl.vanish()
+		}
+	}()
+	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
+	r.lost = false
+	return r
+}
+
+// errNoBody is for a request that was called back, and has no error of its own.
+var errNoBody = errors.New("respawn: the request's GetBody does not give its body again")
+
+var errLost = errors.New("respawn: the transport did not return from RoundTrip")
+
+// vanish: there is no response and no error.
+func (fl *flight) vanish() {
+	fl.call.arrived(fl)
+	fl.bond.Leave()
+	o := core.Outcome{Verdict: core.Failure, Trigger: evidence.TriggerOther, Lost: true, Left: true}
+	fl.fate = fl.call.Gate.Failed(fl.call.req.Context(), fl.Attempt, o, errLost)
+}
+
+// alone is roundTrip in a goroutine of its own. It hands on the result, also that
+// there is none, to the caller or, if that has its answer, to the core alone.
+func (fl *flight) alone() {
+	r := result{flight: fl, lost: true}
+	defer func() {
+		if r.lost {
+			r.panicked = recover()
+		}
+		select {
+		case fl.call.results <- r:
+		case <-fl.call.over:
+			fl.call.late(r)
+		}
+	}()
+	r = fl.roundTrip()
+}
+
+// raise ends the caller's goroutine as the flight's was ended.
+func (r result) raise() {
+	if r.panicked != nil {
+		panic(r.panicked)
+	}
+	runtime.Goexit()
+}
+
+// End implements [generation.Holder].
+func (fl *flight) End() { fl.leash.drop() }
+
+// Untie implements [generation.Holder].
+func (fl *flight) Untie() { fl.leash.untie() }
+
+// Gone implements [generation.Holder].
+func (fl *flight) Gone() bool {
+	gone, _ := evidence.CallerGone(fl.call.req)
+	return gone
+}

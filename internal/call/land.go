@@ -1,0 +1,151 @@
+package call
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// landed takes the end of a flight to the core. done: resp and err are the caller's.
+func (c *call) landed(r result) (*http.Response, error, bool) {
+	c.arrived(r.flight)
+	r.err = r.named()
+	switch {
+	case r.lost && r.fate.Copy:
+		return nil, nil, false
+	case r.lost:
+		r.raise()
+	case r.err != nil:
+		r.bond.Out() // first: what its failure replaces does not wait for it
+		defer r.bond.Leave()
+		return c.failed(r)
+	case !c.Gate.Answered(c.req.Context(), r.Attempt):
+		r.discard() // it was called back
+		return nil, nil, false
+	}
+	resp := c.lender.Restore(r.resp, r.req)
+	return r.bond.Track(c.req, resp), nil, true
+}
+
+// named is the error of a flight, or what cut it.
+func (r result) named() error {
+	if r.err != nil && r.bond.Tells() {
+		return generation.ErrDrained
+	}
+	return r.err
+}
+
+// failed reads the error of a flight, and takes it to the core.
+func (c *call) failed(r result) (*http.Response, error, bool) {
+	if r.leash != nil && r.leash.pulled() {
+		r.close()
+		return nil, nil, false // it was called back: its error says nothing
+	}
+	o, fate := c.judge(r)
+	if !fate.Counts || fate.Copy {
+		r.close()
+		return nil, nil, false
+	}
+	if !fate.Trial && o.Verdict != core.Neutral {
+		c.tell(func(l Listener) { l.Failed(c.req.Context(), o.Trigger) })
+	}
+	if !fate.Trial || c.err == nil {
+		c.err = r.err
+	}
+	if o.Again {
+		r.close()
+	}
+	return r.resp, r.err, !o.Again
+}
+
+// judge reads an error and takes it to the core, which also hears of a flight whose
+// classifier ended the goroutine.
+func (c *call) judge(r result) (o core.Outcome, fate core.Fate) {
+	o.Left = true
+	defer func() { fate = c.Gate.Failed(c.req.Context(), r.Attempt, o, r.err) }()
+	o = c.outcome(r)
+	return o, fate
+}
+
+// late: the flight went on for the core alone.
+func (c *call) late(r result) {
+	c.arrived(r.flight)
+	switch {
+	case r.lost:
+	case r.err == nil:
+		c.Gate.Answered(c.req.Context(), r.Attempt)
+		r.discard()
+	default:
+		defer r.bond.Leave()
+		r.bond.Out()
+		if !r.leash.pulled() {
+			c.judge(r)
+		}
+	}
+}
+
+// discard lets go of a response that nobody wants.
+func (r result) discard() {
+	r.close()
+	r.bond.Leave()
+}
+
+func (r result) close() {
+	if r.resp != nil && r.resp.Body != nil {
+		_ = r.resp.Body.Close()
+	}
+}
+
+// outcome is what the error of a flight says. It is read on the context of the
+// caller, if that still waits for it: the flight's own ends for other reasons, too.
+func (c *call) outcome(r result) core.Outcome {
+	caller := c.req
+	if r.leash != nil && r.leash.loose() {
+		caller = r.req
+	}
+	gone, _ := evidence.CallerGone(caller)
+	o := core.Outcome{
+		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Left: gone,
+		Untyped: evidence.Untyped(&r.watch, r.err), Witness: c.witness(),
+	}
+	if r.bond.Severed() {
+		return o // it speaks against nobody
+	}
+	switch c.classify(r.watch.Judged(caller, r.req), r.err) {
+	case evidence.Failure:
+		o.Verdict = core.Failure
+		if r.Generation.Ended() {
+			o.Trigger = evidence.TriggerEnded // its own word, whatever its errors are called
+		}
+	case evidence.Stall:
+		o.Verdict, o.Trigger, o.Untyped = core.Stall, evidence.TriggerStall, false
+	case evidence.Ended:
+		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
+		c.Gate.Ended(c.req.Context(), r.Generation)
+	}
+	// Only what speaks against a transport is worth sending again; a trial that was
+	// not sent, whatever kept it, costs no request its next round.
+	worth := o.Verdict != core.Neutral || r.trial && o.Unsent
+	o.Again = worth && !gone && c.Config.Replay.Allows(c.req, o.Unsent) && c.lender.Left()
+	return o
+}
+
+// classify asks the user's classifier. For one that panics the default answers.
+func (c *call) classify(req *http.Request, err error) (v evidence.Verdict) {
+	defer func() {
+		if recover() != nil {
+			v = evidence.Classify(req, err)
+		}
+	}()
+	return c.Config.Classify(req, err)
+}
+
+// arrived takes a flight off the list of those under way.
+func (c *call) arrived(fl *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flights = slices.DeleteFunc(c.flights, func(o *flight) bool { return o == fl })
+}

@@ -1,0 +1,94 @@
+package call
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A leash is the context of one flight. It ends with the caller's, of which it has
+// the values, the deadline and the error, until it is loosened: then the flight goes
+// on alone. Pulling it calls the flight back.
+type leash struct {
+	caller context.Context
+	done   chan struct{}
+	stop   func() bool
+
+	mu   sync.Mutex // guards the below
+	err  error
+	back bool // it was called back before it ended
+	free bool
+}
+
+func newLeash(caller context.Context) *leash {
+	l := &leash{caller: caller, done: make(chan struct{})}
+	if err := caller.Err(); err != nil {
+		l.end(err) // at once: what is called off before it is sent is not sent
+	}
+	l.stop = context.AfterFunc(caller, func() { l.end(caller.Err()) })
+	return l
+}
+
+// end ends the context, and reports whether it had not ended yet.
+func (l *leash) end(err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	l.err = err
+	close(l.done)
+	return true
+}
+
+// pull calls the flight back.
+func (l *leash) pull() {
+	l.stop()
+	if l.end(context.Canceled) {
+		l.mu.Lock()
+		l.back = true
+		l.mu.Unlock()
+	}
+}
+
+// pulled reports whether the flight was called back.
+func (l *leash) pulled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.back
+}
+
+// drop lets go of the caller's context: the flight is over. It may be called twice.
+func (l *leash) drop() {
+	l.stop()
+	l.end(context.Canceled)
+}
+
+// untie lets go of the caller's context, and what goes on does not end with it.
+func (l *leash) untie() { l.stop() }
+
+// loosen lets the flight go on without its caller.
+func (l *leash) loosen() {
+	if l.stop() {
+		l.mu.Lock()
+		l.free = true
+		l.mu.Unlock()
+	}
+}
+
+// loose reports whether the flight goes on without its caller.
+func (l *leash) loose() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.free
+}
+
+func (l *leash) Deadline() (time.Time, bool) { return l.caller.Deadline() }
+func (l *leash) Done() <-chan struct{}       { return l.done }
+func (l *leash) Value(key any) any           { return l.caller.Value(key) }
+
+func (l *leash) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}

@@ -1,0 +1,124 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Caller is who makes a core.Call: its Ticket. None of its methods may block.
+type Caller interface {
+	Wake()                // a wait is over: it asks Next
+	Recall(*core.Attempt) // cancel it; the call asks Next if it has nothing else under way
+	Copy(Flight)          // send a copy of the request
+}
+
+// A Flight is an attempt, counted in on its generation.
+type Flight struct {
+	*core.Attempt
+	Generation *generation.Generation
+	Stripe     *generation.Stripe
+}
+
+// flightLocked counts an attempt in. Nothing retires before, under the lock.
+func (g *Gate) flightLocked(a *core.Attempt) Flight {
+	gen := g.last
+	if r := g.recreations[a.On]; r != nil {
+		gen = r.generation
+	}
+	g.entered++
+	a.Opaque = gen.Opaque
+	return Flight{a, gen, gen.EnterBy(g.entered)}
+}
+
+// Next asks the core what q does next. For Send and Try the flight is counted in.
+func (g *Gate) Next(ctx context.Context, q *core.Call) (step core.Step, f Flight) {
+	g.do(ctx, func(c *core.Client, now time.Time) {
+		step = c.Next(now, q)
+		if step.Attempt != nil {
+			f = g.flightLocked(step.Attempt)
+		}
+	})
+	return step, f
+}
+
+// Answered brings the core an answer. It reports whether the answer counts: not if
+// the attempt was called back.
+func (g *Gate) Answered(ctx context.Context, a *core.Attempt) (counts bool) {
+	g.do(ctx, func(c *core.Client, now time.Time) { counts = c.Answered(now, a) })
+	return counts
+}
+
+// Failed brings the core an attempt's error, which o was read from.
+func (g *Gate) Failed(ctx context.Context, a *core.Attempt, o core.Outcome, err error) (fate core.Fate) {
+	g.do(ctx, func(c *core.Client, now time.Time) {
+		if o.Verdict != core.Neutral {
+			g.noteLocked(now, a, o, err)
+		}
+		fate = c.Failed(now, a, o)
+	})
+	return fate
+}
+
+// Flying reports whether something of q is under way for its caller.
+func (g *Gate) Flying(q *core.Call) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return q.Flying()
+}
+
+// Asks brings the core word that a trial looks for a connection.
+func (g *Gate) Asks(a *core.Attempt) {
+	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a) })
+}
+
+// Connected brings the core word that something of a trial may have been sent.
+func (g *Gate) Connected(a *core.Attempt) {
+	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Connected(now, a) })
+}
+
+// Leave: q's caller has gone while it waited.
+func (g *Gate) Leave(q *core.Call) {
+	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Leave(q) })
+}
+
+// Spoiled: the flight's candidate says itself that it has ended, before anything was
+// sent on it.
+func (g *Gate) Spoiled(ctx context.Context, f Flight) {
+	g.do(ctx, func(c *core.Client, now time.Time) {
+		c.Asks(f.Attempt)
+		c.Spoiled(now, f.On)
+		c.NotSent(now, f.Attempt) // it may have been promoted, or called off, in between
+	})
+}
+
+// Ended: gen, which is or was in service, says itself that it has ended. Whether the
+// candidate has is asked before, without the lock.
+func (g *Gate) Ended(ctx context.Context, gen *generation.Generation) {
+	fit := true
+	if candidate := g.candidate(); candidate != nil {
+		fit = !candidate.Ended()
+	}
+	g.do(ctx, func(c *core.Client, now time.Time) { c.Ended(now, gen.ID, fit) })
+}
+
+// Prepare builds the successor of a transport that says itself that it has ended, if
+// that is due.
+func (g *Gate) Prepare(ctx context.Context) {
+	if gen := g.Current(); gen != nil && gen.Ended() {
+		g.Ended(ctx, gen)
+		g.do(ctx, func(c *core.Client, now time.Time) { c.Prepare(now) })
+	}
+}
+
+// candidate returns the generation that can be tried; nil: there is none.
+func (g *Gate) candidate() *generation.Generation {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.recreations[g.core.Candidate()]; r != nil {
+		return r.generation
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+// Package gate is the shell of the core: the one lock, the one timer, and the
+// transports. It takes events to the core, and performs what the core asks for
+// without the lock. It decides nothing.
+package gate
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Gate keeps one client's transports. All its methods are safe for concurrent
+// use.
+type Gate struct {
+	cfg      *config.Config
+	client   http.RoundTripper // whose gate it is: no product of a factory's
+	builder  build.Builder     // read-only, as those above
+	listener Listener
+
+	// All that the healthy path reads.
+	current atomic.Pointer[generation.Generation] // in service; nil once closed
+	alert   atomic.Pointer[Alert]                 // nil: nothing is suspected or under way
+	clock   atomic.Uint64                         // the core's
+
+	lingering atomic.Bool // it was told that generations drain for minutes
+
+	// mu guards all below. It is held for loads and stores only, never across I/O,
+	// the factory, a callback of any kind, or a log; do takes it for every event.
+	mu          sync.Mutex
+	core        core.Client
+	covered     cover                  // by alert
+	recreations map[uint64]*Recreation // by candidate, until its transport is in service or retired
+	last        *generation.Generation // in service, or when the gate was closed
+	retired     map[*generation.Generation]time.Time
+	policies    [2]policy // of need, and of what was planned
+	timer       *time.Timer
+	armed       time.Time // when timer fires; zero: it does not
+	told        queue
+	entered     uint64 // flights, which it spreads over a generation's stripes
+	failure     Failure
+}
+
+// Open makes g the gate of client, which serves from base. The listener hears of
+// all that happens from then on. A gate that was not opened is closed.
+func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listener) {
+	now := time.Now()
+	g.cfg, g.client, g.listener = cfg, client, l
+	g.recreations, g.retired = make(map[uint64]*Recreation), make(map[*generation.Generation]time.Time)
+	g.builder = build.Builder{
+		Factory: cfg.Factory, Limit: cfg.RecreateTimeout, InService: g.inService, Discard: g.discard,
+	}
+	g.core = *core.New(core.Rules{
+		Threshold: cfg.Threshold, Stalls: cfg.Stalls, StallSpan: cfg.StallSpan, Patience: cfg.Patience,
+		RecreateTimeout: cfg.RecreateTimeout, Fallback: cfg.Fallback != nil,
+	}, now, g.drawAge())
+	g.last = generation.New(base, cfg.DrainTimeout)
+	g.last.ID, g.last.Number = 1, 1
+	g.current.Store(g.last)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.publishLocked()
+	g.armLocked(now)
+}
+
+// Current returns the generation in service; nil once the gate is closed.
+func (g *Gate) Current() *generation.Generation { return g.current.Load() }
+
+// Last returns the generation in service, or the one that was when the gate was
+// closed.
+func (g *Gate) Last() *generation.Generation {
+	if gen := g.current.Load(); gen != nil {
+		return gen
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last
+}
+
+// Clock is what an attempt on the healthy path notes before it begins.
+func (g *Gate) Clock() core.Instant { return core.Instant(g.clock.Load()) }
+
+// do is how everything happens: an event, under the lock, and then what the core
+// asks for, without it. ctx is of whoever brought the event.
+func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)) {
+	now := time.Now()
+	g.mu.Lock()
+	event(&g.core, now)
+	w := g.takeLocked(ctx, now)
+	g.mu.Unlock()
+	g.perform(w)
+}
+
+// tick is the timer's event. Time alone may promote a planned candidate, so that
+// one that has ended is found out before.
+func (g *Gate) tick() {
+	var spoiled uint64
+	build.Safely(func() { // an Err that does not return must not stop the clock
+		if candidate := g.candidate(); candidate != nil && candidate.Ended() {
+			spoiled = candidate.ID
+		}
+	})
+	g.do(context.Background(), func(c *core.Client, now time.Time) {
+		g.armed = time.Time{}
+		if spoiled != 0 {
+			c.Spoiled(now, spoiled)
+		}
+		c.Tick(now)
+	})
+}
+
+// armLocked sets the timer to the core's deadline.
+func (g *Gate) armLocked(now time.Time) {
+	at := g.core.Deadline()
+	if at.Equal(g.armed) {
+		return
+	}
+	g.armed = at
+	switch {
+	case at.IsZero():
+		g.timer.Stop()
+	case g.timer == nil:
+		g.timer = time.AfterFunc(at.Sub(now), weakly(g, (*Gate).tick))
+	default:
+		g.timer.Reset(at.Sub(now))
+	}
+}

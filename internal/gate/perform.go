@@ -1,0 +1,101 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// work is what is to be performed for one event.
+type work struct {
+	todo    core.Todo
+	retire  []*generation.Generation
+	cancel  *Recreation
+	build   *Recreation
+	copies  []Flight
+	deliver bool
+}
+
+// takeLocked takes what the core asks for, and does what of it is loads and stores.
+func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
+	w := work{todo: g.core.Todo()}
+	g.tellLocked(ctx, w.todo.Reports)
+	g.answerLocked(w.todo.Done)
+	if id := w.todo.Promote; id != 0 {
+		w.retire = append(w.retire, g.promoteLocked(now, id))
+	}
+	for _, id := range w.todo.Retire {
+		w.retire = append(w.retire, g.recreations[id].generation)
+		delete(g.recreations, id)
+	}
+	for _, gen := range w.retire {
+		g.retired[gen] = now
+	}
+	w.cancel = g.recreations[w.todo.Cancel]
+	g.forgetLocked()
+	if b := w.todo.Build; b != nil {
+		w.build = g.beginLocked(ctx, now, *b)
+	}
+	for _, a := range w.todo.Copies {
+		w.copies = append(w.copies, g.flightLocked(a))
+	}
+	g.publishLocked()
+	g.armLocked(now)
+	w.deliver = g.told.claimLocked()
+	return w
+}
+
+// promoteLocked puts the candidate in service, and returns what was.
+func (g *Gate) promoteLocked(now time.Time, id uint64) *generation.Generation {
+	old, fresh := g.last, g.recreations[id].generation
+	delete(g.recreations, id)
+	fresh.Number, fresh.Born = old.Number+1, now
+	g.last = fresh
+	g.current.Store(fresh)
+	return old
+}
+
+// forgetLocked lets go of recreations that have no transport to keep track of.
+func (g *Gate) forgetLocked() {
+	for id, r := range g.recreations {
+		if r.over {
+			delete(g.recreations, id)
+		}
+	}
+}
+
+// perform does what was taken. The reports come last: a logger that blocks holds up
+// nobody who waits for a verdict.
+func (g *Gate) perform(w work) {
+	if w.cancel != nil {
+		w.cancel.cancel(nil)
+	}
+	for _, gen := range w.retire {
+		g.retire(gen)
+	}
+	if w.build != nil {
+		go g.build(w.build)
+	}
+	for _, f := range w.copies {
+		f.Call.Ticket.(Caller).Copy(f)
+	}
+	for _, a := range w.todo.Recall {
+		a.Call.Ticket.(Caller).Recall(a)
+	}
+	w.wake()
+	if w.deliver {
+		g.deliver()
+	}
+}
+
+// wake lets go on who waited.
+func (w *work) wake() {
+	for _, o := range w.todo.Done {
+		close(o.Ticket.(*order).done)
+	}
+	for _, q := range w.todo.Wake {
+		q.Ticket.(Caller).Wake()
+	}
+}

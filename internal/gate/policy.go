@@ -1,0 +1,65 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/respawnhttp/respawn/internal/build"
+)
+
+// defaultInterval is waited where the user's policy gives none.
+const defaultInterval = time.Second
+
+// A policy is the user's of one pace, for as long as the pace does not start over.
+type policy struct {
+	epoch   uint64
+	backoff backoff.BackOff // nil: none yet, or a draw has it
+	last    time.Duration
+}
+
+// drawInterval asks the user's policy for an interval, never under the lock: who
+// draws takes the policy with it and brings it back.
+func (g *Gate) drawInterval(planned bool, epoch uint64) time.Duration {
+	p := &g.policies[0]
+	if planned {
+		p = &g.policies[1]
+	}
+	g.mu.Lock()
+	mine := *p
+	p.backoff = nil
+	g.mu.Unlock()
+	if mine.epoch != epoch {
+		mine = policy{epoch: epoch}
+	}
+	mine.draw(g.cfg.NewBackOff)
+	g.mu.Lock()
+	*p = mine
+	g.mu.Unlock()
+	return mine.last
+}
+
+// draw takes the next interval. A policy that gives up, panics or ends its goroutine
+// is overruled: respawn would be the outage that it is meant to end.
+func (p *policy) draw(fresh func() backoff.BackOff) {
+	interval := backoff.Stop
+	build.Safely(func() {
+		if p.backoff == nil {
+			p.backoff = fresh()
+		}
+		interval = p.backoff.NextBackOff()
+	})
+	if interval < 0 {
+		interval = max(p.last, defaultInterval)
+	}
+	p.last = interval
+}
+
+// drawAge is how long a generation may serve: within a tenth of WithMaxAge, so that
+// a fleet does not move in lockstep.
+func (g *Gate) drawAge() time.Duration {
+	if g.cfg.MaxAge == 0 {
+		return 0
+	}
+	return time.Duration(float64(g.cfg.MaxAge) * (0.9 + 0.2*g.cfg.Chance()))
+}

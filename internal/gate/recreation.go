@@ -1,0 +1,126 @@
+package gate
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Recreation is one candidate, from its build to its promotion or rejection.
+type Recreation struct {
+	core.Build
+	Start time.Time
+	Ctx   context.Context // of who asked for it, without its end; then what Begin made of it
+	Seen  any             // the listener's
+
+	begun      chan struct{} // closed when Begin has returned: Ctx and Seen are written
+	cancel     context.CancelCauseFunc
+	generation *generation.Generation // once it is built
+	over       bool                   // there is no transport, and will be none
+	fault      error                  // the factory's, or of the latest trial that failed
+}
+
+// Begun reports whether Begin has returned, so that Ctx and Seen can be read.
+func (r *Recreation) Begun() bool {
+	select {
+	case <-r.begun:
+		return true
+	default:
+		return false
+	}
+}
+
+// beginLocked notes a build, which the caller starts without the lock.
+func (g *Gate) beginLocked(ctx context.Context, now time.Time, b core.Build) *Recreation {
+	r := &Recreation{Build: b, Start: now, begun: make(chan struct{})}
+	// A caller who gives up does not take the recreation with it.
+	r.Ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	g.recreations[b.ID] = r
+	return r
+}
+
+// build runs the factory. It is the recreation's own goroutine: whatever the
+// user's functions do to it, the core hears of an end.
+func (g *Gate) build(r *Recreation) {
+	var product http.RoundTripper
+	err := build.ErrExited
+	draw := core.Draw{Interval: defaultInterval}
+	defer func() { // also when a callback has ended this goroutine
+		g.built(r, product, err, draw)
+		r.cancel(nil)
+	}()
+	g.begin(r)
+	draw = core.Draw{Interval: g.drawInterval(r.Planned, r.Epoch), MaxAge: g.drawAge()}
+	g.do(r.Ctx, func(c *core.Client, _ time.Time) { c.Drawn(r.ID, draw) })
+	product, err = g.builder.Build(r.Ctx)
+}
+
+// begin tells the listener, and whoever waits to tell it of the end, that r has
+// begun.
+func (g *Gate) begin(r *Recreation) {
+	defer close(r.begun)
+	build.Safely(func() { r.Ctx = g.listener.Begin(r) }) // a tracer that does not return costs its span
+}
+
+// built brings the core the end of a build.
+func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core.Draw) {
+	g.do(r.Ctx, func(c *core.Client, now time.Time) {
+		if err != nil {
+			r.fault = err
+			c.NotBuilt(now, r.ID, factoryKind(err), d)
+			r.over = true
+			return
+		}
+		r.generation = generation.New(product, g.cfg.DrainTimeout)
+		r.generation.ID = r.ID
+		c.Built(now, r.ID, g.last.InFlight() == 0, d)
+	})
+}
+
+// factoryKind names a factory's fault. An error of the factory's own dials is not
+// the upstream's, so that it has a name of its own.
+func factoryKind(err error) string {
+	kind := evidence.ErrorType(err)
+	switch {
+	case strings.HasPrefix(kind, "factory_"):
+		return kind
+	case evidence.TriggerOf(err) == evidence.TriggerOther:
+		return "factory_error"
+	}
+	return "factory_" + kind
+}
+
+// inService reports whether a factory's product is not fresh: it, or what it wraps,
+// would be closed under somebody else's feet.
+func (g *Gate) inService(product http.RoundTripper) bool {
+	for _, ours := range append(g.transports(), g.client, g.cfg.Fallback) {
+		if build.Shares(product, ours) {
+			return true
+		}
+	}
+	return false
+}
+
+// transports are those that are in service, on trial, or not closed yet: a call of the
+// factory that hung may return one late. What they wrap is theirs to say, so that
+// nobody may ask under the lock.
+func (g *Gate) transports() []http.RoundTripper {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := []http.RoundTripper{g.last.Transport}
+	for _, r := range g.recreations {
+		if r.generation != nil {
+			all = append(all, r.generation.Transport)
+		}
+	}
+	for gen := range g.retired {
+		all = append(all, gen.Transport)
+	}
+	return all
+}

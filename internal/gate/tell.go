@@ -1,0 +1,100 @@
+package gate
+
+import (
+	"context"
+
+	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Listener hears of all that happens, in the order of the events, one call at a
+// time, and, but for Note, never under a lock.
+type Listener interface {
+	// Begin is told before a build: the context that it returns is the factory's.
+	// It may be called at the same time as Tell.
+	Begin(r *Recreation) context.Context
+	// Note is told each report first, at its event and under the gate's lock, so that
+	// whoever hears of a verdict finds it remembered: it stores, and calls nobody.
+	Note(Told)
+	Tell(Told)
+	// Drained: the last request has left a generation that was replaced. It may be
+	// called at the same time as the others.
+	Drained(gen *generation.Generation)
+	// Lingers: generations drain for minutes, of which the oldest is the first. It is
+	// told once. Broke: a transport panicked in that method of its own when it was to
+	// be closed. Both may be called at the same time as the others.
+	Lingers(draining []Retired)
+	Broke(gen *generation.Generation, method string)
+}
+
+// Told is a report of the core with what the gate knows of it.
+type Told struct {
+	core.Report
+	Ctx        context.Context // of the event's bringer
+	Recreation *Recreation     // the candidate's; nil: the report is of none
+	Generation uint64          // in service after the event
+	Retired    *generation.Generation
+	InFlight   int64 // on Retired, at that time
+	Fault      error // behind a rejection; nil if there is none
+	Unbuilt    bool  // the factory gave no transport to try
+}
+
+// A queue holds reports until they are delivered. One goroutine at a time delivers,
+// so that their order is that of the events.
+type queue struct {
+	waiting    []Told
+	delivering bool
+}
+
+// claimLocked reports whether the caller is to deliver.
+func (q *queue) claimLocked() bool {
+	if q.delivering || len(q.waiting) == 0 {
+		return false
+	}
+	q.delivering = true
+	return true
+}
+
+// tellLocked queues reports.
+func (g *Gate) tellLocked(ctx context.Context, reports []core.Report) {
+	for _, r := range reports {
+		t := Told{Report: r, Ctx: ctx, Recreation: g.recreations[r.Candidate], Generation: g.last.Number}
+		if r.What == core.WasPromoted {
+			t.Generation++
+			t.Retired, t.InFlight = g.last, g.last.InFlight()
+		}
+		if t.Recreation != nil {
+			t.Fault, t.Unbuilt = t.Recreation.fault, t.Recreation.over
+		}
+		g.listener.Note(t)
+		g.told.waiting = append(g.told.waiting, t)
+	}
+}
+
+// deliver tells what is queued, and what comes meanwhile.
+func (g *Gate) deliver() {
+	for {
+		g.mu.Lock()
+		if len(g.told.waiting) == 0 {
+			g.told.waiting, g.told.delivering = nil, false
+			g.mu.Unlock()
+			return
+		}
+		t := g.told.waiting[0]
+		g.told.waiting = g.told.waiting[1:]
+		g.mu.Unlock()
+		g.tell(t)
+	}
+}
+
+// tell hands one report to the listener. What the listener's logger, tracer or hook
+// does to its goroutine costs this report.
+func (g *Gate) tell(t Told) {
+	build.Safely(func() {
+		if t.Recreation != nil {
+			<-t.Recreation.begun
+		}
+		g.listener.Tell(t)
+	})
+}

@@ -1,0 +1,56 @@
+package gate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/generation"
+)
+
+// A Failure is the latest one that counted against a transport in service.
+type Failure struct {
+	Time      time.Time
+	Authority core.Authority
+	Trigger   string
+}
+
+// noteLocked keeps what an operator, or whoever ordered a candidate, wants to know
+// of a failure.
+func (g *Gate) noteLocked(now time.Time, a *core.Attempt, o core.Outcome, err error) {
+	if r := g.recreations[a.On]; r != nil {
+		r.fault = err
+	} else if a.On == g.core.Current() {
+		g.failure = Failure{now, a.Call.Authority.Clone(), o.Trigger}
+	}
+}
+
+// A View is a snapshot of the gate.
+type View struct {
+	core.View
+	Time    time.Time
+	Serving *generation.Generation // in service, or when the gate was closed
+	Retired []Retired              // that are not closed yet, the oldest first
+	Failure Failure                // zero: there was none
+}
+
+// Retired is a generation that was replaced, or a candidate that was rejected.
+type Retired struct {
+	*generation.Generation
+	Since time.Time
+}
+
+// View returns how the gate is, without waiting for anything.
+func (g *Gate) View() View {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := View{View: g.core.View(), Time: time.Now(), Serving: g.last, Failure: g.failure}
+	for gen, since := range g.retired {
+		v.Retired = append(v.Retired, Retired{gen, since})
+	}
+	slices.SortFunc(v.Retired, func(a, b Retired) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+	})
+	return v
+}

@@ -1,0 +1,200 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The header that names a request, on its way there and back.
+const idHeader = "Sim-Id"
+
+// answer is the response; the upstream breaks its body off if it is partial.
+func (t *try) answer(partial bool) *http.Response {
+	resp := &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{idHeader: t.req.Header[idHeader]}, Request: t.req,
+	}
+	e := &t.order.errand
+	if e.answer == noBody {
+		resp.Body = http.NoBody
+		return resp
+	}
+	b := &answerBody{try: t, left: 1, breakAt: -1}
+	if e.answer == stream {
+		b.left, b.gap = e.chunks, e.gap
+	}
+	if partial {
+		b.breakAt = b.left / 2
+	}
+	resp.Body = b
+	if e.answer == upgrade {
+		resp.StatusCode = http.StatusSwitchingProtocols
+		resp.Body = &duplexBody{b}
+	}
+	return resp
+}
+
+// chunkOf is what the body of a request's answer consists of.
+func chunkOf(id int) string { return fmt.Sprintf("<%d>", id) }
+
+// An answerBody is a response body on a connection. Its fields are guarded
+// by world.mu.
+type answerBody struct {
+	try     *try
+	left    int // chunks
+	gap     time.Duration
+	breakAt int // the upstream breaks off when so many are left; -1: never
+	rest    string
+	err     error // what Read says from now on; the body is off its connection then
+	closed  bool
+	gone    bool // counted out of what is in flight
+}
+
+var (
+	errCut      = errors.New("cut off by the client")
+	errBodyRead = errors.New("http: read on closed response body")
+)
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	w := b.try.link.w
+	w.mu.Lock()
+	err, more := b.err, b.rest != ""
+	if b.closed {
+		err, more = errBodyRead, false
+	}
+	w.mu.Unlock()
+	if err == nil && !more {
+		err = b.next()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// next takes the next chunk off the wire.
+func (b *answerBody) next() error {
+	t, w := b.try, b.try.link.w
+	err := t.await(b.gap, nil)
+	if err == nil && t.swallowed() {
+		err = t.await(-1, nil)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case b.closed:
+		err = errBodyRead
+	case err != nil && t.conn.cut:
+		err = errCut
+		w.must(false, "a body of r%d on %v was cut by us", t.order.id, t.link)
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF // the connection is lost, which is no end
+	case err != nil:
+	case b.left == b.breakAt:
+		t.conn.lose()
+		err = io.ErrUnexpectedEOF
+	case b.left == 0:
+		err = io.EOF
+		if t.order.answer != upgrade {
+			b.depart()
+		}
+	default:
+		b.left--
+		b.rest = chunkOf(t.order.id)
+		return nil
+	}
+	b.finish(err)
+	return err
+}
+
+// finish takes the body off its connection; the caller holds w.mu.
+func (b *answerBody) finish(err error) {
+	if b.err == nil {
+		b.err = err
+		b.try.conn.leave(err == io.EOF && b.try.order.answer != upgrade)
+	}
+}
+
+// depart counts the request out of what is in flight on its transport.
+func (b *answerBody) depart() {
+	if !b.gone {
+		b.gone = true
+		b.try.link.open--
+	}
+}
+
+func (b *answerBody) Close() error {
+	w := b.try.link.w
+	w.free()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.closed = true
+	b.finish(errBodyRead)
+	b.depart()
+	return nil
+}
+
+// A duplexBody is an upgraded connection, which echoes.
+type duplexBody struct{ *answerBody }
+
+func (b *duplexBody) Write(p []byte) (int, error) { return len(p), nil }
+func (b *duplexBody) CloseWrite() error           { return nil }
+
+// An upload is a request body as the caller hands it out: the original, or
+// one of GetBody's. Its fields are guarded by world.mu.
+type upload struct {
+	order  *order
+	name   string
+	rest   string
+	reads  int
+	closes int
+	broken bool // Read fails
+}
+
+const errUnreadable = simError("the caller's disk is broken")
+
+func (w *world) newUpload(o *order) *upload {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u := &upload{order: o, name: fmt.Sprintf("body %d of r%d", len(o.uploads)+1, o.id), rest: payloadOf(o.id), broken: o.body == unreadable}
+	o.uploads = append(o.uploads, u)
+	return u
+}
+
+func payloadOf(id int) string { return strings.Repeat(fmt.Sprintf("[%d]", id), 3) }
+
+func (u *upload) Read(p []byte) (int, error) {
+	w := u.order.w
+	w.free()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(u.closes == 0, "%s is read after it was closed", u.name)
+	u.reads++
+	switch {
+	case u.broken:
+		return 0, errUnreadable
+	case u.rest == "":
+		return 0, io.EOF
+	}
+	n := copy(p, u.rest[:min(5, len(u.rest))])
+	u.rest = u.rest[n:]
+	return n, nil
+}
+
+func (u *upload) Close() error {
+	w := u.order.w
+	w.free()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u.closes++
+	w.must(u.closes == 1, "%s is closed twice", u.name)
+	return nil
+}

@@ -1,0 +1,276 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// An order is one request of a caller. Its fields are guarded by
+// world.mu once it has been sent.
+type order struct {
+	errand
+	w       *world
+	req     *http.Request
+	legacy  chan struct{} // its Cancel, or nil
+	span    trace.Span
+	tries   []*try
+	sent    int // connections it got
+	served  int // times that the upstream has processed it
+	uploads []*upload
+	began   time.Duration
+	leaves  time.Duration // when its caller gives up
+	harmed  bool          // its connection or upstream did not live to its end
+	late    bool          // it began after Close
+	done    bool          // its RoundTrip has returned
+	ended   time.Duration // when
+	err     error
+	spoiled bool // a transport did not return to it
+}
+
+// repeatable reports whether the request may be sent again whatever became of it.
+func (o *order) repeatable() bool {
+	return o.w.plan.replay == respawn.ReplayIdempotent && o.idempotent() && (o.body == bare || o.body == rewinds)
+}
+
+// copyable reports whether it may be in two places at once.
+func (o *order) copyable() bool {
+	return o.repeatable() && o.method == http.MethodGet && o.body == bare
+}
+
+func (o *order) who() string { return "r" + strconv.Itoa(o.id) }
+
+var errCause = errors.New("the caller changed its mind")
+
+// call makes the errands of one caller, one after the other.
+func (w *world) call(list []errand) {
+	for _, e := range list {
+		if !w.pause(e.pause) {
+			return
+		}
+		w.send(e)
+	}
+}
+
+// send makes one request and does with its answer what the errand says. It
+// reports whether there was an answer.
+func (w *world) send(e errand) bool {
+	o := &order{errand: e, w: w}
+	ctx, stop := o.context()
+	o.request(ctx)
+	w.mu.Lock()
+	w.orders[o.id] = o
+	o.began, o.late = w.now(), w.shut
+	o.leaves = o.began + e.in
+	w.noteLocked(o.who(), "%s %s (%d %d %d, %v)", e.method, hostOf(e.au), e.body, e.answer, e.reads, e.in)
+	w.mu.Unlock()
+
+	given := *o.req
+	var resp *http.Response
+	var err error
+	returned := w.guard(func() { resp, err = w.rt.RoundTrip(o.req) }, func() bool { return o.spoiled })
+
+	w.mu.Lock()
+	o.done, o.ended, o.err = true, w.now(), err
+	w.noteLocked(o.who(), "done: %v", err)
+	w.must(!returned || (resp == nil) == (err != nil), "r%d has both an answer and an error, or neither", o.id)
+	w.must(o.req.Body == given.Body && o.req.URL == given.URL && len(o.req.Header) == len(given.Header), "r%d was changed", o.id)
+	w.must(w.now() <= o.leaves+time.Millisecond, "r%d returns %v after its caller gave up", o.id, w.now()-o.leaves)
+	if err != nil {
+		w.mustBeOwn(o, err)
+	}
+	o.spoiled = o.spoiled || !returned
+	w.mu.Unlock()
+	if o.span != nil {
+		o.span.End()
+	}
+	if err != nil || !returned || resp == nil {
+		stop()
+		return false
+	}
+	w.mu.Lock()
+	w.must(resp.Request == o.req, "r%d gets a response to another *Request", o.id)
+	w.must(resp.Header.Get(idHeader) == strconv.Itoa(o.id), "r%d gets the answer of r%s", o.id, resp.Header.Get(idHeader))
+	w.must(w.plan.kind == netHTTP2 || (o.answer == noBody) == (resp.Body == http.NoBody), "r%d: http.NoBody is not handed on", o.id)
+	w.mu.Unlock()
+	o.read(resp.Body, stop)
+	return true
+}
+
+// guard calls f, and reports whether it returned. If not, a callback must have ended
+// its goroutine, or excused must say so.
+func (w *world) guard(f func(), excused func() bool) (returned bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			v := recover()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.must(returned || w.spoiled[goroutine()] != "" || excused != nil && excused(), "a call of the client did not return: %v", v)
+		}()
+		f()
+		returned = true
+	}()
+	<-done
+	return returned
+}
+
+// context is the caller's. stop must be called in the end.
+func (o *order) context() (context.Context, func()) {
+	ctx := context.Context(context.Background())
+	if o.errand.span {
+		ctx, o.span = o.w.probe.TracerProvider().Tracer("sim").Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindClient))
+	}
+	switch o.ends {
+	case byDeadline:
+		return context.WithTimeout(ctx, o.in)
+	case byCancel:
+		ctx, cancel := context.WithCancel(ctx)
+		timer := time.AfterFunc(o.in, cancel)
+		return ctx, func() { timer.Stop(); cancel() }
+	case byCause:
+		ctx, cancel := context.WithCancelCause(ctx)
+		timer := time.AfterFunc(o.in, func() { cancel(errCause) })
+		return ctx, func() { timer.Stop(); cancel(nil) }
+	}
+	o.legacy = make(chan struct{})
+	timer := time.AfterFunc(o.in, func() { close(o.legacy) })
+	return ctx, func() { timer.Stop() }
+}
+
+func (o *order) request(ctx context.Context) {
+	host := hostOf(o.au)
+	if o.id%5 == 0 && !o.w.plan.kind.real() { // net/http pools them apart
+		host = strings.ToUpper(host) + ":80" // the same authority
+	}
+	req := testkit.Request(ctx, o.method, "http://"+host+"/", nil)
+	//lint:ignore SA1019 as http.Client.Timeout still does
+	req.Cancel = o.legacy
+	req.Header.Set(idHeader, strconv.Itoa(o.id))
+	if o.key {
+		req.Header["Idempotency-Key"] = nil
+	}
+	o.req = req
+	if o.body == bare {
+		return
+	}
+	req.Body = o.w.newUpload(o)
+	req.ContentLength = int64(len(payloadOf(o.id)))
+	if o.body == rewinds {
+		req.GetBody = func() (io.ReadCloser, error) {
+			o.w.mood("GetBody", o.id, int(o.w.now()))
+			return o.w.newUpload(o), nil
+		}
+	}
+}
+
+// read does with the body what the caller does.
+func (o *order) read(body io.ReadCloser, stop func()) {
+	w := o.w
+	var got []byte
+	one := make([]byte, 7)
+	for chunk := 0; o.reads != readsNothing; chunk++ {
+		if (o.reads == readsSome || o.reads == abandons) && chunk > 0 {
+			break
+		}
+		n, err := body.Read(one)
+		got = append(got, one[:n]...)
+		if err != nil {
+			if w.plan.kind.real() && err != io.EOF {
+				w.mu.Lock()
+				w.mustNotBreak(o, err)
+				w.mu.Unlock()
+			}
+			break
+		}
+	}
+	want := strings.Repeat(chunkOf(o.id), 1+len(got)/len(chunkOf(o.id)))
+	w.mu.Lock()
+	w.must(strings.HasPrefix(want, string(got)), "r%d reads %q", o.id, got)
+	w.noteLocked(o.who(), "read %d bytes", len(got))
+	if o.reads == abandons {
+		w.lulls = append(w.lulls, func() { body.Close(); stop() })
+		w.mu.Unlock()
+		return
+	}
+	w.mu.Unlock()
+	body.Close()
+	if o.reads == closesTwice {
+		body.Close()
+		_, _ = body.Read(one)
+	}
+	stop()
+}
+
+// lend is somebody's hand on the client.
+func (w *world) lend(h hand) {
+	if !w.pause(h.at) {
+		return
+	}
+	switch h.what {
+	case recreates:
+		w.note("hand", "Recreate within %v", h.limit)
+		w.guard(func() { w.recreate(h.limit) }, nil)
+	case closesIdle:
+		if w.plan.kind != quic { // where it cuts bodies, as documented there
+			w.note("hand", "CloseIdleConnections")
+			w.guard(w.rt.CloseIdleConnections, nil)
+		}
+	case middleware:
+		w.note("hand", "a request comes in")
+		w.guard(w.comeIn, nil)
+	case closes:
+		w.close()
+	}
+}
+
+func (w *world) recreate(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	w.mu.Lock()
+	before, began := len(w.services), w.now()
+	w.mu.Unlock()
+	err := w.rt.Recreate(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked("hand", "Recreate: %v", err)
+	w.must(err != nil || len(w.services) > before, "Recreate returns nil, and %v is still in service", w.serving())
+	w.must(err != respawn.ErrClosed || w.shutting, "Recreate says that the client is closed, which it is not")
+	w.must(w.now() <= began+limit+time.Millisecond, "Recreate returns after its context's end")
+}
+
+// comeIn is a request to a handler that has the client from the middleware.
+func (w *world) comeIn() {
+	began, served := w.now(), false
+	respawn.Middleware(w.rt)(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		client, ok := respawn.ClientFromContext(req.Context())
+		served = ok && client.Transport == w.rt
+	})).ServeHTTP(nil, testkit.Request(context.Background(), http.MethodGet, "http://in.sim/", nil))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(served, "the middleware does not hand on the client")
+	w.must(w.now() == began, "the middleware waits for %v", w.now()-began)
+}
+
+func (w *world) close() {
+	w.note("hand", "Close")
+	w.mu.Lock()
+	w.shutting, w.closedAt = true, w.now()
+	w.mu.Unlock()
+	w.guard(func() { _ = w.rt.Close() }, nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shut = true
+	w.serving().retire()
+	w.noteLocked("hand", "Close done")
+}

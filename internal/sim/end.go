@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"context"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// What must hold at every rest, once the network is well, and in the end.
+
+// sample looks at the client now and then, when nothing moves.
+func (w *world) sample(ctx context.Context) {
+	for n := 0; ctx.Err() == nil && w.pause(w.draw(200*time.Millisecond, 400*time.Millisecond, "sample", n)); n++ {
+		synctest.Wait()
+		h, ok := w.health()
+		if !ok {
+			continue
+		}
+		w.mu.Lock()
+		w.look()
+		open, draining, over := 0, 0, 0
+		for _, r := range w.runs {
+			if r.over {
+				over++
+			}
+		}
+		for _, l := range w.links {
+			if l.candidate() {
+				continue
+			}
+			open += l.open
+			if l != w.serving() && l.open > 0 || w.shut && l.open > 0 {
+				draining++
+			}
+		}
+		if w.plan.kind.real() {
+			w.must(h.InFlight >= 0 && h.Draining >= 0, "Health says %d in flight, %d draining", h.InFlight, h.Draining)
+		} else if w.shut || !w.shutting {
+			w.must(h.InFlight == int64(open), "Health says %d in flight, there are %d", h.InFlight, open)
+			w.must(h.Draining == draining, "Health says %d draining, there are %d", h.Draining, draining)
+		}
+		w.must(h.Promotions+h.Rejections == over, "Health says %d promotions and %d rejections of %d", h.Promotions, h.Rejections, over)
+		w.must(h.Recreating == (over < len(w.runs)), "Health says recreating: %v", h.Recreating)
+		w.mu.Unlock()
+	}
+}
+
+// candidate reports whether the link can be tried.
+func (l *link) candidate() bool { return l.run != nil && !l.run.over && !l.served }
+
+// heal is the time within which an authority must be served once the network
+// and the factory are well: what is left of a recreation that was under way or
+// of a candidate that is no good, one backoff interval, and what it takes to
+// notice that the transport is dead, before and after that.
+func (w *world) heal() time.Duration {
+	p := w.plan
+	notice := time.Duration(max(p.threshold, p.stalls)+2)*(probeWait+p.lull) + p.stallSpan
+	limit := p.patience + max(p.patience, 8*time.Second)
+	return p.policy.longest() + 2*(notice+limit)
+}
+
+// probeWait is how long the probers wait for an answer.
+const probeWait = time.Second
+
+// visit asks an authority until it is well: a single answer may come from a
+// candidate that was not good enough.
+func (w *world) visit(au, id int) {
+	limit := w.now() + w.heal()
+	for served := 0; served < 3; id++ {
+		if !w.pause(w.plan.lull + time.Duration(au)) {
+			return
+		}
+		served++
+		if !w.send(errand{id: id, au: au, method: "GET", in: probeWait, answer: short}) {
+			served = 0
+		}
+		w.mu.Lock()
+		w.must(served > 0 || w.now() <= limit, "%s is not served %v after all was well", hostOf(au), w.now()-limit+w.heal())
+		w.mu.Unlock()
+	}
+}
+
+// settle checks the whole when everybody has gone.
+func (w *world) settle() {
+	total := map[string]int64{}
+	for _, name := range []string{"respawn.transport.recreations", "respawn.transport.failures", "respawn.request.replays"} {
+		total[name] = w.probe.Total(name)
+	}
+	recreations := countOf(w.probe.Metric("respawn.transport.recreation.duration"))
+	recoveries := countOf(w.probe.Metric("respawn.recovery.duration"))
+	logged := len(w.probe.Logged("respawn: recovered"))
+	h := w.rt.Health()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(h.State == respawn.StateClosed && !h.Recreating, "in the end the client is %v, recreating: %v", h.State, h.Recreating)
+	w.must(h.InFlight == 0 && h.Draining == 0, "%d in flight on %d generations in the end", h.InFlight, h.Draining)
+	replays := int64(0)
+	for _, o := range w.orderList() {
+		w.must(o.done, "r%d has not returned", o.id)
+		replays += int64(max(0, len(o.tries)-1))
+		for _, u := range o.uploads {
+			w.must(u.closes == 1 || u.closes == 0 && o.spoiled, "%s was closed %d times", u.name, u.closes)
+		}
+		if o.span != nil && !w.plan.kind.real() && !o.spoiled {
+			w.mustCountResends(o)
+		}
+	}
+	real := w.plan.kind.real() // their tries are not seen
+	w.must(real || total["respawn.request.replays"] == replays, "%d replays counted, there were %d", total["respawn.request.replays"], replays)
+	w.must(total["respawn.transport.failures"] <= w.judged, "%d failures counted, there were at most %d", total["respawn.transport.failures"], w.judged)
+	n := int64(len(w.runs))
+	w.must(total["respawn.transport.recreations"] == n && recreations == n || w.plan.moody, "%d and %d recreations counted, there were %d", total["respawn.transport.recreations"], recreations, n)
+	w.must(recoveries == int64(logged), "%d recoveries counted, %d logged", recoveries, logged)
+	for _, r := range w.runs {
+		w.must(r.over, "recreation %d never ended", r.number)
+	}
+	w.must(w.calls <= len(w.runs), "%d calls of the factory for %d recreations", w.calls, len(w.runs))
+	for _, l := range w.links {
+		w.must(l.open == 0, "%v has %d in flight in the end", l, l.open)
+		if l.kind.closes() {
+			w.must(l.closes == 1, "%v was closed %d times", l, l.closes)
+		}
+		for _, c := range l.wires {
+			w.must(c.closed, "%v has a connection open in the end", l)
+		}
+		for _, c := range l.pool {
+			w.must(c.lost || l.kind == silent, "%v has a connection open in the end", l)
+		}
+	}
+	w.judge()
+}
+
+func (w *world) mustCountResends(o *order) {
+	want := int64(max(0, len(o.tries)-1))
+	got := int64(0)
+	for _, kv := range o.span.(sdktrace.ReadOnlySpan).Attributes() {
+		if kv.Key == "http.request.resend_count" && kv.Value.Type() == attribute.INT64 {
+			got = kv.Value.AsInt64()
+		}
+	}
+	w.must(got == want, "r%d: http.request.resend_count is %d, it was sent again %d times", o.id, got, want)
+}
+
+func countOf(m metricdata.Metrics) (n int64) {
+	if h, ok := m.Data.(metricdata.Histogram[float64]); ok {
+		for _, pt := range h.DataPoints {
+			n += int64(pt.Count)
+		}
+	}
+	return n
+}

@@ -1,0 +1,321 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// What must hold at every step, and what is written down for the judges, which
+// look at the whole in the end. All functions here hold w.mu or take it.
+
+// arrive is called when a transport gets a request.
+func (w *world) arrive(l *link, req *http.Request) *try {
+	w.free()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, _ := strconv.Atoi(req.Header.Get(idHeader))
+	o := w.orders[id]
+	t := &try{link: l, order: o, req: req, arrived: w.now()}
+	w.look()
+	t.trial = l != w.spare && !l.served && l.number > 0
+	t.number = o.nextNumber(t.trial)
+	beside := o.flying()
+	o.tries = append(o.tries, t)
+	l.tries = append(l.tries, t)
+	l.open++
+	w.noteLocked(o.who(), "try %d on %v", t.number, l)
+	t.service = w.services[len(w.services)-1]
+	w.must(!o.late, "r%d is sent after Close", id)
+	w.must(len(o.tries) == 1 || w.plan.replay != respawn.ReplayNever, "r%d is sent again under ReplayNever", id)
+	w.must(o.attempts() <= w.mostAttempts(o), "r%d makes %d attempts", id, o.attempts())
+	w.must(!l.retired || l.off == w.now(), "r%d is sent on %v, which was retired at %v", id, l, l.off)
+	if t.trial {
+		w.must(l.run != nil && !l.dropped, "r%d is sent on %v, which is no candidate", id, l)
+	}
+	if beside != nil {
+		w.mustBeCopy(t, beside)
+	}
+	return t
+}
+
+// nextNumber is the number of the order's next try in service, from 1, or of a
+// candidate, from 101: which of two at once comes first is the scheduler's to say.
+func (o *order) nextNumber(trial bool) int {
+	n := 1
+	if trial {
+		n = 101
+	}
+	for _, t := range o.tries {
+		if t.trial == trial {
+			n++
+		}
+	}
+	return n
+}
+
+// flying is the order's latest try that has not returned; nil: there is none.
+func (o *order) flying() *try {
+	for i := len(o.tries) - 1; i >= 0; i-- {
+		if t := o.tries[i]; !t.over && !t.recalled {
+			return t
+		}
+	}
+	return nil
+}
+
+// mustBeCopy holds two tries of one order at once to what copies may be: one of them
+// is on the candidate. Which comes first is the scheduler's to say.
+func (w *world) mustBeCopy(a, b *try) {
+	o := a.order
+	w.must(o.copyable(), "r%d, a %s, is copied", o.id, o.method)
+	n := 0
+	for _, t := range o.tries {
+		if !t.over && !t.recalled {
+			n++
+		}
+	}
+	w.must(n == 2, "r%d is in %d places at once", o.id, n)
+	switch {
+	case a.trial && !b.trial:
+		a.copy = true
+	case b.trial && !a.trial:
+		b.copy = true
+	default:
+		w.must(false, "r%d is copied from %v to %v", o.id, b.link, a.link)
+	}
+}
+
+// attempts is how many of the order's tries count.
+func (o *order) attempts() int {
+	n := 0
+	for _, t := range o.tries {
+		if t.link != o.w.spare && !t.copy && !(t.recalled && t.trial) {
+			n++
+		}
+	}
+	return n
+}
+
+// mostAttempts is how many attempts o may have made by now: under WithWaitForReady
+// in each round. One that nobody watched may not count.
+func (w *world) mostAttempts(o *order) int {
+	rounds := 1
+	if w.plan.wait > 0 {
+		rounds += int((w.now() - o.began).Seconds())
+		for _, s := range w.services {
+			if s.at >= o.began {
+				rounds++
+			}
+		}
+	}
+	return rounds * (min(w.plan.threshold, 3) + 2 + 1)
+}
+
+// mustSendOnce is called when a try gets a connection.
+func (w *world) mustSendOnce(t *try) {
+	o := t.order
+	if w.plan.replay == respawn.ReplayUnsent || !o.idempotent() {
+		w.must(o.sent == 1, "r%d, a %s, is sent %d times", o.id, o.method, o.sent)
+	}
+}
+
+// deliver is called when the upstream processes a request.
+func (w *world) deliver(t *try, payload []byte, early bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := t.order
+	o.served++
+	w.must(o.idempotent() || o.served == 1, "r%d, a %s, is processed twice", o.id, o.method)
+	if o.body != bare && !early {
+		w.must(string(payload) == payloadOf(o.id), "r%d arrives with the body %q", o.id, payload)
+	}
+}
+
+// mustNotCut is called when the context of a try has ended before its caller's
+// body. Who is called back must be able to go on. It reports whether the caller has
+// gone.
+func (w *world) mustNotCut(t *try) (gone bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := t.order
+	if o.req.Context().Err() != nil {
+		return true
+	}
+	if errors.Is(context.Cause(t.req.Context()), generation.ErrDrained) && w.plan.drain > 0 && t.link.retired {
+		w.must(w.now() >= t.link.off+w.plan.drain, "r%d is cut %v after %v was retired", o.id, w.now()-t.link.off, t.link)
+		return false
+	}
+	w.must(t.answered == 0 || o.done || t.copy, "r%d is cut in its body on %v, its caller is still there", o.id, t.link)
+	w.must(t.conn == nil || o.repeatable(), "r%d, a %s, is called back from %v, where it may have been processed", o.id, o.method, t.link)
+	t.recalled = true
+	return false
+}
+
+// depart is called when a transport returns.
+func (w *world) depart(t *try, resp *http.Response, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t.over, t.returned, t.err = true, w.now(), err
+	w.noteLocked(t.order.who(), "try %d on %v: %v", t.number, t.link, err)
+	if err != nil || resp.Body == http.NoBody {
+		t.link.open--
+	}
+}
+
+// vanish is called when a RoundTrip is over, however that came.
+func (w *world) vanish(t *try) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !t.over {
+		t.over, t.returned, t.fault = true, w.now(), against
+		t.order.spoiled = true
+		t.link.open--
+	}
+}
+
+// classified is called when the client has judged an error.
+func (w *world) classified(req *http.Request, v respawn.Verdict) {
+	id, _ := strconv.Atoi(req.Header.Get(idHeader))
+	w.mu.Lock()
+	o := w.orders[id]
+	n := len(o.tries)
+	w.noteLocked(o.who(), "judged: %v", v)
+	if v != respawn.Neutral {
+		w.judged++
+	}
+	w.mu.Unlock()
+	w.mood("the classifier", id, n)
+}
+
+// mustBeOwn holds an error to be one that the caller would have got without
+// respawn: a transport's, or its own context's.
+func (w *world) mustBeOwn(o *order, err error) {
+	for _, t := range o.tries {
+		if t.err == err {
+			w.must(!t.recalled || o.req.Context().Err() != nil, "r%d gets the error of an attempt that was called back: %v", o.id, err)
+			return
+		}
+	}
+	_, own := err.(interface{ ErrorType() string }) // respawn's own, or the simulation's
+	if _, ok := err.(simError); ok {
+		own = false
+	}
+	switch ctx := o.req.Context(); {
+	case w.plan.kind.real() && !own, err == respawn.ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx),
+		o.ends == byLegacy && strings.Contains(err.Error(), "canceled while waiting"):
+		return
+	}
+	w.must(false, "r%d gets an error of nobody: %v", o.id, err)
+}
+
+// An outage is what the client has said of an authority.
+type outage struct {
+	at      service // when, and the transport that was in service
+	au      int     // -1: the client's, whose transport has ended
+	tripped bool    // else it has recovered
+}
+
+// A refusal is an authority's verdict against a candidate.
+type refusal struct {
+	au  int
+	run *run
+	at  service
+}
+
+// told is called with what the client logs.
+func (w *world) told(message string, attrs map[string]any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	host, _ := attrs["server.address"].(string)
+	o := outage{service{w.serving(), w.now()}, auOf(host), strings.Contains(message, "tripped")}
+	if o.tripped || strings.Contains(message, "recovered") {
+		w.outages = append(w.outages, o)
+	}
+}
+
+// auOf is the authority of a host; -1 for none.
+func auOf(host string) int {
+	if host == "" {
+		return -1
+	}
+	return int(host[0] - 'a')
+}
+
+const spanName = "HTTP transport_recreation"
+
+// tracers are the probe's, watched.
+func (w *world) tracers() *sdktrace.TracerProvider {
+	p := w.probe.TracerProvider().(*sdktrace.TracerProvider)
+	p.RegisterSpanProcessor(w)
+	return p
+}
+
+// OnStart is called when a recreation begins.
+func (w *world) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
+	if s.Name() != spanName {
+		return
+	}
+	w.free()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := testkit.Attributes(s.Attributes())
+	r := &run{number: len(w.runs) + 1, start: s.StartTime().Sub(w.began), trigger: a["respawn.trigger"].(string)}
+	r.from, _ = a["server.address"].(string)
+	w.runs = append(w.runs, r)
+	w.bySpan[s.SpanContext().SpanID()] = r
+	w.noteLocked("client", "recreation of %q: %s", r.from, r.trigger)
+}
+
+// OnEnd is called when a recreation ends.
+func (w *world) OnEnd(s sdktrace.ReadOnlySpan) {
+	if s.Name() != spanName {
+		return
+	}
+	w.free()
+	w.ended(s)
+	w.mood("the tracer", int(w.now()))
+}
+
+func (w *world) ended(s sdktrace.ReadOnlySpan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.bySpan[s.SpanContext().SpanID()]
+	w.must(!r.over, "a recreation ends twice")
+	a := testkit.Attributes(s.Attributes())
+	r.over, r.end = true, s.EndTime().Sub(w.began)
+	r.promoted = a["respawn.outcome"] == "promoted"
+	r.to, _ = a["server.address"].(string)
+	r.kind, _ = a["error.type"].(string)
+	for _, e := range s.Events() {
+		if e.Name == "respawn.refusal" {
+			host, _ := testkit.Attributes(e.Attributes)["server.address"].(string)
+			w.refusals = append(w.refusals, refusal{auOf(host), r, service{nil, e.Time.Sub(w.began)}})
+		}
+	}
+	w.noteLocked("client", "recreation of %q for %q: %v %s", r.from, r.to, a["respawn.outcome"], r.kind)
+	w.must(r.end == w.now() || w.plan.moody, "a recreation's span ends at %v", r.end)
+	switch l := r.link; {
+	case !r.promoted:
+		w.must(r.kind != "", "a rejection without an error")
+		if l != nil {
+			w.must(!l.served, "%v is in service and rejected", l)
+			l.retire()
+		}
+	case l == nil:
+		w.must(false, "promoted, and nothing was built")
+	default:
+		w.must(l.served, "promoted, and %v is not in service", l)
+	}
+}
+
+func (w *world) Shutdown(context.Context) error   { return nil }
+func (w *world) ForceFlush(context.Context) error { return nil }

@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// The weather over the authorities, and the factory.
+
+// sky is how the upstream of a try is now. The fallback leads around it.
+func (l *link) sky(au int) sky {
+	if l == l.w.spare {
+		return well
+	}
+	return l.w.sky(au)
+}
+
+// sky is how the authority's upstream is now.
+func (w *world) sky(au int) sky {
+	now, sky := w.now(), well
+	for _, s := range w.plan.weather[au] {
+		if s.from <= now {
+			sky = s.sky
+		}
+	}
+	return sky
+}
+
+// blow lets the weather of one authority change as planned.
+func (w *world) blow(au int) {
+	before := well
+	for _, s := range w.plan.weather[au] {
+		if s.from > w.now() && !w.pause(s.from-w.now()) {
+			return
+		}
+		w.mu.Lock()
+		w.noteLocked(hostOf(au), "is %v", s.sky)
+		// A server that goes down, or comes back up, resets what is open.
+		if before == mute || s.sky == refused || s.sky == reset {
+			for _, l := range w.links {
+				l.loseTo(au)
+			}
+		}
+		w.mu.Unlock()
+		before = s.sky
+	}
+}
+
+// loseTo loses all connections to an authority; the caller holds w.mu.
+func (l *link) loseTo(au int) {
+	l.pool = slices.DeleteFunc(l.pool, func(c *conn) bool {
+		if c.au == au {
+			c.lose()
+		}
+		return c.au == au
+	})
+	for _, c := range l.wires {
+		if c.au == au {
+			c.lose()
+		}
+	}
+}
+
+func hostOf(au int) string { return string(rune('a'+au)) + ".sim" }
+
+// build is the factory.
+func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
+	w.free()
+	w.mu.Lock()
+	b := w.plan.builds[w.calls%len(w.plan.builds)]
+	w.calls++
+	if w.now() >= w.plan.storm {
+		b.how = builds
+	}
+	w.noteLocked("factory", "call %d %v", w.calls, b.how)
+	r := w.bySpan[trace.SpanContextFromContext(ctx).SpanID()]
+	r.calls++
+	w.must(r.calls == 1, "the factory is called twice for one recreation")
+	w.must(r.start == w.now(), "the factory is called %v after the recreation began", w.now()-r.start)
+	w.mu.Unlock()
+
+	switch b.how {
+	case returnsServing:
+		return w.rt.WrappedRoundTripper(), nil
+	case hangs:
+		select {
+		case <-ctx.Done():
+		case <-w.halt:
+		}
+		return nil, context.Cause(ctx)
+	case ignores:
+		b.take += w.plan.patience + time.Second
+	}
+	w.pause(b.take)
+	switch b.how {
+	case fails:
+		return nil, simError("no transport to be had")
+	case saysClosed:
+		return nil, respawn.ErrClosed
+	case wrapsClosed:
+		return nil, fmt.Errorf("no transport to be had: %w", respawn.ErrClosed)
+	case panics:
+		panic("a factory that panics")
+	case returnsNil:
+		return nil, nil
+	case returnsNilPtr:
+		return (*poolTransport)(nil), nil
+	case exits:
+		runtime.Goexit()
+	}
+	l := w.newLink()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.made = w.now()
+	if b.how == stillborn && l.kind == session {
+		l.end()
+	}
+	if r.over || r.late(w.now(), w.plan) {
+		l.dropped = true
+	} else {
+		r.link, l.run = l, r
+	}
+	w.noteLocked("factory", "returns %v", l)
+	return l.self, nil
+}
+
+// late reports whether the time that a factory has is over.
+func (r *run) late(now time.Duration, p *plan) bool { return now >= r.start+p.patience }
+
+// A run is one recreation, as its span tells.
+type run struct {
+	number     int // from 1
+	start, end time.Duration
+	over       bool
+	trigger    string
+	from, to   string // whose it was at its start, and at its end
+	promoted   bool
+	kind       string        // why it was rejected
+	drawn      time.Duration // the interval that its end starts
+
+	calls int   // of the factory
+	link  *link // what that returned in time
+}
+
+// planned reports whether it was asked for by hand, or by age.
+func (r *run) planned() bool { return r.trigger == "manual" || r.trigger == "max_age" }

@@ -1,5 +1,0 @@
-//go:build race
-
-package respawn
-
-const raceEnabled = true

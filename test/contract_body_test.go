@@ -1,0 +1,315 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// The same over real sockets, where net/http closes bodies when it likes:
+// without having read them when a dial fails, and after RoundTrip has returned
+// when the server answers early.
+func TestContractBodyOverSockets(t *testing.T) {
+	large := strings.Repeat("x", 8<<20) // more than any socket buffers, so that nobody can read it to its end
+	cases := []struct {
+		name    string
+		content func() io.Reader
+		dial    func(n int64) error // nil: the dial succeeds
+		change  func(*http.Request)
+		status  int
+		err     string // part of the error; "" for an answer
+		neutral bool   // the error says nothing against the transport
+		hits    int64  // requests the server saw
+	}{
+		{name: "success", status: 200, hits: 1},
+		{name: "dial fails once, replayed", dial: func(n int64) error {
+			if n == 1 {
+				return testkit.Refused()
+			}
+			return nil
+		}, status: 200, hits: 1},
+		{name: "every dial fails", dial: func(int64) error { return testkit.Refused() }, err: "connection refused"},
+		{name: "early 413", content: func() io.Reader { return strings.NewReader(large) },
+			change: func(req *http.Request) { req.URL.Path = "/early" }, status: 413, hits: 1},
+		{name: "the reader fails", content: func() io.Reader {
+			return io.MultiReader(strings.NewReader("some"), failingReader{})
+		}, err: errReader.Error(), neutral: true},
+		{name: "the reader fails like a network", content: func() io.Reader {
+			return io.MultiReader(strings.NewReader("some"), failingReader{io.ErrUnexpectedEOF})
+		}, err: "unexpected EOF", neutral: true},
+		{name: "bad header", change: func(req *http.Request) { req.Header["bad header"] = []string{"1"} },
+			err: "invalid header field name", neutral: true},
+		{name: "bad scheme", change: func(req *http.Request) { req.URL.Scheme = "gopher" },
+			err: "unsupported protocol scheme", neutral: true},
+		{name: "no host", change: func(req *http.Request) { req.URL.Host = "" },
+			err: "no Host in request URL", neutral: true},
+		{name: "no URL", change: func(req *http.Request) { req.URL = nil },
+			err: "nil Request.URL", neutral: true},
+	}
+	for _, proto := range protocols {
+		for _, tc := range cases {
+			for _, kind := range []string{"one-shot", "GetBody"} {
+				t.Run(strings.Join([]string{proto.name, tc.name, kind}, "/"), func(t *testing.T) {
+					var sent bodies
+					t.Cleanup(func() { sent.assertClosedOnce(t) }) // when all goroutines are gone
+					noLeaks(t)
+					var hits atomic.Int64
+					srv, transport := proto.serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+						if req.URL.Path == "/early" {
+							hits.Add(1)
+							w.WriteHeader(http.StatusRequestEntityTooLarge)
+							return
+						}
+						got, err := io.ReadAll(req.Body)
+						if err == nil {
+							hits.Add(1)
+							_, _ = w.Write(got)
+						}
+					}))
+					var dials atomic.Int64
+					base := transport()
+					base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if n := dials.Add(1); tc.dial != nil {
+							if err := tc.dial(n); err != nil {
+								return nil, err
+							}
+						}
+						return new(net.Dialer).DialContext(ctx, network, addr)
+					}
+					rt := start(t, base)
+
+					content := func() io.Reader { return strings.NewReader(payload) }
+					if tc.content != nil {
+						content = tc.content
+					}
+					req := request(t.Context(), http.MethodPost, srv.URL, nil)
+					req.Body = sent.next(content())
+					if kind == "GetBody" {
+						req.GetBody = func() (io.ReadCloser, error) { return sent.next(content()), nil }
+					}
+					if tc.change != nil {
+						tc.change(req)
+					}
+
+					resp, err := rt.RoundTrip(req)
+
+					if tc.err != "" {
+						require.ErrorContains(t, err, tc.err)
+						assert.EqualValues(t, tc.hits, hits.Load())
+						if !tc.neutral {
+							return
+						}
+						// However many there are, and whatever they look like.
+						if kind == "one-shot" {
+							assert.LessOrEqual(t, dials.Load(), int64(1), "it must not be sent again")
+						}
+						for range 5 {
+							again := req.WithContext(t.Context())
+							again.Body, again.GetBody = sent.next(content()), nil
+							_, err = rt.RoundTrip(again)
+							require.ErrorContains(t, err, tc.err)
+						}
+						h := rt.Health()
+						assert.EqualValues(t, 1, h.Generation)
+						assert.Zero(t, h.Rejections, "no fresh transport may be tried for the request's own fault")
+						assert.Empty(t, h.Streaks)
+						return
+					}
+					require.NoError(t, err)
+					assert.Same(t, req, resp.Request)
+					assert.Equal(t, tc.status, resp.StatusCode)
+					got, err := io.ReadAll(resp.Body)
+					require.NoError(t, err)
+					require.NoError(t, resp.Body.Close())
+					if tc.status == http.StatusOK {
+						assert.Equal(t, payload, string(got))
+					}
+					assert.EqualValues(t, tc.hits, hits.Load())
+				})
+			}
+		}
+	}
+}
+
+// Uploads whose own reader fails like a network say nothing against the transport.
+func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
+	for _, broken := range []error{io.ErrUnexpectedEOF, io.ErrClosedPipe} {
+		for _, threshold := range []int{1, 3} {
+			t.Run(fmt.Sprint(broken, threshold), func(t *testing.T) {
+				f := testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} })
+				rt := start(t, &testkit.Stub{}, respawn.WithThreshold(threshold), respawn.WithFactory(f.Make))
+				for range 3 {
+					req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
+					body := func() (io.ReadCloser, error) { return io.NopCloser(failingReader{broken}), nil }
+					req.Body, _ = body()
+					req.GetBody = body
+					_, err := testkit.Do(rt, req)
+					require.True(t, errors.Is(err, broken))
+				}
+				assert.Empty(t, rt.Health().Streaks)
+				_, err := get(t.Context(), rt, "http://a.test/")
+				require.NoError(t, err)
+				assert.Zero(t, f.Calls.Load())
+			})
+		}
+	}
+}
+
+var errReader = errors.New("the caller's disk is broken")
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	return 0, errReader
+}
+
+// The caller that gives up during a dial has its body closed once, and no
+// second dial is made for it.
+func TestContractCancelWhileDialing(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		t.Run(fmt.Sprintf("watched=%v", watched), func(t *testing.T) {
+			var sent bodies
+			t.Cleanup(func() { sent.assertClosedOnce(t) })
+			noLeaks(t)
+			dialing := make(chan struct{})
+			var dials atomic.Int64
+			base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if watched && dials.Load() == 0 {
+					dials.Add(1)
+					return nil, testkit.Refused()
+				}
+				dials.Add(1)
+				close(dialing)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}}
+			rt := start(t, base)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { <-dialing; cancel() }()
+			req := request(ctx, http.MethodPost, "http://a.test/", nil)
+			req.Body = sent.next(strings.NewReader(payload))
+			before := freeze(req)
+
+			_, err := rt.RoundTrip(req)
+
+			require.ErrorIs(t, err, context.Canceled)
+			before.assertUntouched(t)
+			if watched {
+				assert.EqualValues(t, 2, dials.Load())
+			} else {
+				assert.EqualValues(t, 1, dials.Load())
+				assert.Empty(t, rt.Health().Streaks, "giving up is no failure")
+			}
+		})
+	}
+}
+
+func TestContractNoBodyIsHandedOn(t *testing.T) {
+	for _, opts := range map[string][]respawn.Option{"healthy": nil, "slow path": {respawn.WithDrainTimeout(time.Hour)}} {
+		noBody := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 204, Body: http.NoBody, Request: req}, nil
+		})
+		rt := start(t, noBody, append(opts, respawn.WithFactory(fresh))...)
+		resp, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/", nil))
+		require.NoError(t, err)
+		assert.True(t, resp.Body == http.NoBody, "net/http and its users compare with that very value")
+		assert.Zero(t, rt.Health().InFlight)
+	}
+}
+
+// net/http recognizes in-memory readers and files by type (sendfile), and a wrapper
+// hides it. So they reach the transport as they are, and with ReplayNever, or where
+// nothing has to be watched, in the caller's very request. Other bodies are looked
+// at while they are sent: they fail, keep everybody waiting, or cannot be had twice.
+func TestContractBodyTypesReachTheTransport(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "body")
+	require.NoError(t, os.WriteFile(name, []byte(payload), 0o600))
+	file, err := os.Open(name)
+	require.NoError(t, err)
+	defer file.Close()
+	withBody := func(method string, body io.Reader) func() *http.Request {
+		return func() *http.Request { return request(t.Context(), method, "http://a.test/", body) }
+	}
+	cases := []struct {
+		name string
+		req  func() *http.Request
+		as   string // what the transport gets of the caller's: its own request, its own body, or neither
+	}{
+		{"GET", withBody(http.MethodGet, nil), "request"},
+		{"GET of a file", withBody(http.MethodGet, file), "request"},
+		{"GET of strings.Reader", withBody(http.MethodGet, strings.NewReader(payload)), "request"},
+		{"POST without a body", withBody(http.MethodPost, nil), "body"},
+		{"NoBody", withBody(http.MethodPost, http.NoBody), "body"},
+		{"bytes.Reader", withBody(http.MethodPost, bytes.NewReader([]byte(payload))), "body"},
+		{"bytes.Buffer", withBody(http.MethodPost, bytes.NewBufferString(payload)), "body"},
+		{"strings.Reader", withBody(http.MethodPost, strings.NewReader(payload)), "body"},
+		{"*os.File", withBody(http.MethodPost, file), "body"},
+		{"NopCloser of *os.File", withBody(http.MethodPost, io.NopCloser(file)), "body"},
+		{"GetBody", func() *http.Request {
+			req := request(t.Context(), http.MethodPost, "http://a.test/", track(nil))
+			req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
+			return req
+		}, "neither"},
+		{"one-shot", withBody(http.MethodPost, track(strings.NewReader(payload))), "neither"},
+		{"GET of a one-shot", withBody(http.MethodGet, track(strings.NewReader(payload))), "neither"},
+	}
+	for _, tc := range cases {
+		for _, replay := range []respawn.Replay{respawn.ReplayIdempotent, respawn.ReplayUnsent, respawn.ReplayNever} {
+			t.Run(fmt.Sprintf("%s/%d", tc.name, replay), func(t *testing.T) {
+				var seen *http.Request
+				rt := start(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					seen = req
+					return &http.Response{StatusCode: 204, Body: http.NoBody, Request: req}, nil
+				}), respawn.WithReplay(replay), respawn.WithFactory(fresh))
+				req := tc.req()
+				resp, err := rt.RoundTrip(req)
+				require.NoError(t, err)
+				assert.Same(t, req, resp.Request)
+				as := tc.as
+				switch {
+				case replay == respawn.ReplayNever:
+					as = "request"
+				case replay == respawn.ReplayUnsent && as == "request":
+					as = "body" // what is once only is watched
+				}
+				assert.Equal(t, as == "request", seen == req, "the caller's own request")
+				assert.Equal(t, as == "request", onHealthyPath(seen))
+				assert.Equal(t, as != "neither", seen.Body == req.Body, "got a %T", seen.Body)
+			})
+		}
+	}
+
+	t.Run("under suspicion", func(t *testing.T) {
+		var seen *http.Request
+		rt := start(t, script(lost, func(req *http.Request) (*http.Response, error) {
+			seen = req
+			return &http.Response{StatusCode: 204, Body: http.NoBody, Request: req}, nil
+		}), respawn.WithFactory(fresh))
+		_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", nil))
+		require.Error(t, err)
+		req := request(t.Context(), http.MethodGet, "http://a.test/", file)
+		_, err = testkit.Do(rt, req)
+		require.NoError(t, err)
+		assert.False(t, onHealthyPath(seen))
+		assert.True(t, seen.Body == req.Body, "a file must stay a file: got %T", seen.Body)
+	})
+}

@@ -1,0 +1,115 @@
+package test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// A wrapped transport hides its pool, and says what it wraps.
+type wrapped struct{ rt http.RoundTripper }
+
+func (w *wrapped) RoundTrip(req *http.Request) (*http.Response, error) { return w.rt.RoundTrip(req) }
+func (w *wrapped) WrappedRoundTripper() http.RoundTripper              { return w.rt }
+
+// Nothing of a pool behind wrappers is left after swaps, CloseIdleConnections and Close.
+func TestNoConnectionIsLeftBehindWrappers(t *testing.T) {
+	for proto, dial := range overPipes {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testkit.NewNetwork(t)
+				a := n.Serve("a.test:80", http.HandlerFunc(serveKinds))
+				fresh := func() http.RoundTripper { return &wrapped{&wrapped{dial(n)}} }
+				rt := start(t, fresh(), respawn.WithFactory(testkit.Builds(fresh).Make))
+				for range 5 {
+					_, err := get(t.Context(), rt, "http://a.test/")
+					require.NoError(t, err)
+					require.NoError(t, rt.Recreate(t.Context()))
+				}
+				sweepsPass()
+				assert.Zero(t, a.Open(), "after five swaps")
+				_, err := get(t.Context(), rt, "http://a.test/")
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Equal(t, 1, a.Open())
+				(&http.Client{Transport: rt}).CloseIdleConnections()
+				synctest.Wait()
+				assert.Zero(t, a.Open(), "after CloseIdleConnections")
+				_, err = get(t.Context(), rt, "http://a.test/")
+				require.NoError(t, err)
+				require.NoError(t, rt.Close())
+				sweepsPass()
+				assert.Zero(t, a.Open(), "after Close")
+			})
+		})
+	}
+}
+
+// A factory that puts a new wrapper around what is in service has built nothing.
+func TestAProductThatWrapsWhatIsInServiceIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, pool := testkit.NewProbe(t), &testkit.Stub{}
+		rt := start(t, &wrapped{pool}, append(observed(p),
+			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &wrapped{pool} }).Make))...)
+		require.Error(t, rt.Recreate(t.Context()))
+		assert.Equal(t, "factory_reused", rt.Health().LastRejection)
+		sweepsPass()
+		assert.Zero(t, pool.Closes.Load(), "it is in service")
+	})
+}
+
+// Bodies that are forgotten keep one generation after the other: one warning says so,
+// and Health which and since when.
+func TestDrainsWithoutEndAreWarnedOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(stubs().Make))...)
+		begin := time.Now()
+		var forgotten []io.Closer
+		for range 10 {
+			resp, err := rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil))
+			require.NoError(t, err)
+			forgotten = append(forgotten, resp.Body)
+			swapInFlight(t, rt, "http://a.test/")
+			time.Sleep(2 * time.Minute)
+		}
+		warned := p.Logs(func(r testkit.LogRecord) bool { return strings.Contains(r.Message, "drain for minutes") })
+		require.Len(t, warned, 1)
+		assert.EqualValues(t, 3, warned[0].Attrs["respawn.transport.draining"])
+		assert.Equal(t, begin, warned[0].Attrs["respawn.draining.since"])
+		h := rt.Health()
+		assert.Equal(t, 10, h.Draining)
+		assert.Equal(t, begin, h.DrainingGenerations[0].Since)
+		for _, f := range forgotten {
+			require.NoError(t, f.Close())
+		}
+	})
+}
+
+// A product whose Close panics costs a log record.
+func TestAProductThatBreaksWhenItIsClosedIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, &breaking{}, append(observed(p), respawn.WithFactory(stubs().Make))...)
+		require.NoError(t, rt.Recreate(t.Context()))
+		sweepsPass()
+		for _, method := range []string{"Close", "CloseIdleConnections"} {
+			assert.Len(t, p.Logs(func(r testkit.LogRecord) bool { return strings.HasSuffix(r.Message, "panicked in "+method) }), 1)
+		}
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}
+
+type breaking struct{ testkit.Stub }
+
+func (b *breaking) Close() error          { panic("secret") }
+func (b *breaking) CloseIdleConnections() { panic("secret") }
