@@ -103,13 +103,13 @@ func (b *answerBody) next() error {
 		err = io.ErrUnexpectedEOF
 	case b.left == 0:
 		err = io.EOF
-		if t.order.answer != upgrade {
-			b.depart()
-		}
 	default:
 		b.left--
 		b.rest = chunkOf(t.order.id)
 		return nil
+	}
+	if t.order.answer != upgrade {
+		b.depart() // at its end, and where it has failed
 	}
 	b.finish(err)
 	return err

@@ -10,7 +10,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/respawnhttp/respawn"
-	"github.com/respawnhttp/respawn/internal/generation"
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
@@ -150,9 +149,8 @@ func (w *world) mustNotCut(t *try) (gone bool) {
 	if o.req.Context().Err() != nil {
 		return true
 	}
-	if errors.Is(context.Cause(t.req.Context()), generation.ErrDrained) && w.plan.drain > 0 && t.link.retired {
-		w.must(w.now() >= t.link.off+w.plan.drain, "r%d is cut %v after %v was retired", o.id, w.now()-t.link.off, t.link)
-		return false
+	if w.plan.drain > 0 && t.link.retired && w.now() >= t.link.off+w.plan.drain {
+		return false // its drain is over
 	}
 	w.must(t.answered == 0 || o.done || t.copy, "r%d is cut in its body on %v, its caller is still there", o.id, t.link)
 	w.must(t.conn == nil || o.repeatable(), "r%d, a %s, is called back from %v, where it may have been processed", o.id, o.method, t.link)
@@ -210,6 +208,8 @@ func (w *world) mustBeOwn(o *order, err error) {
 		own = false
 	}
 	switch ctx := o.req.Context(); {
+	case w.plan.drain > 0 && errors.Is(err, respawn.ErrDrained):
+		return
 	case w.plan.kind.real() && !own, err == respawn.ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx),
 		o.ends == byLegacy && strings.Contains(err.Error(), "canceled while waiting"):
 		return
