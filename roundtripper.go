@@ -120,8 +120,8 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for what
-	// can be sent only once. All that is asked here comes before the count, which
-	// the processor would have to finish first.
+	// can be sent only once. Every check comes before the request is counted in: an
+	// atomic addition holds up the processor until it is done.
 	g := rt.gate.Current()
 	if g == nil {
 		return nil, shut(req)

@@ -62,8 +62,8 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	return c.await()
 }
 
-// ground takes a flight back that was not sent, and was counted out, for a call that
-// goes no further.
+// ground tells the core that an attempt was never sent, and that its call goes no
+// further. Whoever calls ground has counted the attempt out of its generation.
 func (c *call) ground(f gate.Flight) {
 	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true}, nil)
 }

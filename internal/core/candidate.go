@@ -91,8 +91,8 @@ func (r *candidate) refusedBy(a Authority) bool {
 	return st != nil && st.refused
 }
 
-// standsFor reports whether a may still try r: it has not refused it, and no copies
-// on it have had their time without an answer.
+// standsFor reports whether authority a may still try r: a has not refused r, and
+// has no copies on r that ran out of time unanswered.
 func (r *candidate) standsFor(a Authority) bool {
 	st := r.stand(a)
 	return st == nil || !st.refused && !(st.late && st.trials.n > 0)
@@ -133,9 +133,10 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 	c.wake(s.authority)
 }
 
-// givesWay reports whether the Ready candidate r may go, so that the next can be
-// built for s: nobody is trying it, or they have had their time, or s has refused
-// it and tripped since, or is young. A planned one has its own time.
+// givesWay reports whether candidate r, which is of no use to s, may be dropped to
+// build the next one for s. It may not while an authority's trial of r is within its
+// time, unless that is another authority's, and s tripped after the build of r or
+// its outage is news. A planned candidate has a time of its own.
 func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	if r.planned {
 		return false

@@ -120,8 +120,9 @@ func (a *Attempt) hasTime(now time.Time) bool {
 	return left.IsZero() || left.Sub(now) >= a.ripeAt.Sub(a.start)
 }
 
-// replace builds the next candidate for s, unless the one that makes way for it
-// had no verdict before: that begins an interval.
+// replace builds the next candidate for s, and reports whether it did: ending a
+// candidate that had no verdict yet starts an interval of the backoff, in which
+// nothing is built.
 func (c *Client) replace(now time.Time, s *suspect) bool {
 	if r := c.cand; r != nil {
 		c.makeWay(now, r)

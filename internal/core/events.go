@@ -49,8 +49,9 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	return fate
 }
 
-// left: q's caller has gone, unanswered. A copy of it ends, too. If that was a
-// stall, and the copy had a fair share of the wait, it is the copy's as well.
+// left ends what is left of q, whose caller has gone unanswered: its copy, too. If
+// the caller left by its deadline, and the copy had at least a quarter of the
+// control's wait (headShare), the stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	c.untry(q)
 	t := q.copy
@@ -155,7 +156,8 @@ func (c *Client) dismiss(q *Call) {
 }
 
 // Silent: a has waited for another patience, and its caller waits on. That is a
-// stall.
+// stall. The event is for a shell that accompanies requests while they wait; the gate
+// does not yet, so that a silence counts when its caller's deadline has passed.
 func (c *Client) Silent(now time.Time, a *Attempt) {
 	if a.over || c.closed || a.On != c.current {
 		return

@@ -82,8 +82,9 @@ func (c *Client) enters(a *Attempt) {
 	}
 }
 
-// condemn: what waits on the transport that was replaced, of authorities that were
-// tripped, is called back once it has had its head start, if it may be sent again.
+// condemn marks the requests that wait on the transport that was replaced, of
+// authorities that were tripped. Each that may be sent again is canceled there once
+// its head start is over, and goes to the transport in service.
 func (c *Client) condemn(now time.Time, old []*suspect) {
 	for _, s := range old {
 		if s.state == Tripped {

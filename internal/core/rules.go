@@ -24,8 +24,8 @@ const (
 	answerGap = 100 * time.Millisecond
 	// quickly tells a failure from a silence: what took longer to fail was silent.
 	quickly = time.Second
-	// slack is how many times as long as the failures an attempt must have lasted
-	// to speak against them.
+	// slack: an attempt that is still under way counts as one that did not fail once
+	// it has lasted longer than slack times the longest failure.
 	slack = 2
 	// readyFor is how long a candidate that nobody tries stays.
 	readyFor = 5 * time.Minute

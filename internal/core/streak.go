@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// count: what failed in service counts against its authority (rules 2 and 4).
+// count holds an attempt's end in service against its authority, if it was a
+// failure or a stall.
 func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	s := c.suspect(a.Call.Authority)
 	if o.Verdict == Neutral {
@@ -31,7 +32,9 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	if o.Verdict == Failure {
 		s.took = max(s.took, a.waited(now))
 	}
-	same := o.Verdict == Failure && s.failures > 0 && a.began < s.counted // event, seen by another request
+	// The attempt began before the latest counted failure: it reports that same
+	// event, seen by another request.
+	same := o.Verdict == Failure && s.failures > 0 && a.began < s.counted
 	s.evidence = c.now
 	s.failedLike(a.Call.Method, c.now)
 	if !same {

@@ -14,8 +14,8 @@ const (
 	Healing                // a fresh transport is in service, and has not answered it yet
 )
 
-// A row says what an authority's attempts came to: which row of the table of
-// trials it is in.
+// A row is how an authority's latest counted failure looked. It decides how a trial
+// of the authority is made: see the table of trials in trial.go.
 type row uint8
 
 const (

@@ -5,6 +5,19 @@ import (
 	"time"
 )
 
+// The table of trials: an authority's row, which is how its latest counted failure
+// looked, says how its requests try a candidate, and what proves it.
+//
+//	row          | takes                     | is asked                                    | the candidate is proven by
+//	-------------+---------------------------+---------------------------------------------+----------------------------
+//	noConnection | repeatable, or unsent     | in service; if that fails unsent, the candi-| an answer
+//	             |                           | date                                        |
+//	broke        | repeatable                | in service; if that fails, the candidate    | an answer
+//	silent       | copyable                  | in service, and a copy on the candidate     | the copy's answer, if the
+//	             |                           | after a head start (copy.go)                | control stays silent
+//	any          | what its row does not take| the candidate; one at a time in service     | an answer, if one like it
+//	             |                           | (askedOnce, askOnce)                        | failed in service since
+
 // tryOn begins a trial: q, or a copy of it, is sent on the candidate.
 func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 	st := c.cand.standOrNew(q.Authority)
@@ -42,8 +55,9 @@ func (c *Client) stopHolding(st *stand) {
 	c.wake(st.authority)
 }
 
-// askedOnce reports whether q cannot have its control before or beside its trial:
-// what the rows of the table of trials do not take.
+// askedOnce reports whether q gets a single attempt, on the transport in service or
+// on the candidate: what the row of its authority does not take in the table of
+// trials.
 func askedOnce(q *Call, s *suspect) bool {
 	switch {
 	case q.Sealed:

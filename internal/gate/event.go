@@ -22,7 +22,8 @@ type Flight struct {
 	Stripe     *generation.Stripe
 }
 
-// flightLocked counts an attempt in. Nothing retires before, under the lock.
+// flightLocked counts an attempt in. The lock is held, so that its generation cannot
+// be retired before.
 func (g *Gate) flightLocked(a *core.Attempt) Flight {
 	gen := g.last
 	if r := g.recreations[a.On]; r != nil {

@@ -11,8 +11,8 @@ type mutant struct {
 var mutants = []mutant{
 	// What counts.
 	{"one lost connection counts for each of its streams", "internal/core/streak.go",
-		"s.failures > 0 && a.began < s.counted // event",
-		"false // event"},
+		"s.failures > 0 && a.began < s.counted\n",
+		"false\n"},
 	{"a late answer ends the streak", "internal/core/streak.go",
 		"if a.began > s.opened {",
 		"if true {"},
