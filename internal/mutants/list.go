@@ -95,7 +95,7 @@ var mutants = []mutant{
 		"return 0"},
 	{"a request whose caller is about to leave is copied", "internal/core/copy.go",
 		"return left.IsZero() || left.Sub(now) >= a.ripeAt.Sub(a.start)",
-		"return true"},
+		"return left.IsZero() || left.Sub(now) >= 0"},
 
 	// The candidate.
 	{"a refusal speaks for all", "internal/core/candidate.go",
