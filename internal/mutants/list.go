@@ -265,7 +265,7 @@ var mutants = []mutant{
 		"if false {\n\t\treturn true"},
 	{"the resolver's text is not read", "internal/evidence/errno.go",
 		"return s.saysExhausted(dns.Err)",
-		"return false"},
+		"return false && s.saysExhausted(dns.Err)"},
 
 	// A transport's life.
 	{"closed when it is retired", "internal/generation/generation.go",

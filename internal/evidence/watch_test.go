@@ -1,0 +1,109 @@
+package evidence
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/body"
+)
+
+// A dialer, or a callback, that makes a request under the context that it is given
+// fires the attempt's hooks, too.
+func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		transport http.RoundTripper
+		hooks     []string // host:port is asked for; an empty one is got
+		reached   Phase
+	}{
+		{"own", &http.Transport{}, []string{"a.test:80", ""}, Connected},
+		{"own, and none yet", &http.Transport{}, []string{"a.test:80"}, Dialing},
+		{"within the dial", &http.Transport{}, []string{"a.test:80", "token.test:443", ""}, Dialing},
+		{"within the dial, to the same host", &http.Transport{}, []string{"a.test:80", "a.test:80", ""}, Dialing},
+		{"within the dial, and then its own", &http.Transport{}, []string{"a.test:80", "token.test:443", "", ""}, Connected},
+		{"before the transport is asked", rtFunc(nil), []string{"token.test:443", ""}, Silent},
+		{"before the transport is asked, and then its own", rtFunc(nil), []string{"token.test:443", "", "a.test:80", ""}, Connected},
+		{"net/http's second try", &http.Transport{}, []string{"a.test:80", "", "a.test:80"}, Dialing},
+		{"no place in the pool", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80"}, Queued},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var w Watch
+			sent := w.Begin(t.Context(), request(t, "http://a.test/"), c.transport, nil)
+			trace := httptrace.ContextClientTrace(sent.Context())
+			got := false
+			for _, host := range c.hooks {
+				if host == "" {
+					trace.GotConn(httptrace.GotConnInfo{})
+					got = true
+				} else {
+					trace.GetConn(host)
+				}
+			}
+			assert.Equal(t, c.reached, w.Reached())
+			assert.Equal(t, got, w.shownAny(), "where it is about safety, any connection is one")
+		})
+	}
+}
+
+// An upload waits for its own body at times, and nobody's silence is to blame.
+func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		upload  *pausing
+		verdict Verdict
+	}{
+		{"a Read has not returned", &pausing{before: time.Hour}, Neutral},
+		{"it took most of the time", &pausing{before: 900 * time.Millisecond}, Neutral},
+		{"it took a little of the time", &pausing{before: 100 * time.Millisecond}, Stall},
+		{"it was there at once", &pausing{}, Stall},
+	} {
+		for _, getBody := range []bool{false, true} {
+			t.Run(c.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					c.upload.closed = make(chan struct{})
+					req := mustRequest(ctx, http.MethodPost, "http://a.test/", c.upload)
+					if getBody {
+						req.GetBody = func() (io.ReadCloser, error) { return c.upload, nil }
+					}
+					lender := body.NewLender(req, body.Idempotent)
+					lent, ok := lender.Lend()
+					require.True(t, ok)
+					var w Watch
+					sent := w.Begin(ctx, lent, &http.Transport{}, nil)
+					tell(sent, "GetConn", "GotConn")
+					go func() { _, _ = io.Copy(io.Discard, sent.Body) }()
+					<-ctx.Done()
+					synctest.Wait()
+					assert.Equal(t, c.verdict, Classify(sent, ctx.Err()))
+					close(c.upload.closed)
+				})
+			})
+		}
+	}
+}
+
+// pausing is a body of no bytes whose Read takes a while, or until it is closed.
+type pausing struct {
+	before time.Duration
+	closed chan struct{}
+}
+
+func (p *pausing) Read([]byte) (int, error) {
+	select {
+	case <-time.After(p.before):
+	case <-p.closed:
+	}
+	return 0, io.EOF
+}
+
+func (p *pausing) Close() error { return nil }
