@@ -326,3 +326,47 @@ func TestACopyEndsWithTheCallerWhoLeavesUnanswered(t *testing.T) {
 		assert.EqualValues(t, 1, f.Calls.Load())
 	})
 }
+
+// A request is its caller's again once it has its answer and has closed the body.
+// What goes on without it, a copy or a control, does not look at it any more.
+func TestWhatGoesOnWithoutItsCallerLeavesItsRequestAlone(t *testing.T) {
+	for _, who := range []string{"copy", "control"} {
+		t.Run(who, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := make(chan string, 1)
+				late := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					if req.URL.Host != "a.test" {
+						return staysSilent(nil).RoundTrip(req)
+					}
+					time.Sleep(2 * time.Second) // dials, say: then it writes the request
+					seen <- req.Method + req.URL.Path + req.Header.Get("X")
+					return testkit.Answer(req)
+				})
+				base, candidate := http.RoundTripper(late), http.RoundTripper(&testkit.Stub{})
+				if who == "copy" {
+					candidate = late
+					base = testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+						if req.URL.Host == "busy.test" {
+							return staysSilent(nil).RoundTrip(req)
+						}
+						return testkit.Answer(req)
+					})
+				}
+				rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return candidate }).Make))
+				go func() { _, _ = get(t.Context(), rt, "http://busy.test/") }()
+				synctest.Wait()
+				go func() { _ = rt.Recreate(t.Context()) }()
+				synctest.Wait()
+				req := request(t.Context(), http.MethodGet, "http://a.test/1", nil)
+				req.Header.Set("X", "1")
+				resp, err := rt.RoundTrip(req)
+				require.NoError(t, err)
+				assert.Same(t, req, resp.Request)
+				require.NoError(t, resp.Body.Close())
+				req.Method, req.URL.Path = http.MethodHead, "/2"
+				req.Header.Set("X", "2")
+				assert.Equal(t, "GET/11", <-seen)
+			})
+		})
+	}
+}

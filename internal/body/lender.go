@@ -78,7 +78,7 @@ func (l *Lender) again() (body io.ReadCloser, err error) {
 // Restore gives the caller its own request back if resp names a copy of it: the
 // one that was sent, or the one net/http makes of that (setupRewindBody).
 func (l *Lender) Restore(resp *http.Response, sent *http.Request) *http.Response {
-	if resp != nil && resp.Request != nil && sent != l.req && resp.Request.URL == l.req.URL {
+	if resp != nil && resp.Request != nil && sent != l.req && resp.Request.URL == sent.URL {
 		resp.Request = l.req
 	}
 	return resp

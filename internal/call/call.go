@@ -47,7 +47,7 @@ func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began co
 // A call is one RoundTrip off the healthy path.
 type call struct {
 	*Maker
-	req    *http.Request // the caller's, never changed
+	req    *http.Request // the caller's, never changed; a clone of it where a flight may outlive the call
 	core   core.Call
 	lender body.Lender
 	err    error // the caller's, if nothing better comes
@@ -73,6 +73,9 @@ func (m *Maker) newCall(req *http.Request) *call {
 		Sealed: replay == body.Never, Ready: m.Config.WaitForReady, Ticket: c,
 	}
 	c.core.Deadline, _ = req.Context().Deadline()
+	if c.core.Kind == core.Copyable {
+		c.req = req.Clone(req.Context()) // the caller's is its own again once it has its answer
+	}
 	return c
 }
 

@@ -52,6 +52,9 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	if !ok {
 		return nil, cmp.Or(c.err, errNoBody), true
 	}
+	if c.core.Kind == core.Copyable {
+		req = c.req // not the caller's own
+	}
 	airborne = true
 	c.count()
 	fl := c.depart(f, req, trial)
