@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -64,4 +67,69 @@ func TestAPostThatABaseFailedOverIsSentOnce(t *testing.T) {
 			postsOnce(t, rt, "http://a.test/", &processed)
 		})
 	}
+}
+
+// triedFirst orders a candidate, and comes back when a POST would try it first.
+func triedFirst(t *testing.T, base, candidate http.RoundTripper) *respawn.RecoveringRoundTripper {
+	t.Helper()
+	rt := start(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Host == "busy.test" {
+			return staysSilent(nil).RoundTrip(req)
+		}
+		return base.RoundTrip(req)
+	}), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return candidate }).Make))
+	go func() { _, _ = get(t.Context(), rt, "http://busy.test/") }()
+	synctest.Wait()
+	go func() { _ = rt.Recreate(t.Context()) }()
+	time.Sleep(6 * time.Second)
+	return rt
+}
+
+// A trial that is called back unsent may get its connection in that very instant, as
+// net/http takes either where both are there. Then the POST goes no further: its
+// answer is the caller's, and so is its error.
+func TestAPostThatGetsItsConnectionAsItIsCalledBackIsSentOnce(t *testing.T) {
+	for name, answers := range map[string]bool{"answered": true, "lost": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tried atomic.Int64
+				base := &testkit.Stub{}
+				rt := triedFirst(t, base, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					tr := httptrace.ContextClientTrace(req.Context())
+					tr.GetConn("a.test:80")
+					<-req.Context().Done()
+					tr.GotConn(httptrace.GotConnInfo{})
+					tried.Add(1)
+					if answers {
+						return testkit.Answer(req)
+					}
+					testkit.CloseBody(req)
+					return nil, req.Context().Err()
+				}))
+				sent := track(strings.NewReader("x"))
+				_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", sent))
+				assert.Equal(t, answers, err == nil)
+				assert.NotErrorIs(t, err, context.Canceled, "the caller canceled nothing")
+				assert.EqualValues(t, 1, tried.Load())
+				assert.Zero(t, base.Calls.Load())
+				<-sent.closed
+				assert.EqualValues(t, 1, rt.Health().InFlight, "the busy one")
+			})
+		})
+	}
+}
+
+// Another protocol's trial fires no hooks, whoever's transport it is registered with:
+// as long as nobody knows whether it was sent, it is not called back.
+func TestAPostThatAnotherProtocolTriesIsNotCalledBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base, other := &testkit.Stub{}, &testkit.Stub{Delay: 5 * time.Second}
+		candidate := &http.Transport{}
+		candidate.RegisterProtocol("http+unix", other)
+		rt := triedFirst(t, base, candidate)
+		_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http+unix://docker/create", nil))
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, other.Calls.Load())
+		assert.Zero(t, base.Calls.Load())
+	})
 }

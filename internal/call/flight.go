@@ -87,7 +87,7 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	var reached func()
 	if trial {
 		reached = func() { c.Gate.Connected(f.Attempt) }
-		if f.Generation.Opaque && c.core.Kind == core.Once {
+		if c.core.Kind == core.Once {
 			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 		}
 	}
@@ -118,6 +118,9 @@ func (fl *flight) roundTrip() (r result) {
 
 // errNoBody is for a request that was called back, and has no error of its own.
 var errNoBody = errors.New("respawn: the request's GetBody does not give its body again")
+
+// errCalledBack is for a request that was called back and is not sent again.
+var errCalledBack = errors.New("respawn: the request was called back from a transport that was to be replaced")
 
 var errLost = errors.New("respawn: the transport did not return from RoundTrip")
 

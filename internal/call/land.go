@@ -1,6 +1,8 @@
 package call
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -22,8 +24,8 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 		r.bond.Out() // first: what its failure replaces does not wait for it
 		defer r.bond.Leave()
 		return c.failed(r)
-	case !c.Gate.Answered(c.req.Context(), r.Attempt):
-		r.discard() // it was called back
+	case !c.Gate.Answered(c.req.Context(), r.Attempt) && c.core.Kind != core.Once:
+		r.discard() // it was called back; an answer to what is once only is the one there will be
 		return nil, nil, false
 	}
 	resp := c.lender.Restore(r.resp, r.req)
@@ -41,11 +43,13 @@ func (r result) named() error {
 // failed reads the error of a flight, and takes it to the core.
 func (c *call) failed(r result) (*http.Response, error, bool) {
 	if r.leash != nil && r.leash.pulled() {
-		r.close()
-		return nil, nil, false // it was called back: its error says nothing
+		return c.calledBack(r, r.watch.Unsent(r.req, r.err))
 	}
 	o, fate := c.judge(r)
-	if !fate.Counts || fate.Copy {
+	if !fate.Counts {
+		return c.calledBack(r, o.Unsent)
+	}
+	if fate.Copy {
 		r.close()
 		return nil, nil, false
 	}
@@ -59,6 +63,21 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 		r.close()
 	}
 	return r.resp, r.err, !o.Again
+}
+
+// calledBack: the error of a flight that was called back says nothing. But what is
+// once only may have got its connection in that very instant: then it goes no
+// further.
+func (c *call) calledBack(r result, unsent bool) (*http.Response, error, bool) {
+	switch {
+	case unsent || c.core.Kind != core.Once:
+		r.close()
+		return nil, nil, false
+	case errors.Is(r.err, context.Canceled):
+		r.close()
+		return nil, errCalledBack, true // the caller has canceled nothing
+	}
+	return r.resp, r.err, true
 }
 
 // judge reads an error and takes it to the core, which also hears of a flight whose

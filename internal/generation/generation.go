@@ -21,7 +21,6 @@ import (
 type Generation struct {
 	Transport http.RoundTripper
 	erring    interface{ Err() error } // the transport, if it can say that it has ended
-	Opaque    bool                     // it may fire no httptrace
 	ID        uint64                   // of the transport; the core's word for it
 	Number    uint64                   // from 1; 0 while it is a candidate; written before it is published
 	Born      time.Time
@@ -65,8 +64,6 @@ func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
 	for i := range g.stripes {
 		g.stripes[i].gen = g
 	}
-	_, own := transport.(*http.Transport)
-	g.Opaque = !own
 	g.erring, _ = transport.(interface{ Err() error })
 	if drainTimeout > 0 {
 		g.cut, g.cutNow = context.WithCancel(context.Background())
