@@ -1,12 +1,14 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,4 +150,41 @@ func TestWhatEndedAfterStallsIsReplacedByASlowOne(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, rt.Health().Generation, "base is dead for good")
 	})
+}
+
+// A candidate whose Err takes its time may say that it has ended when the control of
+// the copy that was to be sent has failed: nothing is awaited that was never sent.
+func TestACopyThatIsNotSentKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			_, err := answersAfter(3 * time.Second).RoundTrip(req)
+			return nil, cmp.Or(err, error(syscall.ECONNRESET))
+		})
+		rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &endsSlowly{} }).Make),
+			respawn.WithStallThreshold(1, 0), every(time.Hour))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { _, err := get(ctx, rt, "http://a.test/"); done <- err }()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Len(t, done, 1, "the caller has its answer")
+		assert.ErrorIs(t, <-done, syscall.ECONNRESET)
+		assert.Zero(t, rt.Health().InFlight)
+	})
+}
+
+// An endsSlowly is well when it is built, and takes 5 s to say that it is not.
+type endsSlowly struct {
+	testkit.Stub
+	asked atomic.Bool
+}
+
+func (e *endsSlowly) Err() error {
+	if !e.asked.Swap(true) {
+		return nil
+	}
+	time.Sleep(5 * time.Second)
+	return errSessionClosed
 }

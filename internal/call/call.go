@@ -254,6 +254,7 @@ func (c *call) Copy(f gate.Flight) {
 				c.arrived(fl)
 				fl.bond.Leave()
 				c.ground(f)
+				c.Wake() // who awaits a flight may have no other
 			}
 		}()
 		if f.Generation.Ended() {

@@ -75,8 +75,15 @@ func (c *call) ground(f gate.Flight) {
 // nothing is under way any more.
 func (c *call) await() (*http.Response, error, bool) {
 	for {
-		if resp, err, done := c.landed(<-c.results); done || !c.Gate.Flying(&c.core) {
-			return resp, err, done
+		select {
+		case r := <-c.results:
+			if resp, err, done := c.landed(r); done {
+				return resp, err, true
+			}
+		case <-c.woken: // a copy was not sent
+		}
+		if !c.Gate.Flying(&c.core) {
+			return nil, nil, false
 		}
 	}
 }
