@@ -188,3 +188,27 @@ func (e *endsSlowly) Err() error {
 	time.Sleep(5 * time.Second)
 	return errSessionClosed
 }
+
+// What a promotion calls back has no error of its own. Where the promoted one has
+// ended by then, and no other may be built yet, it is sent there all the same.
+func TestWhatIsCalledBackToATransportThatHasEndedHasAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fresh := &testkit.SessionStub{Stub: testkit.Stub{Delay: 100 * time.Millisecond}}
+		rt := start(t, staysSilent(nil), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return fresh }).Make),
+			respawn.WithStallThreshold(1, 0), every(time.Hour))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		go func() { _, _ = get(t.Context(), rt, "http://a.test/copied") }()
+		time.Sleep(500 * time.Millisecond)
+		done := make(chan error, 1)
+		go func() {
+			resp, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/waits", nil))
+			assert.False(t, resp == nil && err == nil)
+			done <- err
+		}()
+		for rt.Health().Generation == 1 {
+			time.Sleep(time.Millisecond)
+		}
+		fresh.End(errSessionClosed)
+		assert.ErrorIs(t, <-done, errSessionClosed)
+	})
+}

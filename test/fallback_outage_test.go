@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -48,5 +49,29 @@ func TestAnOutageServedByTheFallbackIsAsLongAsItIs(t *testing.T) {
 		require.Len(t, recs, 1)
 		assert.InDelta(t, 3*3600, recs[0].Attrs["respawn.outage.duration"], 30)
 		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}
+
+// What is called back from its trial and cannot be sent again, since its GetBody
+// gives nothing, has an error.
+func TestTheFallbackDoesWithoutWhatHasNoBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fallback := &testkit.Stub{}
+		rt := start(t, staysSilent(nil), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return staysSilent(nil) }).Make),
+			respawn.WithStallThreshold(1, 0), respawn.WithFallback(fallback), every(time.Hour))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		done := make(chan error, 1)
+		go func() {
+			put := request(t.Context(), http.MethodPut, "http://a.test/", strings.NewReader("x"))
+			put.Header.Set("Idempotency-Key", "1")
+			put.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("no more") }
+			resp, err := rt.RoundTrip(put)
+			assert.False(t, resp == nil && err == nil)
+			done <- err
+		}()
+		time.Sleep(5 * time.Second)
+		stallsFor(t, rt, "http://a.test/", time.Second) // who asks the transport in service
+		require.ErrorContains(t, <-done, "GetBody")
+		assert.Zero(t, fallback.Calls.Load())
 	})
 }

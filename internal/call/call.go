@@ -3,6 +3,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -130,7 +131,7 @@ func (c *call) step() (resp *http.Response, err error, done bool) {
 		resp, err := c.divert()
 		return resp, err, true
 	case core.GiveUp:
-		return nil, c.err, true
+		return nil, cmp.Or(c.err, errCalledBack), true
 	}
 	return nil, c.closed(), true
 }
@@ -154,7 +155,7 @@ func (c *call) closed() error {
 func (c *call) divert() (*http.Response, error) {
 	req, ok := c.lender.Lend()
 	if !ok {
-		return nil, c.err
+		return nil, cmp.Or(c.err, errNoBody)
 	}
 	c.count()
 	resp, err := c.Config.Fallback.RoundTrip(req)

@@ -89,7 +89,7 @@ func (c *Client) withoutTransport(now time.Time, q *Call) Step {
 		return Step{Do: Divert}
 	case c.cand != nil && q.maySend() && !q.outOfTime(now):
 		return c.wait(q, forVerdict, q.readyBy)
-	case q.fresh() && q.attempts == 0:
+	case q.fresh() && c.spare(q):
 		return c.send(now, q, c.suspect(q.Authority))
 	}
 	return Step{Do: GiveUp}
