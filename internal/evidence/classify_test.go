@@ -237,6 +237,12 @@ var troubles = []trouble{
 	{name: "EMFILE", make: exhausted("socket", syscall.EMFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
 	{name: "ENFILE", make: exhausted("socket", syscall.ENFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
 	{name: "out of ports (connect)", make: exhausted("connect", syscall.EADDRNOTAVAIL), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	{name: "the resolver is out of files", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(func(context.Context) (net.Conn, error) {
+			text := os.NewSyscallError("socket", syscall.EMFILE).Error() // it keeps no more of it
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "dial udp 192.0.2.53:53: " + text, Name: "a.test"}}
+		}), request(t, "http://a.test")
+	}, verdict: Neutral, trigger: TriggerName, unsent: true, unsentBlind: true},
 
 	// Nobody answered in time.
 	{name: "ResponseHeaderTimeout h1", make: func(t *testing.T) (http.RoundTripper, *http.Request) {

@@ -280,8 +280,8 @@ var mutants = []mutant{
 
 	// Telemetry.
 	{"a span never ends", "otel.go",
-		"span.End(trace.WithTimestamp(told.At))",
-		""},
+		"defer span.End(trace.WithTimestamp(told.At))",
+		"_ = trace.WithTimestamp"},
 	{"a recreation is counted twice", "otel.go",
 		"t.recreations.Add(r.Ctx, 1, set)",
 		"t.recreations.Add(r.Ctx, 2, set)"},
