@@ -3,8 +3,10 @@ package test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -159,6 +161,47 @@ func TestAFactoryThatExitsIsRejected(t *testing.T) {
 		_, err = get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)
 	})
+}
+
+// A classifier that ends its goroutine ends the caller's, as a transport's own would,
+// and what the caller handed over is closed all the same.
+func TestAClassifierThatExitsLeavesTheBodyClosedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var exits atomic.Bool
+		f := testkit.Builds(func() http.RoundTripper { return allDown() })
+		rt := start(t, allDown(), respawn.WithThreshold(10), respawn.WithFactory(f.Make),
+			respawn.WithClassifier(func(req *http.Request, err error) respawn.Verdict {
+				if exits.Load() {
+					runtime.Goexit()
+				}
+				return respawn.DefaultClassifier(req, err)
+			}))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.Error(t, err)
+		exits.Store(true)
+		for _, host := range []string{"a.test", "b.test"} { // suspected, and above suspicion
+			var closed atomic.Int64
+			body := closeCounter{strings.NewReader("once"), &closed}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = rt.RoundTrip(request(t.Context(), http.MethodPost, "http://"+host+"/", body))
+			}()
+			<-done
+			assert.EqualValues(t, 1, closed.Load(), host)
+		}
+	})
+}
+
+// closeCounter is a body that counts how often it is closed.
+type closeCounter struct {
+	io.Reader
+	closed *atomic.Int64
+}
+
+func (b closeCounter) Close() error {
+	b.closed.Add(1)
+	return nil
 }
 
 // For a classifier that panics the default answers.

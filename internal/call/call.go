@@ -92,19 +92,24 @@ func kindOf(req *http.Request, r body.Replay) core.Kind {
 
 // resume takes the failure of the first attempt to the core, and goes on.
 func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
+	defer c.lender.Settle()
 	c.sent = 1
 	fl.call = c
 	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Started()), gen
 	if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
-		c.lender.Settle()
 		return resp, err
 	}
-	return c.run()
+	return c.steps()
 }
 
-// run takes the call through its steps.
+// run makes the whole call.
 func (c *call) run() (*http.Response, error) {
 	defer c.lender.Settle()
+	return c.steps()
+}
+
+// steps takes the call through what the core decides.
+func (c *call) steps() (*http.Response, error) {
 	defer c.finish()
 	for {
 		if resp, err, done := c.step(); done {
