@@ -206,17 +206,21 @@ func TestACalledOffRecreationIsNoRejection(t *testing.T) {
 
 // From the page to the trace, by its id.
 func TestPageLeadsToTheTrace(t *testing.T) {
-	spans := tracetest.NewSpanRecorder()
-	r := newRig(t, "llm", respawn.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))))
-	require.NoError(t, r.rt.Recreate(t.Context()))
-	require.Len(t, spans.Ended(), 1)
-	ids := look(t, r.rt).all("span", "trace")
-	require.Len(t, ids, 1)
-	assert.Equal(t, "trace "+spans.Ended()[0].SpanContext().TraceID().String(), ids[0].text())
+	synctest.Test(t, func(t *testing.T) {
+		spans := tracetest.NewSpanRecorder()
+		r := newRig(t, "llm", respawn.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))))
+		require.NoError(t, r.rt.Recreate(t.Context()))
+		synctest.Wait()
+		require.Len(t, spans.Ended(), 1)
+		ids := look(t, r.rt).all("span", "trace")
+		require.Len(t, ids, 1)
+		assert.Equal(t, "trace "+spans.Ended()[0].SpanContext().TraceID().String(), ids[0].text())
 
-	r = newRig(t, "untraced")
-	require.NoError(t, r.rt.Recreate(t.Context()))
-	assert.Empty(t, look(t, r.rt).all("span", "trace"))
+		r = newRig(t, "untraced")
+		require.NoError(t, r.rt.Recreate(t.Context()))
+		synctest.Wait()
+		assert.Empty(t, look(t, r.rt).all("span", "trace"))
+	})
 }
 
 func TestEachClientHasItsSection(t *testing.T) {

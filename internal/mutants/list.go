@@ -103,7 +103,7 @@ var mutants = []mutant{
 		"return s.state == Tripped && len(r.stands) == 0"},
 	{"a candidate never gives way", "internal/core/candidate.go",
 		"if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {",
-		"if true {"},
+		"if young || true {"},
 	{"a trial that was not sent is left where it is when its control is answered", "internal/core/candidate.go",
 		"st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false\n\t\t\tc.callBackAll(&st.trials)",
 		"st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false"},

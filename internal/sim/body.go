@@ -94,7 +94,8 @@ func (b *answerBody) next() error {
 		err = errBodyRead
 	case err != nil && t.conn.cut:
 		err = errCut
-		w.must(false, "a body of r%d on %v was cut by us", t.order.id, t.link)
+		severed := t.req.Context().Err() != nil // by WithDrainTimeout at this very instant, or by its caller
+		w.must(severed, "a body of r%d on %v was cut by us", t.order.id, t.link)
 	case err == io.EOF:
 		err = io.ErrUnexpectedEOF // the connection is lost, which is no end
 	case err != nil:
