@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,5 +187,33 @@ func TestCopiesShareTheCandidatesConnection(t *testing.T) {
 		// Tripped at 1.05 s, a copy at 1.1125 s, whose connection is there at 1.2625 s,
 		// and the next a second after it.
 		assert.Equal(t, 2112500*time.Microsecond, recovered)
+	})
+}
+
+// A copy that its caller leaves proves nothing, and would hold back the next.
+func TestARequestWhoseCallerIsAboutToLeaveIsNotCopied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tried atomic.Int64
+		f := testkit.NewFactory(func(context.Context, int64) (http.RoundTripper, error) {
+			time.Sleep(1900 * time.Millisecond)
+			return testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+				tried.Add(1)
+				return testkit.Answer(req)
+			}), nil
+		})
+		rt := start(t, staysSilent(nil), respawn.WithFactory(f.Make), respawn.WithStallThreshold(1, 0), every(time.Hour))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		leaves, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := get(leaves, rt, "http://a.test/")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.EqualValues(t, 1, f.Calls.Load(), "it was built for meanwhile")
+		assert.Zero(t, tried.Load(), "100 ms were left when the candidate was ready")
+
+		stays, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = get(stays, rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, tried.Load())
 	})
 }
