@@ -2,8 +2,6 @@ package core
 
 import (
 	"slices"
-	"strings"
-	"testing"
 	"time"
 )
 
@@ -167,27 +165,4 @@ var plants = []planted{
 			s.asked, s.failed = w.now, w.now
 		}
 	}},
-}
-
-// TestPlanted: every planted bug is noticed by what it is for.
-func TestPlanted(t *testing.T) {
-	if testing.Short() || raceEnabled {
-		t.Skip("as without -race")
-	}
-	for _, p := range plants {
-		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
-			all := worlds()
-			s := *all[slices.IndexFunc(all, func(s *setting) bool { return s.name == p.world })]
-			s.bug = &p
-			e := search{s: &s, depth: p.depth, budget: 6 * time.Second, every: 50, until: p.notice}
-			e.run(t)
-			for what := range e.faults {
-				if strings.Contains(what, p.notice) {
-					t.Logf("after %d moves, at depth %d: %s", e.moves, e.reached+1, what)
-					return
-				}
-			}
-			t.Errorf("not noticed in %d moves to depth %d; but %q", e.moves, e.reached, e.faults)
-		})
-	}
 }
