@@ -84,7 +84,7 @@ func (w *world) mustBeCopy(a, b *try) {
 	}
 	w.must(n == 2, "r%d is in %d places at once", o.id, n)
 	switch {
-	case a.trial && !b.trial:
+	case a.trial && (!b.trial || b.link == w.serving()): // its candidate may be in service by now
 		a.copy = true
 	case b.trial && !a.trial:
 		b.copy = true
