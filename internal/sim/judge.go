@@ -188,7 +188,7 @@ func (w *world) proves(r *run, old service, trial *try) bool {
 			continue
 		}
 		// What can be asked only once is proved by another like it.
-		if c.failed() && c.returned >= trial.arrived && c.returned <= r.end {
+		if c.failed() && c.returned >= w.lastProof(trial) && c.returned <= r.end {
 			return true
 		}
 		if passed := c.arrived + headStart; passed >= trial.arrived && passed <= r.end && c.silentAt(passed, headStart) {
@@ -196,6 +196,25 @@ func (w *world) proves(r *run, old service, trial *try) bool {
 		}
 	}
 	return false
+}
+
+// lastProof is when the answer before the trial's came that another candidate gave to
+// its like, or else when the trial came: where a proof takes several answers, every
+// other control comes before its trial.
+func (w *world) lastProof(trial *try) time.Duration {
+	last := time.Duration(-1)
+	for _, l := range w.links {
+		for _, t := range l.tries {
+			if l != trial.link && t.trial && t.order.au == trial.order.au && t.order.method == trial.order.method &&
+				t.answered > 0 && t.answered < trial.arrived {
+				last = max(last, t.answered)
+			}
+		}
+	}
+	if last < 0 {
+		return trial.arrived
+	}
+	return last
 }
 
 // trippedAt reports whether the client had said that the authority is tripped.

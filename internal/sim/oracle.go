@@ -105,11 +105,12 @@ func (o *order) attempts() int {
 }
 
 // mostAttempts is how many attempts o may have made by now: under WithWaitForReady
-// in each round. One that nobody watched may not count.
+// in each round, the last of which begins when its wait is over, however soon that
+// is. One that nobody watched may not count.
 func (w *world) mostAttempts(o *order) int {
 	rounds := 1
 	if w.plan.wait > 0 {
-		rounds += int((w.now() - o.began).Seconds())
+		rounds += 1 + int((w.now() - o.began).Seconds())
 		for _, s := range w.services {
 			if s.at >= o.began {
 				rounds++
