@@ -186,3 +186,37 @@ func TestRoundTripThatVanishesInACopyCostsNobodyAnything(t *testing.T) {
 		}
 	}
 }
+
+// A copy has a goroutine of its own: that its transport panics there, or ends it,
+// speaks against the candidate, and its caller is where it was.
+func TestAPlannedCandidateWhoseRoundTripDoesNotReturnIsNotPromoted(t *testing.T) {
+	for _, how := range []vanishing{panics, exits} {
+		t.Run(string(how), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					if req.URL.Host == "busy.test" {
+						return staysSilent(nil).RoundTrip(req)
+					}
+					time.Sleep(10 * time.Millisecond) // the copy is over first
+					return testkit.Answer(req)
+				})
+				f := testkit.Builds(func() http.RoundTripper { return how })
+				rt := start(t, base, respawn.WithFactory(f.Make))
+				busy, leave := context.WithCancel(t.Context())
+				defer leave()
+				go func() { _, _ = get(busy, rt, "http://busy.test/") }()
+				synctest.Wait()
+				done := make(chan error, 1)
+				go func() { done <- rt.Recreate(t.Context()) }()
+				synctest.Wait()
+				for range 20 {
+					_, err := get(t.Context(), rt, "http://a.test/")
+					require.NoError(t, err)
+					time.Sleep(time.Second)
+				}
+				assert.Error(t, <-done)
+				assert.EqualValues(t, 1, rt.Health().Generation)
+			})
+		})
+	}
+}

@@ -16,6 +16,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 		return Fate{}
 	}
 	fate := Fate{Counts: true, Copy: a.Copy(), Trial: a.role != inService}
+	o.Left = o.Left && !(o.Lost && fate.Copy) // a copy that does not return leaves its caller where it is
 	if o.Left && fate.Copy && a.Call.main != nil {
 		a.told = true
 		return fate // it ends with what it is a copy of: which of the two is told first is chance
