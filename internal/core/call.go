@@ -93,10 +93,6 @@ type Attempt struct {
 	Call *Call
 	On   uint64 // the transport
 
-	// Opaque: the transport has not told that it looks for a connection. As long as
-	// it does not, what has none may have been sent all the same.
-	Opaque bool
-
 	role  role
 	began Instant
 	start time.Time // zero where the healthy path did not look
@@ -108,6 +104,7 @@ type Attempt struct {
 
 	// Of a trial.
 	row       row  // of its authority, when it began
+	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
 	told      bool // a copy that has ended, since its caller has gone: it is over with its call's main
 	control   bool // the same request failed in service before it
@@ -120,9 +117,10 @@ type Attempt struct {
 }
 
 // unsent reports whether nothing of a was sent, or whether that does not matter. What
-// is sealed is not sent again even so.
+// is sealed is not sent again even so. Where the transport tells nothing, as even
+// net/http's does not for a registered protocol, a may have been sent.
 func (a *Attempt) unsent() bool {
-	return !a.connected && !a.Call.Sealed && (!a.Opaque || a.Call.Kind != Once)
+	return !a.connected && !a.Call.Sealed && (a.asked || a.Call.Kind != Once)
 }
 
 // Copy reports whether a is beside another attempt of its call.

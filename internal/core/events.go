@@ -173,7 +173,7 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 
 // Asks: the transport of a has told that it looks for a connection. It will tell when
 // it has one.
-func (c *Client) Asks(a *Attempt) { a.Opaque = false }
+func (c *Client) Asks(a *Attempt) { a.asked = true }
 
 // Connected: a trial has got a connection, or may have sent something. Where the
 // transport in service gave none, it holds back nobody any more.

@@ -53,7 +53,7 @@ func TestCloneForgetsNothing(t *testing.T) {
 }
 
 // What these worlds do not set: the shell's, and what is over.
-var unset = map[string]bool{"suspect.witnesses": true, "Attempt.Opaque": true, "Call.Ticket": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
+var unset = map[string]bool{"suspect.witnesses": true, "Call.Ticket": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
 
 type pair struct{ a, b uintptr }
 

@@ -61,6 +61,7 @@ func (w *world) ask(x *traveler) {
 		x.tries++
 		w.must(s.Attempt.On == [...]uint64{w.current, w.built}[s.Do], "it is sent on the wrong transport")
 		w.must(x.sent == 0 || x.q.Kind != Once, "what may have been sent, and is once only, is sent again")
+		w.c.Asks(s.Attempt)
 		f := w.takeOff(x, s.Attempt, s.Attempt.began)
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
 			x.tried, x.lost, x.well, x.vain = w.built, false, false, false

@@ -30,7 +30,6 @@ func (g *Gate) flightLocked(a *core.Attempt) Flight {
 		gen = r.generation
 	}
 	g.entered++
-	a.Opaque = true // even net/http's transport fires no hooks for a registered protocol
 	return Flight{a, gen, gen.EnterBy(g.entered)}
 }
 
@@ -52,13 +51,19 @@ func (g *Gate) Answered(ctx context.Context, a *core.Attempt) (counts bool) {
 	return counts
 }
 
-// Failed brings the core an attempt's error, which o was read from.
+// Failed brings the core an attempt's error, which o was read from. If it counts, an
+// operator will want to know of it, or whoever ordered the candidate.
 func (g *Gate) Failed(ctx context.Context, a *core.Attempt, o core.Outcome, err error) (fate core.Fate) {
 	g.do(ctx, func(c *core.Client, now time.Time) {
-		if o.Verdict != core.Neutral {
-			g.noteLocked(now, a, o, err)
-		}
+		r, serving := g.recreations[a.On], c.Current() // as they are before it ends either
 		fate = c.Failed(now, a, o)
+		switch {
+		case !fate.Counts || o.Verdict == core.Neutral:
+		case r != nil:
+			r.fault = err
+		case a.On == serving:
+			g.failure = Failure{now, a.Call.Authority.Clone(), o.Trigger}
+		}
 	})
 	return fate
 }

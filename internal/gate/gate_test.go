@@ -108,6 +108,22 @@ func fails(t *testing.T, g *Gate) *core.Call {
 	return nil
 }
 
+// What is called back at the very instant at which it fails has two ends, the first
+// of which counts.
+func TestAFailureThatDoesNotCountIsNotTheLatest(t *testing.T) {
+	g, _ := open(t, &listener{}, func(context.Context) (http.RoundTripper, error) { return &testkit.Stub{}, nil })
+	q := &core.Call{Authority: au, Method: "GET", Kind: core.Copyable, Ticket: &caller{}}
+	step, f := g.Next(t.Context(), q)
+	require.Equal(t, core.Send, step.Do)
+	defer f.Stripe.Leave()
+	g.Failed(t.Context(), f.Attempt, refused, errors.New("refused"))
+	late := refused
+	late.Trigger = "_OTHER"
+	fate := g.Failed(t.Context(), f.Attempt, late, context.Canceled)
+	assert.False(t, fate.Counts)
+	assert.Equal(t, "connection_refused", g.View().Failure.Trigger)
+}
+
 func TestReportsAreToldOneAtATimeAndInOrder(t *testing.T) {
 	l := &listener{tell: func(Told) { runtime.Gosched() }}
 	g, _ := open(t, l, func(context.Context) (http.RoundTripper, error) { return &testkit.Stub{}, nil })

@@ -16,16 +16,6 @@ type Failure struct {
 	Trigger   string
 }
 
-// noteLocked keeps what an operator, or whoever ordered a candidate, wants to know
-// of a failure.
-func (g *Gate) noteLocked(now time.Time, a *core.Attempt, o core.Outcome, err error) {
-	if r := g.recreations[a.On]; r != nil {
-		r.fault = err
-	} else if a.On == g.core.Current() {
-		g.failure = Failure{now, a.Call.Authority.Clone(), o.Trigger}
-	}
-}
-
 // A View is a snapshot of the gate.
 type View struct {
 	core.View
