@@ -13,20 +13,28 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
+.PHONY: test check lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
 
-# What was skipped is said, one line each. With CI=true nothing may be.
-test: $(if $(filter true,$(CI)),jaeger-binary)
+# Each package is told of when it is done, with its seconds; what failed comes last,
+# with its output and the seed of its shuffle, and so does what was skipped, with the
+# reason. With CI=true nothing may be skipped.
+test: $(BIN)/gotestsum $(if $(filter true,$(CI)),jaeger-binary)
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	for m in $(ALL); do \
 		echo "== go test -race -shuffle=on ./... in $$m"; \
-		if ! (cd $$m && go test -race -shuffle=on -count=$(COUNT) -timeout=1h -v ./...) >$$log 2>&1; then cat $$log; exit 1; fi; \
-		grep -E '^(ok|FAIL)[[:space:]]' $$log; \
-		if grep -q -- '--- SKIP' $$log; then \
-			grep -A1 -- '--- SKIP' $$log; \
-			if [ "$$CI" = true ]; then echo 'skipped in CI: see make deps'; exit 1; fi; \
+		(cd $$m && $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg --jsonfile $$log -- \
+			-race -shuffle=on -count=$(COUNT) -timeout=1h ./...) || exit 1; \
+		if [ "$$CI" = true ] && grep -q '"Action":"skip","Package":"[^"]*","Test"' $$log; then \
+			echo 'skipped in CI: see make deps'; exit 1; \
 		fi; \
 	done
+
+# For whoever has changed a line: the root package, the core and the format, in
+# half a minute.
+check:
+	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
+	go vet . ./internal/...
+	go test -short . ./internal/core ./internal/gate ./internal/call ./internal/layers
 
 # Whether integration/jaeger is tidy is seen in CI alone: it takes all of Jaeger's
 # modules, 1.5 GB.
@@ -46,6 +54,9 @@ lint: tools
 # is up to date, after an upgrade of Go, too, which staticcheck must be built by.
 tools:
 	@GOBIN=$(BIN) go -C internal/tools install tool
+
+$(BIN)/gotestsum: internal/tools/go.mod
+	@GOBIN=$(BIN) go -C internal/tools install gotest.tools/gotestsum && touch $@
 
 # Everything beside its peers, which rewrites docs/benchmarks.md in under ten
 # minutes on two cores. Longer samples are quieter ones.
