@@ -41,6 +41,7 @@ type trouble struct {
 	// Unwatched, only the error's type can prove it.
 	unsentBlind bool
 	says        text
+	virtual     bool // in virtual time
 }
 
 func verdict(v Verdict) *Verdict { return &v }
@@ -257,17 +258,11 @@ var troubles = []trouble{
 		tr.ResponseHeaderTimeout = 10 * time.Millisecond
 		return tr, request(t, srv.URL)
 	}, verdict: Stall, trigger: TriggerOther, says: textHeaderTimeout},
-	{name: "the caller's deadline", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
-		srv, transport := h1.serve(t, http.HandlerFunc(hang))
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		t.Cleanup(cancel)
-		return transport(), request(t, srv.URL).WithContext(ctx)
+	{name: "the caller's deadline", virtual: true, make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(answering("")), expiring(t)
 	}, verdict: Stall, trigger: TriggerOther},
-	{name: "the caller's deadline, within a dial", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		t.Cleanup(cancel)
-		return dialing(func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }),
-			request(t, "http://a.test").WithContext(ctx)
+	{name: "the caller's deadline, within a dial", virtual: true, make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }), expiring(t)
 	}, verdict: Stall, trigger: TriggerOther, unsent: true},
 	// The clock is past the deadline and the context's timer has not fired: a
 	// custom dialer with a deadline of its own saw that in 341 of 600 tries.
@@ -276,14 +271,8 @@ var troubles = []trouble{
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		}), request(t, "http://a.test").WithContext(lateContext{t.Context()})
 	}, verdict: Stall, trigger: TriggerDialTimeout, unsent: true, unsentBlind: true},
-	{name: "the caller's deadline after the first byte", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
-		addr := listen(t, func(c net.Conn) {
-			_, _ = http.ReadRequest(bufio.NewReader(c))
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Half: 1\r\n")
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		t.Cleanup(cancel)
-		return &http.Transport{}, request(t, "http://"+addr).WithContext(ctx)
+	{name: "the caller's deadline after the first byte", virtual: true, make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(answering("HTTP/1.1 200 OK\r\nX-Half: 1\r\n")), expiring(t)
 	}, verdict: Stall, trigger: TriggerOther},
 
 	// The caller gave up.
@@ -428,6 +417,30 @@ func unencryptedHTTP2() *http.Transport {
 	return tr
 }
 
+// expiring is a request whose deadline passes while it is under way. It wants virtual
+// time: else a busy machine may begin when the deadline has passed.
+func expiring(t *testing.T) *http.Request {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return request(t, "http://a.test").WithContext(ctx)
+}
+
+// answering is a dialer whose connections answer a request with that, and then are
+// silent.
+func answering(with string) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			r := bufio.NewReader(theirs)
+			_, _ = http.ReadRequest(r)
+			_, _ = io.WriteString(theirs, with)
+			_, _ = r.ReadByte() // until it is closed
+		}()
+		return ours, nil
+	}
+}
+
 // lateContext is past its deadline and does not know it yet.
 type lateContext struct{ context.Context }
 
@@ -477,23 +490,31 @@ func TestClassify(t *testing.T) {
 	for _, tr := range troubles {
 		for _, watched := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/watched=%v", tr.name, watched), func(t *testing.T) {
-				noLeaks(t)
-				base, req := tr.make(t)
-				got, a := judge(t, base, req, watched)
-				want, unsent := tr.verdict, tr.unsent
-				if !watched {
-					unsent = tr.unsentBlind
-					if tr.blind != nil {
-						want = *tr.blind
-					}
+				if tr.virtual {
+					synctest.Test(t, func(t *testing.T) { tr.test(t, watched) })
+					return
 				}
-				assert.Equal(t, want, got, "%v of %#v", got, a.err)
-				assert.Equal(t, tr.trigger, TriggerOf(a.err), "%#v", a.err)
-				assert.Equal(t, unsent, a.unsent(), "unsent: %#v", a.err)
-				assert.Equal(t, tr.says, saysText(a.err), "text: %v", a.err)
+				noLeaks(t)
+				tr.test(t, watched)
 			})
 		}
 	}
+}
+
+func (tr trouble) test(t *testing.T, watched bool) {
+	base, req := tr.make(t)
+	got, a := judge(t, base, req, watched)
+	want, unsent := tr.verdict, tr.unsent
+	if !watched {
+		unsent = tr.unsentBlind
+		if tr.blind != nil {
+			want = *tr.blind
+		}
+	}
+	assert.Equal(t, want, got, "%v of %#v", got, a.err)
+	assert.Equal(t, tr.trigger, TriggerOf(a.err), "%#v", a.err)
+	assert.Equal(t, unsent, a.unsent(), "unsent: %#v", a.err)
+	assert.Equal(t, tr.says, saysText(a.err), "text: %v", a.err)
 }
 
 // CONNECT has a timeout of a minute in net/http (T:1890), which comes back as
@@ -537,6 +558,7 @@ func TestClassifyConnectionLost(t *testing.T) {
 			resp, err := tr.RoundTrip(request(t, "http://a.test/"))
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
+			synctest.Wait() // net/http pools the connection beside its first request: until then a second one dials
 			dark.Store(true)
 			got, a := judge(t, tr, request(t, "http://a.test/"), watched)
 			assert.Equal(t, Failure, got, "%v", a.err)
