@@ -3,6 +3,8 @@ package respawn_test
 import (
 	"io"
 	"net/http"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -79,6 +81,34 @@ func TestHealthyPathAllocations(t *testing.T) {
 	}
 }
 
+// suspecting returns a client over base which suspects a host that nobody asks any
+// more.
+func suspecting(t testing.TB, base http.RoundTripper) *respawn.RecoveringRoundTripper {
+	t.Helper()
+	rt := well(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		if req.Host == "bad.test" {
+			return nil, syscall.ECONNREFUSED
+		}
+		return base.RoundTrip(req)
+	}))
+	_, err := rt.RoundTrip(testkit.Request(t.Context(), http.MethodPost, "http://bad.test/", strings.NewReader("once")))
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.Len(t, rt.Health().Streaks, 1)
+	return rt
+}
+
+// One suspect costs the requests to others no allocation.
+func TestASuspectCostsOthersNoAllocation(t *testing.T) {
+	buf := make([]byte, 512)
+	req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
+	for name, make := range map[string]func(testing.TB, http.RoundTripper) *respawn.RecoveringRoundTripper{
+		"well": well, "one suspect": suspecting,
+	} {
+		rt := make(t, &sink{body: http.NoBody})
+		assert.Zero(t, testing.AllocsPerRun(1000, func() { exchange(rt, req, buf) }), name)
+	}
+}
+
 func BenchmarkRoundTrip(b *testing.B) {
 	buf := make([]byte, 512)
 	for _, body := range []struct {
@@ -86,11 +116,11 @@ func BenchmarkRoundTrip(b *testing.B) {
 		body io.ReadCloser
 	}{{"NoBody", http.NoBody}, {"Body", &emptyBody{}}} {
 		bare := &sink{body: body.body}
-		rt := well(b, &sink{body: body.body})
+		rt, suspects := well(b, &sink{body: body.body}), suspecting(b, &sink{body: body.body})
 		for _, t := range []struct {
 			name string
 			rt   http.RoundTripper
-		}{{"bare", bare}, {"respawn", rt}} {
+		}{{"bare", bare}, {"respawn", rt}, {"suspecting-another-host", suspects}} {
 			b.Run(body.name+"/"+t.name, func(b *testing.B) {
 				req := testkit.Request(b.Context(), http.MethodGet, "http://a.test/", nil)
 				b.ReportAllocs()
