@@ -34,7 +34,7 @@ type oneShot struct {
 func (o *oneShot) lend() (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.touched || o.readErr != nil || o.closed {
+	if !o.unreadLocked() {
 		return nil, false
 	}
 	o.holder = &sendBody{shot: o}
@@ -45,7 +45,13 @@ func (o *oneShot) lend() (*sendBody, bool) {
 func (o *oneShot) unread() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.touched && o.readErr == nil && !o.closed
+	return o.unreadLocked()
+}
+
+// unreadLocked: a Read that has not returned may still take a byte. net/http returns
+// from RoundTrip while its writer is in one.
+func (o *oneShot) unreadLocked() bool {
+	return !o.touched && !o.reading && o.readErr == nil && !o.closed
 }
 
 // release ends the shield: nobody will send this body again. It is closed now

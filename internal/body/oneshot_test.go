@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -105,6 +106,26 @@ func TestOneShotHandsOnErrors(t *testing.T) {
 	_, err = b.Read(make([]byte, 1))
 	assert.True(t, err == io.EOF)
 	assert.False(t, b.brokeWith(io.EOF), "the end of a body is no failure of it")
+}
+
+// An attempt may fail while its transport is within a Read, which then takes the
+// first bytes away from the next attempt.
+func TestOneShotIsNotLentWhileSomebodyReadsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := io.Pipe()
+		shot := &oneShot{body: ours}
+		first, _ := shot.lend()
+		read := make(chan error)
+		go func() { _, err := io.ReadAll(first); read <- err }()
+		synctest.Wait()
+		assert.False(t, shot.unread())
+		_, ok := shot.lend()
+		assert.False(t, ok)
+		require.NoError(t, theirs.Close())
+		require.NoError(t, <-read)
+		_, ok = shot.lend()
+		assert.True(t, ok, "that Read gave nothing")
+	})
 }
 
 // A body that was never lent is closed by release: nobody else will.
