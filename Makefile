@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test check lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api release-check api-accept suites
+.PHONY: test check lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
 # Each package is told of when it is done, with its seconds; what failed comes last,
 # with its output and the seed of its shuffle, and so does what was skipped, with the
@@ -107,11 +107,13 @@ mutants:
 api: tools
 	.ci/api
 
-# Whether the next release may be called VERSION, by gorelease: it compares with
-# the last one that the module proxy has (BASE=none before the first). To be run
-# before Version is set in the source, whose value is a part of the API to it.
+# Whether the tree may be released as VERSION: see .ci/release.
 release-check: tools
-	$(BIN)/gorelease $(if $(BASE),-base=$(BASE)) -version=$(or $(VERSION),$(error VERSION=vX.Y.Z))
+	.ci/release $(or $(VERSION),$(error VERSION=vX.Y.Z))
+
+# Known vulnerabilities of what the library calls.
+vulnerabilities: tools
+	$(BIN)/govulncheck ./...
 
 # Writes down a change of the API that is meant.
 api-accept:

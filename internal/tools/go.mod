@@ -1,5 +1,4 @@
-// What `make test`, `make lint`, `make api` and `make release-check` run. `make tools` puts it
-// into .bin.
+// What the Makefile runs. `make tools` puts it into .bin.
 module github.com/respawnhttp/respawn/internal/tools
 
 go 1.26.0
@@ -9,6 +8,7 @@ tool (
 	github.com/uudashr/gocognit/cmd/gocognit
 	golang.org/x/exp/cmd/apidiff
 	golang.org/x/exp/cmd/gorelease
+	golang.org/x/vuln/cmd/govulncheck
 	gotest.tools/gotestsum
 	honnef.co/go/tools/cmd/staticcheck
 )
@@ -29,9 +29,11 @@ require (
 	golang.org/x/mod v0.42.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/telemetry v0.0.0-20261010193011-f71dc92da45e // indirect
 	golang.org/x/term v0.35.0 // indirect
 	golang.org/x/text v0.17.0 // indirect
 	golang.org/x/tools v0.52.1-0.20261106145633-d407941a339a // indirect
+	golang.org/x/vuln v1.9.0 // indirect
 	gotest.tools/gotestsum v1.13.0 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
 )
