@@ -4,7 +4,7 @@ SHELL       := /bin/bash
 MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod ./internal/tools/go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
 ALL         := . $(MODULES)
 BIN         := $(CURDIR)/.bin
-PACKAGES    := nginx prometheus chromium fonts-dejavu-core
+PACKAGES    := nginx iproute2 prometheus chromium fonts-dejavu-core
 FUZZTIME    ?= 30s
 SEEDS       ?= 20000
 FROM        ?= 1
@@ -13,7 +13,7 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test check lint tools bench bench-root fuzz simulate explore faults soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
+.PHONY: test check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
 # Each package is told of when it is done, with its seconds; what failed comes last,
 # with its output and the seed of its shuffle, and so does what was skipped, with the
@@ -93,9 +93,15 @@ jaeger: jaeger-binary
 jaeger-binary:
 	cd integration/jaeger && go tool -n jaeger
 
-# What real faults cost, bare and with respawn: rewrites the table in README.
+# What real faults cost, bare and with respawn: rewrites the table in docs/faults.md,
+# and README's rows of it.
 faults:
 	cd integration && go run ./cmd/faults
+
+# What a connection costs that goes dark, on a real kernel: rewrites README's rows of
+# that. It needs Linux, root, and the ip command.
+silence:
+	cd integration && go run ./cmd/silence
 
 # Random faults under load. SOAK is how long, SEED repeats one.
 soak:

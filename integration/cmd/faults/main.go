@@ -1,11 +1,9 @@
 // Command faults runs the scenarios of this module, one after the other, and
-// rewrites the table of what they have cost in the README, between two comments
-// that mark it. It is `make faults`.
+// rewrites the table of what they have cost in docs/faults.md, and the README's few
+// rows of it, between two comments that mark them. It is `make faults`.
 package main
 
 import (
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -13,47 +11,62 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/respawnhttp/respawn/integration/internal/figures"
 )
 
-const (
-	begin = "<!-- faults:begin -->\n"
-	end   = "<!-- faults:end -->"
-)
+// part is what the marks call the table.
+const part = "faults"
+
+// inREADME are the scenarios that stand for their kinds.
+var inREADME = []string{
+	"HTTP/2 connection black-holed, net/http",
+	"SSH connection under the dialer closed",
+	"http.ClientConn, h2: server hangs up",
+	"client certificate rotated, h1",
+	"nginx, h1: killed and started again, WithWaitForReady",
+	"upstream down 5 s beside a healthy host",
+}
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("faults: ")
-	readme := flag.String("readme", "../README.md", "the file that has the table")
+	page := flag.String("page", "../docs/faults.md", "the file that has the table")
+	readme := flag.String("readme", "../README.md", "the file that has a few rows of it")
 	flag.Parse()
-	if err := rewrite(*readme); err != nil {
+	if err := rewrite(*page, *readme); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func rewrite(readme string) error {
-	text, err := os.ReadFile(readme)
+func rewrite(page, readme string) error {
+	var all []figures.Figures
+	err := figures.Rewrite(page, part, func() (table string, err error) {
+		if all, err = measure(); err != nil {
+			return "", err
+		}
+		with, err := versions()
+		return figures.Table(all) + "\n" + with + "\n", err
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := replace(text, ""); err != nil { // before ten minutes are spent
-		return fmt.Errorf("%s: %w", readme, err)
+	return figures.Rewrite(readme, part, func() (string, error) { return few(all) })
+}
+
+// few is the README's part of the table.
+func few(all []figures.Figures) (string, error) {
+	var rows []figures.Figures
+	for _, scenario := range inREADME {
+		i := slices.IndexFunc(all, func(f figures.Figures) bool { return f.Scenario == scenario })
+		if i < 0 {
+			return "", fmt.Errorf("there is no scenario %q any more", scenario)
+		}
+		rows = append(rows, all[i])
 	}
-	all, err := measure()
-	if err != nil {
-		return err
-	}
-	with, err := versions()
-	if err != nil {
-		return err
-	}
-	text, err = replace(text, figures.Table(all)+"\n"+with+"\n")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(readme, text, 0o644)
+	return figures.Table(rows), nil
 }
 
 // measure runs the tests, which show what they do meanwhile.
@@ -76,16 +89,6 @@ func measure() ([]figures.Figures, error) {
 	}
 	defer f.Close()
 	return figures.Read(f)
-}
-
-// replace puts table between the marks.
-func replace(text []byte, table string) ([]byte, error) {
-	head, rest, found := bytes.Cut(text, []byte(begin))
-	_, tail, closed := bytes.Cut(rest, []byte(end))
-	if !found || !closed {
-		return nil, errors.New("the marks " + strings.TrimSpace(begin) + " and " + end + " are missing")
-	}
-	return bytes.Join([][]byte{head, []byte(begin), []byte(table), []byte(end), tail}, nil), nil
 }
 
 // versions says what the figures were seen with.

@@ -1,23 +1,25 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/integration/internal/figures"
 )
 
-func TestReplace(t *testing.T) {
-	got, err := replace([]byte("before\n"+begin+"old\n"+end+"\nafter\n"), "new\n")
-	require.NoError(t, err)
-	assert.Equal(t, "before\n"+begin+"new\n"+end+"\nafter\n", string(got))
-
-	again, err := replace(got, "new\n")
-	require.NoError(t, err)
-	assert.Equal(t, string(got), string(again))
-
-	for _, text := range []string{"", begin, end, end + begin} {
-		_, err := replace([]byte(text), "new\n")
-		assert.Error(t, err, "%q", text)
+func TestTheREADMEHasAFewOfTheRows(t *testing.T) {
+	all := []figures.Figures{{Scenario: "another"}}
+	for _, scenario := range inREADME {
+		all = append(all, figures.Figures{Scenario: scenario})
 	}
+	table, err := few(all)
+	require.NoError(t, err)
+	assert.Equal(t, len(inREADME)+2, strings.Count(table, "\n"))
+	assert.NotContains(t, table, "another")
+
+	_, err = few(all[:3])
+	assert.ErrorContains(t, err, inREADME[2], "a scenario that has another name now")
 }
