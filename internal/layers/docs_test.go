@@ -54,3 +54,18 @@ func isOneOf(tests []string, want string) bool {
 	}
 	return false
 }
+
+var placed = regexp.MustCompile("`(\\w+)` in `([\\w/]+\\.go)`")
+
+// A page that says where something is decided is wrong once it is decided elsewhere.
+func TestEveryFunctionThatAPageNamesIsWhereItSays(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs/rules.md"))
+	require.NoError(t, err)
+	all := placed.FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(all), 40)
+	for _, m := range all {
+		code, err := os.ReadFile(filepath.Join(root, m[2]))
+		require.NoError(t, err)
+		assert.Regexp(t, `(?m)^func (\([^)]*\) )?`+m[1]+`\(`, string(code), "%s is not in %s", m[1], m[2])
+	}
+}
