@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -156,5 +157,49 @@ func TestALateAnswerIsNoRecovery(t *testing.T) {
 		wg.Wait()
 		assert.EqualValues(t, 1, f.Calls.Load())
 		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}
+
+// An attempt may find a dead connection in the pool first, and get none after that:
+// net/http asks again by itself. As a control it is one that got no connection, though
+// it may have been sent; else its request would have no attempt left for the trial.
+func TestAControlThatFirstMetADeadConnectionOfThePoolIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuses := func(req *http.Request, stale bool) (*http.Response, error) {
+			trace := httptrace.ContextClientTrace(req.Context())
+			if trace != nil {
+				trace.GetConn("a.test:80")
+			}
+			if trace != nil && stale {
+				trace.GotConn(httptrace.GotConnInfo{Reused: true})
+				trace.GetConn("a.test:80")
+			}
+			time.Sleep(20 * time.Millisecond)
+			return nil, errors.New("session shutdown")
+		}
+		built := make(chan struct{})
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			select {
+			case <-built:
+				return refuses(req, req.URL.Path == "/unlucky")
+			default:
+				return refuses(req, false)
+			}
+		})
+		f := testkit.NewFactory(func(context.Context, int64) (http.RoundTripper, error) {
+			time.Sleep(100 * time.Millisecond)
+			close(built)
+			return &testkit.Stub{}, nil
+		})
+		rt := start(t, base, respawn.WithFactory(f.Make))
+		var all sync.WaitGroup
+		for path, later := range map[string]time.Duration{"/unlucky": 0, "/lucky": 170 * time.Millisecond} {
+			all.Go(func() {
+				time.Sleep(later)
+				_, err := get(t.Context(), rt, "http://a.test"+path)
+				assert.NoError(t, err, path)
+			})
+		}
+		all.Wait()
 	})
 }

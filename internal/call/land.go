@@ -127,7 +127,7 @@ func (c *call) outcome(r result) core.Outcome {
 	}
 	gone, _ := evidence.CallerGone(caller)
 	o := core.Outcome{
-		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Left: gone,
+		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(), Left: gone,
 		Untyped: evidence.Untyped(&r.watch, r.err), Witness: c.witness(),
 	}
 	if r.bond.Severed() {

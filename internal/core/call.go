@@ -36,13 +36,13 @@ type Call struct {
 
 // A failure is what a call's latest attempt came to. The zero value is none.
 type failure struct {
-	on     uint64  // the transport
-	began  Instant // the attempt
-	at     Instant // the failure
-	unsent bool
-	again  bool // the request may be sent again
-	stall  bool
-	slow   bool // it took long, or was a stall
+	on    uint64  // the transport
+	began Instant // the attempt
+	at    Instant // the failure
+	apart bool    // it had no connection in the end
+	again bool    // the request may be sent again
+	stall bool
+	slow  bool // it took long, or was a stall
 }
 
 func (f failure) none() bool { return f.on == 0 }
@@ -139,6 +139,7 @@ type Outcome struct {
 	Verdict Verdict
 	Trigger string // the failure's kind
 	Unsent  bool   // nothing of it can have reached anyone
+	Apart   bool   // it had no connection in the end, though it may have been sent on one before
 	Again   bool   // the request may be sent again
 	Untyped bool   // nobody watched, and its error says nothing by itself: it cannot trip
 	Left    bool   // its caller has gone

@@ -80,13 +80,14 @@ func (c *Client) hasEvidence(q *Call, s *suspect) bool {
 }
 
 // hasControl: the transport in service had its chance with q since the candidate
-// is ready, and failed: unsent, where it gave nobody a connection.
+// is ready, and failed: without a connection, where it gave nobody one. That it may have
+// been sent before, on a connection from the pool that was dead, is no matter here.
 func (c *Client) hasControl(q *Call, s *suspect) bool {
 	f := q.failure
 	if f.none() || f.on != c.current || f.began < c.cand.ready || !f.again {
 		return false
 	}
-	return s.row != noConnection || f.unsent
+	return s.row != noConnection || f.apart
 }
 
 // trialAnswered: an attempt that waits for a verdict has been answered; it is out of

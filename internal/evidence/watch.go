@@ -191,6 +191,13 @@ func (w *Watch) Reached() Phase {
 	return w.phase
 }
 
+// Apart reports whether the attempt was without a connection of its own when it ended:
+// it looked for one last, whatever it had before.
+func (w *Watch) Apart() bool {
+	phase := w.Reached()
+	return phase == Dialing || phase == Queued
+}
+
 // shownAny reports whether any connection was shown, nested or not.
 func (w *Watch) shownAny() bool {
 	w.mu.Lock()
@@ -217,7 +224,7 @@ func (w *Watch) Unsent(sent *http.Request, err error) bool {
 		return false
 	case w.Watched() && w.shownAny():
 		return false
-	case w.Reached() == Dialing, w.Reached() == Queued:
+	case w.Apart():
 		return true
 	}
 	return neverSent(err)
