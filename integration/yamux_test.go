@@ -47,12 +47,18 @@ type yamuxServer struct {
 	*server
 	mu       sync.Mutex
 	sessions map[*yamux.Session]bool // whether it is going away
+	idle     map[net.Conn]bool       // streams without a request
 }
 
 // newYamuxWorld is an upstream that can only be reached by yamux.
 func newYamuxWorld(r *report) (*world, *yamuxServer) {
-	s := &yamuxServer{server: newServer(r), sessions: map[*yamux.Session]bool{}}
+	s := &yamuxServer{server: newServer(r), sessions: map[*yamux.Session]bool{}, idle: map[net.Conn]bool{}}
 	s.Handler = s.parting(s.Handler)
+	count := s.ConnState
+	s.ConnState = func(conn net.Conn, state http.ConnState) {
+		count(conn, state)
+		s.rests(conn, state == http.StateIdle)
+	}
 	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return context.WithValue(ctx, sessionKey{}, conn.(*yamux.Stream).Session())
 	}
@@ -114,16 +120,43 @@ func (s *yamuxServer) parting(next http.Handler) http.Handler {
 	})
 }
 
-// goAway makes the sessions of now refuse new streams. Those that are open are
-// served to their end, as by a server that is about to leave.
+// rests notes whether a stream is idle. One of a session that goes away has been idle
+// long enough.
+func (s *yamuxServer) rests(conn net.Conn, idle bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.idle, conn)
+	switch {
+	case !idle:
+	case s.sessions[conn.(*yamux.Stream).Session()]:
+		conn.Close()
+	default:
+		s.idle[conn] = true
+	}
+}
+
+// goAway makes the sessions of now refuse new streams. Requests under way are served
+// to their end and idle streams are closed, as by a server that is about to leave.
+// If it answered on idle streams, its session would not be dead yet: an answer ends
+// the outage, and what fails after that is another one, whose build has to wait for
+// its turn.
 func (s *yamuxServer) goAway(t *testing.T, _ http.RoundTripper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var leaving []*yamux.Session
 	for session, going := range s.sessions {
 		if !going && !session.IsClosed() {
-			require.NoError(t, session.GoAway())
 			s.sessions[session] = true
+			leaving = append(leaving, session)
 		}
+	}
+	for stream := range s.idle {
+		if s.sessions[stream.(*yamux.Stream).Session()] {
+			stream.Close()
+		}
+	}
+	for _, session := range leaving { // last: no stream is idle once one is refused
+		require.NoError(t, session.GoAway())
 	}
 }
 
