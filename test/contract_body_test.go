@@ -313,3 +313,61 @@ func TestContractBodyTypesReachTheTransport(t *testing.T) {
 		assert.True(t, seen.Body == req.Body, "a file must stay a file: got %T", seen.Body)
 	})
 }
+
+// A file goes out as it does bare: by sendfile, and beneath its declared length. A
+// wrapper would hide it from the connection.
+func TestAFileIsSentAsNetHTTPSendsIt(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "body")
+	require.NoError(t, os.WriteFile(name, []byte(payload), 0o600))
+	srv, transport := h1.serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		got, err := io.ReadAll(req.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, payload, string(got))
+		assert.EqualValues(t, len(payload), req.ContentLength)
+		assert.Empty(t, req.TransferEncoding)
+	}))
+	tr := transport()
+	var from []string // what the connection is asked to read from
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return readerFrom{conn, func(r io.Reader) {
+			if l, ok := r.(*io.LimitedReader); ok {
+				from = append(from, fmt.Sprintf("%T", l.R))
+			}
+		}}, err
+	}
+	send := func(rt http.RoundTripper, hide func(*os.File) io.ReadCloser) {
+		file, err := os.Open(name)
+		require.NoError(t, err)
+		defer file.Close()
+		req := request(t.Context(), http.MethodPost, srv.URL, hide(file))
+		req.ContentLength = int64(len(payload))
+		_, err = testkit.Do(rt, req)
+		require.NoError(t, err)
+	}
+	rt := start(t, tr)
+	for _, hide := range []func(*os.File) io.ReadCloser{
+		func(f *os.File) io.ReadCloser { return f },
+		func(f *os.File) io.ReadCloser { return io.NopCloser(f) },
+	} {
+		from = nil
+		send(tr, hide)
+		send(rt, hide)
+		require.Len(t, from, 2)
+		assert.Equal(t, from[0], from[1])
+	}
+	from = nil
+	send(rt, func(f *os.File) io.ReadCloser { return f })
+	assert.Equal(t, []string{"*os.File"}, from)
+}
+
+// readerFrom is a connection that tells what it is asked to read from.
+type readerFrom struct {
+	net.Conn
+	tell func(io.Reader)
+}
+
+func (c readerFrom) ReadFrom(r io.Reader) (int64, error) {
+	c.tell(r)
+	return io.Copy(c.Conn, r)
+}
