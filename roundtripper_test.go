@@ -21,6 +21,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // What respawn is for, in four stories. The rules one by one are in test/.
@@ -92,12 +93,12 @@ func TestOneStormOneRecreation(t *testing.T) {
 	for _, takes := range []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 2 * time.Second} {
 		t.Run(takes.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					time.Sleep(time.Millisecond)
 					_, _ = io.WriteString(w, "well")
 				}))
-				tunnel := &testkit.Dialer{Network: n}
+				tunnel := &testnet.Dialer{Network: n}
 				tunnel.End(errors.New("session shutdown")) // as yamux says it
 				base := n.HTTP1()
 				base.DialContext = tunnel.DialContext
@@ -134,7 +135,7 @@ func TestOneStormOneRecreation(t *testing.T) {
 // dial now and then, and others nothing.
 func TestUpstreamDownTransportFine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 		a, b := n.Serve("a.test:80", ok), n.Serve("b.test:80", ok)
 		p := testkit.NewProbe(t)

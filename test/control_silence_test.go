@@ -15,13 +15,14 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 func saysOK(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }
 
 // goDark makes the connections to a host swallow everything from now on; new ones
 // are well.
-func goDark(h *testkit.Host) {
+func goDark(h *testnet.Host) {
 	for _, l := range h.Links() {
 		l.BlackHole()
 	}
@@ -48,7 +49,7 @@ func TestBlackHole(t *testing.T) {
 		return failed, lastFailure, firstAnswer
 	}
 	synctest.Test(t, func(t *testing.T) { // the fault is real
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		a := n.Serve("a.test:80", http.HandlerFunc(saysOK))
 		bare := n.HTTP2()
 		_, err := get(t.Context(), bare, "http://a.test/")
@@ -59,7 +60,7 @@ func TestBlackHole(t *testing.T) {
 		bare.CloseIdleConnections()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		a := n.Serve("a.test:80", http.HandlerFunc(saysOK))
 		p := testkit.NewProbe(t)
 		rt := start(t, n.HTTP2(), observed(p)...)
@@ -119,7 +120,7 @@ func TestSlowIsNotDead(t *testing.T) {
 		for _, proto := range []string{"h1", "h2"} {
 			t.Run(name+" "+proto, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					n := testkit.NewNetwork(t)
+					n := testnet.New(t)
 					n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 						select {
 						case <-time.After(50 * time.Millisecond):
@@ -157,7 +158,7 @@ func TestSlowIsNotDead(t *testing.T) {
 // later at the earliest.
 func TestCopiesShareTheCandidatesConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		a := n.Serve("a.test:80", http.HandlerFunc(saysOK))
 		p := testkit.NewProbe(t)
 		rt := start(t, n.HTTP2(), append(observed(p), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {

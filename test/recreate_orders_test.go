@@ -17,6 +17,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // wellAfter builds transports that are well, and takes d for each.
@@ -167,7 +168,7 @@ func TestAPlannedCandidateIsTriedOnceByAnAuthority(t *testing.T) {
 // A typo in one URL says nothing about a planned candidate.
 func TestARequestsOwnFaultRejectsNoPlannedCandidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(15 * time.Second) }))
 		rt := start(t, n.HTTP1())
 		var wg sync.WaitGroup

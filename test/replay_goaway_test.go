@@ -14,6 +14,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A server says GOAWAY to an http.ClientConn that has a stream open. Until that
@@ -22,7 +23,7 @@ import (
 // only once gets through, on a fresh connection. The stream is left alone.
 func TestGoAwayWhileStreaming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		var bodies []string
 		n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			switch req.URL.Path {

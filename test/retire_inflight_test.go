@@ -18,6 +18,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A closing transport counts the calls of its Close, as a session's transport has one.
@@ -33,8 +34,8 @@ func (c *closing) Close() error {
 }
 
 // overPipes are the protocols whose transports run on a network in virtual time.
-var overPipes = map[string]func(*testkit.Network) *http.Transport{
-	"h1": (*testkit.Network).HTTP1, "h2": (*testkit.Network).HTTP2,
+var overPipes = map[string]func(*testnet.Network) *http.Transport{
+	"h1": (*testnet.Network).HTTP1, "h2": (*testnet.Network).HTTP2,
 }
 
 // serveKinds serves a response without a body of each kind, and bodies that break or
@@ -68,7 +69,7 @@ func TestWhatIsOverKeepsNoTransportOpen(t *testing.T) {
 		} {
 			t.Run(proto+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					n := testkit.NewNetwork(t)
+					n := testnet.New(t)
 					n.Serve("a.test:80", http.HandlerFunc(serveKinds))
 					base := &closing{Transport: dial(n)}
 					rt := start(t, base, respawn.WithFactory(stubs().Make))
@@ -96,7 +97,7 @@ func TestTheDrainLimitCutsWithErrDrained(t *testing.T) {
 	for proto, dial := range overPipes {
 		t.Run(proto, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				n.Serve("a.test:80", http.HandlerFunc(serveKinds))
 				base := &closing{Transport: dial(n)}
 				rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return dial(n) }).Make),
@@ -149,7 +150,7 @@ func TestTheDrainLimitCutsWithErrDrained(t *testing.T) {
 // What is cut is not sent again, nor is anybody's classifier asked about it.
 func TestWhatIsCutIsNotSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		n.Serve("a.test:80", http.HandlerFunc(serveKinds))
 		fresh := &testkit.Stub{}
 		rt := start(t, n.HTTP1(), respawn.WithDrainTimeout(time.Minute),

@@ -24,6 +24,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A response that takes 3 s to stream and an upgraded connection that began
@@ -32,7 +33,7 @@ func TestInFlightFinishesUntouched(t *testing.T) {
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run("stream "+proto, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					if req.URL.Path == "/quick" {
 						return
@@ -72,7 +73,7 @@ func TestInFlightFinishesUntouched(t *testing.T) {
 	}
 	t.Run("upgrade", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := testkit.NewNetwork(t)
+			n := testnet.New(t)
 			a := n.Serve("a.test:80", http.HandlerFunc(serveEcho))
 			rt := start(t, n.HTTP1(), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return n.HTTP1() }).Make))
 			req := request(t.Context(), http.MethodGet, "http://a.test/", nil)
@@ -283,7 +284,7 @@ func TestDrainTimeoutCutsWhatIsInFlight(t *testing.T) {
 	for _, proto := range []string{"h1", "h2", "upgrade"} {
 		t.Run(proto, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				release := make(chan struct{})
 				n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					switch req.URL.Path {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A wrapped transport hides its pool, and says what it wraps.
@@ -26,7 +27,7 @@ func TestNoConnectionIsLeftBehindWrappers(t *testing.T) {
 	for proto, dial := range overPipes {
 		t.Run(proto, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(serveKinds))
 				fresh := func() http.RoundTripper { return &wrapped{&wrapped{dial(n)}} }
 				rt := start(t, fresh(), respawn.WithFactory(testkit.Builds(fresh).Make))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // Hosts that a stranger chooses, by redirects or because the program sends where
@@ -181,13 +182,13 @@ func told(t *testing.T, p *testkit.Probe, rt *respawn.RecoveringRoundTripper) ma
 func TestRedirectsCarryNoStreak(t *testing.T) {
 	const secret = "hunter2.Secret"
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		var to atomic.Pointer[string]
 		redirect := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, *to.Load(), http.StatusFound) })
 		n.Serve("a.test:80", redirect)
 		b := n.Serve("b.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 		n.Serve("c.test:80", redirect)
-		b.Set(testkit.Faults{Refuse: true})
+		b.Set(testnet.Faults{Refuse: true})
 		p := testkit.NewProbe(t)
 		f := testkit.Builds(func() http.RoundTripper { return n.HTTP1() })
 		rt := start(t, n.HTTP1(), append(observed(p), respawn.WithFactory(f.Make), respawn.WithReplay(respawn.ReplayNever), every(time.Minute))...)
@@ -231,7 +232,7 @@ func TestRedirectsCarryNoStreak(t *testing.T) {
 		assert.Equal(t, 1, seen)
 
 		// And b's answers end no streak of another's.
-		b.Set(testkit.Faults{})
+		b.Set(testnet.Faults{})
 		require.Error(t, follow("http://a.test/", "http://nowhere-1.test:1/"), "no such host is no failure of the transport")
 		time.Sleep(time.Minute)
 		require.NoError(t, follow("http://a.test/", "http://b.test/"))

@@ -34,6 +34,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 const secret = "hunter2.Secret"
@@ -226,7 +227,7 @@ func certified(t *testing.T) http.RoundTripper {
 // answering is a dialer that has one host for all addresses, which does that with
 // each connection and closes it.
 func answering(t *testing.T, addr string, what func(net.Conn)) func(context.Context, string, string) (net.Conn, error) {
-	n := testkit.NewNetwork(t)
+	n := testnet.New(t)
 	host := n.Listen(addr)
 	go func() {
 		for {

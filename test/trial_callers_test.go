@@ -17,6 +17,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // One failed dial among stalls does not turn a slow upstream into a reason to swap.
@@ -62,7 +63,7 @@ func TestOneRefusalDoesNotProveThatTheCurrentTransportIsSlow(t *testing.T) {
 // is: the candidate waits for them, or such a client would never recover.
 func TestFewAndImpatientCallersRecover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		f := testkit.Builds(func() http.RoundTripper {
 			time.Sleep(300 * time.Millisecond)

@@ -18,13 +18,14 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // An upstream that accepts and resets gives everybody a connection. A swap would
 // not help it, and would cost all others their warm connections.
 func TestUpstreamThatResetsIsNoReasonToSwap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			c, _, _ := w.(http.Hijacker).Hijack()
 			c.Close()

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
-	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // Why not simply ...? Each of these is the usual advice for a client that is
@@ -25,10 +25,10 @@ import (
 
 // lostInBlackHole counts the requests lost to a black-holed HTTP/2 connection
 // at 10 requests/s with 1 s deadlines, and the time until the first answer.
-func lostInBlackHole(t *testing.T, make func(n *testkit.Network) http.RoundTripper, every func(http.RoundTripper)) (lost int64, down time.Duration) {
+func lostInBlackHole(t *testing.T, make func(n *testnet.Network) http.RoundTripper, every func(http.RoundTripper)) (lost int64, down time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 		rt := make(n)
 		_, err := get(t.Context(), rt, "http://a.test/")
@@ -66,14 +66,14 @@ func lostInBlackHole(t *testing.T, make func(n *testkit.Network) http.RoundTripp
 }
 
 func TestWhyNotInABlackHole(t *testing.T) {
-	bare := func(n *testkit.Network) http.RoundTripper { return n.HTTP2() }
+	bare := func(n *testnet.Network) http.RoundTripper { return n.HTTP2() }
 	closeIdle := func(rt http.RoundTripper) { rt.(*http.Transport).CloseIdleConnections() }
-	pings := func(n *testkit.Network) http.RoundTripper {
+	pings := func(n *testnet.Network) http.RoundTripper {
 		t := n.HTTP2()
 		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
 		return t
 	}
-	recovering := func(n *testkit.Network) http.RoundTripper {
+	recovering := func(n *testnet.Network) http.RoundTripper {
 		rt, err := respawn.New(n.HTTP2(), respawn.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		return rt
@@ -106,7 +106,7 @@ func TestWhyNotClone(t *testing.T) {
 			_, err := get(t.Context(), base.Clone(), "http://a.test/")
 			assert.ErrorIs(t, err, shutdown)
 		}
-		n := testkit.NewNetwork(t)
+		n := testnet.New(t)
 		n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		rt := start(t, base, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return n.HTTP1(), nil }))
 		_, err := get(t.Context(), rt, "http://a.test/")

@@ -39,13 +39,13 @@ var layers = [][]string{
 	{"internal/evidence"},
 	{"internal/body"},
 	{"internal/core"},
-	{"internal/testkit"}, // below all, so that the tests of each layer can have it
+	{"internal/testkit", "internal/testnet"}, // below all, so that the tests of each layer can have them
 }
 
 var (
 	// No part of the library: only tests import these, those of any layer, and
 	// respawntest, with which users test.
-	forTests = []string{"internal/sim", "internal/testkit", "test"}
+	forTests = []string{"internal/sim", "internal/testkit", "internal/testnet", "test"}
 	// What other modules, examples above all, can have: what users have.
 	public = []string{".", "respawndebug", "respawntest"}
 )
@@ -94,14 +94,15 @@ func TestWhatIsWrong(t *testing.T) {
 		{from: ".", to: "internal/gate"},
 		{from: ".", to: "internal/core"},
 		{from: "respawndebug", to: "."},
-		{from: "respawntest", to: "internal/testkit"},
-		{from: "internal/sim", to: "internal/testkit"},
+		{from: "respawntest", to: "internal/testnet"},
+		{from: "internal/sim", to: "internal/testnet"},
 		{from: "examples/chain", to: ".", other: true},
 		{from: "internal/core", to: "internal/gate", want: "not in a row below"},
 		{from: "internal/build", to: "internal/generation", want: "not in a row below"},
 		{from: ".", to: "respawndebug", want: "not in a row below"},
 		{from: "internal/testkit", to: ".", want: "not in a row below"},
 		{from: ".", to: "internal/testkit", want: "for tests"},
+		{from: ".", to: "internal/testnet", want: "for tests"},
 		{from: "respawndebug", to: "internal/sim", want: "for tests"},
 		{from: "examples/chain", to: "internal/core", other: true, want: "not public"},
 	} {

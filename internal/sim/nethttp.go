@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // The kinds netHTTP1 and netHTTP2 are net/http's own transport on
@@ -21,7 +21,7 @@ func (k kind) real() bool { return k == netHTTP1 || k == netHTTP2 }
 
 // A wire is a connection of a real transport. Its fields are guarded by world.mu.
 type wire struct {
-	*testkit.Conn // the client's end
+	*testnet.Conn // the client's end
 	link          *link
 	au            int
 	closed        bool
@@ -87,7 +87,7 @@ func (l *link) dialWire(ctx context.Context, network, addr string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	c := &wire{Conn: got.(*testkit.Conn), link: l, au: au, orders: map[*order]bool{}}
+	c := &wire{Conn: got.(*testnet.Conn), link: l, au: au, orders: map[*order]bool{}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l.wires = append(l.wires, c)
@@ -95,7 +95,7 @@ func (l *link) dialWire(ctx context.Context, network, addr string) (net.Conn, er
 }
 
 // wireOf is the wire that a link of the network is.
-func (w *world) wireOf(network *testkit.Link) *wire {
+func (w *world) wireOf(network *testnet.Link) *wire {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.links {
@@ -115,7 +115,7 @@ func (w *world) listen(au int) {
 	s := &http.Server{
 		Handler: http.HandlerFunc(w.upstream), Protocols: new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, wireKey{}, c.(*testkit.Conn).Link())
+			return context.WithValue(ctx, wireKey{}, c.(*testnet.Conn).Link())
 		},
 	}
 	s.Protocols.SetHTTP1(true)
@@ -126,7 +126,7 @@ func (w *world) listen(au int) {
 
 // upstream is what serve is for the simulated transports.
 func (w *world) upstream(rw http.ResponseWriter, req *http.Request) {
-	c := w.wireOf(req.Context().Value(wireKey{}).(*testkit.Link))
+	c := w.wireOf(req.Context().Value(wireKey{}).(*testnet.Link))
 	id, _ := strconv.Atoi(req.Header.Get(idHeader))
 	w.mu.Lock()
 	o := w.orders[id]

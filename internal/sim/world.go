@@ -19,6 +19,7 @@ import (
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/config"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A world is one simulation: the client under test and all that surrounds it.
@@ -28,7 +29,7 @@ type world struct {
 	plan  *plan
 	began time.Time
 	probe *testkit.Probe
-	net   *testkit.Network // of real transports
+	net   *testnet.Network // of real transports
 	rt    *respawn.RecoveringRoundTripper
 	halt  chan struct{} // closed when an invariant was broken: nobody waits any longer
 
@@ -69,7 +70,7 @@ func newWorld(t *testing.T, p *plan) *world {
 		orders: map[int]*order{}, bySpan: map[trace.SpanID]*run{}, spoiled: map[uint64]string{},
 	}
 	if p.kind.real() {
-		w.net = testkit.NewNetwork(t)
+		w.net = testnet.New(t)
 		for au := range p.weather {
 			w.listen(au)
 		}

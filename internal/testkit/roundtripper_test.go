@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -113,20 +112,6 @@ func TestFactory(t *testing.T) {
 	assert.Same(t, s, got)
 	_, err = Fails(io.EOF).Make(t.Context())
 	assert.Equal(t, io.EOF, err)
-}
-
-// The errors are those that the network gives.
-func TestErrors(t *testing.T) {
-	bubble(t, func(t *testing.T, n *Network, h *Host) {
-		fails(t, Refused(), "dial", syscall.ECONNREFUSED)
-		fails(t, ConnReset(), "read", syscall.ECONNRESET)
-		h.BlackHole()
-		_, err := (&Dialer{Network: n, Timeout: time.Second}).Dial("tcp", good)
-		var timeout interface{ Timeout() bool }
-		require.ErrorAs(t, DialTimeout(), &timeout)
-		assert.True(t, timeout.Timeout())
-		assert.Equal(t, strings.Replace(err.Error(), " 192.0.2.1:443", "", 1), DialTimeout().Error())
-	})
 }
 
 func TestProbe(t *testing.T) {

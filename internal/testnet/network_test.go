@@ -1,4 +1,4 @@
-package testkit
+package testnet
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ const good = "good.test:443"
 func bubble(t *testing.T, test func(t *testing.T, n *Network, h *Host)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := NewNetwork(t)
+		n := New(t)
 		test(t, n, n.Listen(good))
 	})
 }

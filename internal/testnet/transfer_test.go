@@ -1,4 +1,4 @@
-package testkit
+package testnet
 
 import (
 	"bytes"
@@ -109,7 +109,7 @@ func read(chance *rand.Rand, c *Conn) (got []byte, err error) {
 // one runs in real time.
 func TestConformance(t *testing.T) {
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-		n := NewNetwork(t)
+		n := New(t)
 		client, server := connect(t, n, n.Listen(good))
 		return client, server, n.Close, nil
 	})
@@ -130,7 +130,7 @@ func TestNothingGoesOn(t *testing.T) {
 				assert.Equal(t, "deadlock: all goroutines in bubble are blocked", fmt.Sprint(recover()))
 			}()
 			synctest.Test(t, func(t *testing.T) {
-				n := NewNetwork(t)
+				n := New(t)
 				h := n.Listen(good)
 				client, server := connect(t, keepAliveOff(n), h)
 				server.SetKeepAliveConfig(net.KeepAliveConfig{})

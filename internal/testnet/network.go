@@ -1,4 +1,7 @@
-package testkit
+// Package testnet is a network over pipes with the faults of a real one, for the
+// tests of every layer and, by way of respawntest, for those of users. It depends on
+// nothing but the standard library, so that these take on nothing else with it.
+package testnet
 
 import (
 	"context"
@@ -43,9 +46,9 @@ type Network struct {
 	signers *authority // of ServeTLS
 }
 
-// NewNetwork returns a network without hosts, which is closed at the end of
+// New returns a network without hosts, which is closed at the end of
 // the test. In a synctest bubble it has to be made inside.
-func NewNetwork(t testing.TB) *Network {
+func New(t testing.TB) *Network {
 	n := &Network{t: t, born: time.Now(), over: make(chan struct{}), hosts: map[string]*Host{}}
 	n.def.Network = n
 	t.Cleanup(n.Close)

@@ -1,4 +1,4 @@
-package testkit
+package testnet
 
 import (
 	"io"
@@ -166,7 +166,7 @@ func TestSmallThings(t *testing.T) {
 // One Write is not torn apart by others. This runs in real time, where they
 // really meet.
 func TestWritesDoNotMix(t *testing.T) {
-	n := NewNetwork(t)
+	n := New(t)
 	client, server := connect(t, n, n.Listen(good))
 	const long, short = 4 << 20, 100_000
 	go io.WriteString(client, strings.Repeat("a", long))

@@ -1,4 +1,4 @@
-package testkit
+package testnet
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // A web is a client and a server of net/http on the network.
@@ -48,7 +50,7 @@ func (w *web) get(t *testing.T, path string, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	code, err := Get(ctx, w.client, w.url+path)
+	code, err := testkit.Get(ctx, w.client, w.url+path)
 	if err == nil {
 		assert.Equal(t, http.StatusOK, code)
 	}
@@ -60,7 +62,7 @@ func overHTTP(t *testing.T, test func(t *testing.T, w *web)) {
 	for _, proto := range []string{"HTTP/1", "HTTP/1 over TLS", "unencrypted HTTP/2", "HTTP/2 over TLS"} {
 		t.Run(proto, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := NewNetwork(t)
+				n := New(t)
 				w := &web{Network: n, client: n.HTTP1(), hold: make(chan struct{})}
 				if strings.Contains(proto, "HTTP/2") {
 					w.client = n.HTTP2()
@@ -70,7 +72,7 @@ func overHTTP(t *testing.T, test func(t *testing.T, w *web)) {
 				} else {
 					w.Host, w.url = n.Serve("good.test:80", w), "http://good.test"
 				}
-				resp, err := w.client.RoundTrip(Request(t.Context(), http.MethodPost, w.url, strings.NewReader("hello")))
+				resp, err := w.client.RoundTrip(testkit.Request(t.Context(), http.MethodPost, w.url, strings.NewReader("hello")))
 				require.NoError(t, err)
 				body, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
@@ -121,7 +123,7 @@ func TestHTTPRefused(t *testing.T) {
 
 func TestHTTPReset(t *testing.T) {
 	overHTTP(t, func(t *testing.T, w *web) {
-		resp, err := w.client.RoundTrip(Request(t.Context(), http.MethodGet, w.url+"/hold", nil))
+		resp, err := w.client.RoundTrip(testkit.Request(t.Context(), http.MethodGet, w.url+"/hold", nil))
 		require.NoError(t, err)
 		w.Links()[0].Reset()
 		_, err = io.ReadAll(resp.Body)
@@ -258,7 +260,7 @@ func TestHTTPZeroWindow(t *testing.T) {
 		w.ZeroWindow(ToHost)
 		begin := time.Now()
 		body := strings.NewReader(strings.Repeat("x", 1<<20))
-		_, err := w.client.RoundTrip(Request(t.Context(), http.MethodPost, w.url, struct{ io.Reader }{body}))
+		_, err := w.client.RoundTrip(testkit.Request(t.Context(), http.MethodPost, w.url, struct{ io.Reader }{body}))
 		if w.client.Protocols.HTTP1() && errors.Is(err, net.ErrClosed) {
 			err = syscall.ETIMEDOUT // net/http's reader may see it first, and close what is being written
 		}

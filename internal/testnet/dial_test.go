@@ -1,15 +1,18 @@
-package testkit
+package testnet
 
 import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 func TestDialErrors(t *testing.T) {
@@ -156,5 +159,19 @@ func TestBacklog(t *testing.T) {
 			_, err := n.Dial("tcp", good)
 			require.NoError(t, err)
 		})
+	})
+}
+
+// The errors of package testkit are those that the network gives.
+func TestErrorsOfStubs(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network, h *Host) {
+		fails(t, testkit.Refused(), "dial", syscall.ECONNREFUSED)
+		fails(t, testkit.ConnReset(), "read", syscall.ECONNRESET)
+		h.BlackHole()
+		_, err := (&Dialer{Network: n, Timeout: time.Second}).Dial("tcp", good)
+		var timeout interface{ Timeout() bool }
+		require.ErrorAs(t, testkit.DialTimeout(), &timeout)
+		assert.True(t, timeout.Timeout())
+		assert.Equal(t, strings.Replace(err.Error(), " 192.0.2.1:443", "", 1), testkit.DialTimeout().Error())
 	})
 }

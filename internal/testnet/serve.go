@@ -1,4 +1,4 @@
-package testkit
+package testnet
 
 import (
 	"crypto/ecdsa"
@@ -105,7 +105,7 @@ func (n *Network) authority() *authority {
 	if n.signers == nil {
 		a := &authority{n: n}
 		template := &x509.Certificate{
-			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "testkit"},
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "testnet"},
 			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		}
 		a.cert, a.key = a.sign(template, nil)
