@@ -22,7 +22,7 @@ import (
 // The exported API of each package is what api/ says: a change of it is a
 // decision, which `make api-accept` writes down and a reviewer sees.
 func TestExportedAPI(t *testing.T) {
-	for name, dir := range map[string]string{"respawn": ".", "respawndebug": "respawndebug"} {
+	for name, dir := range map[string]string{"respawn": ".", "respawndebug": "respawndebug", "respawntest": "respawntest"} {
 		got := exported(t, dir)
 		file := filepath.Join("api", name+".txt")
 		if os.Getenv("ACCEPT_API") != "" {

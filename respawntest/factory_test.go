@@ -1,0 +1,141 @@
+package respawntest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"go.uber.org/goleak"
+
+	"github.com/respawnhttp/respawn"
+)
+
+var goodFactories = map[string]func(w *world) respawn.Factory{
+	"a clone of base": func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper { return w.base.(*http.Transport).Clone() })
+	},
+	"HTTP/1, as base": func(w *world) respawn.Factory {
+		w.base = w.http1()
+		return returns(func() http.RoundTripper { return w.http1() })
+	},
+	"a tunnel of its own": func(w *world) respawn.Factory {
+		return func(ctx context.Context) (http.RoundTripper, error) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			tunnel := w.NewTunnel()
+			return &closing{w.through(tunnel), tunnel.Close}, nil
+		}
+	},
+	"a tunnel with a goroutine, which its Close ends": func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			tunnel, over := w.NewTunnel(), make(chan struct{})
+			go func() { <-over }()
+			return &closing{w.through(tunnel), func() error { close(over); return tunnel.Close() }}
+		})
+	},
+	"a goroutine that ends with the context of the build": func(w *world) respawn.Factory {
+		return func(ctx context.Context) (http.RoundTripper, error) {
+			go func() { <-ctx.Done() }()
+			return w.transport(), nil
+		}
+	},
+	"a goroutine that the process has once": func(w *world) respawn.Factory {
+		begun := false
+		return returns(func() http.RoundTripper {
+			if !begun {
+				go watch(w)
+			}
+			begun = true
+			return w.transport()
+		})
+	},
+	"a wrapper that shows what it wraps": func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper { return showing{hiding{w.transport()}} })
+	},
+	"one connection, which says when it has ended": func(w *world) respawn.Factory {
+		f := func(ctx context.Context) (http.RoundTripper, error) {
+			conn, err := w.transport().NewClientConn(ctx, "https", "api.test:443")
+			if err != nil {
+				return nil, err // a nil pointer in an interface is not nil
+			}
+			return conn, nil
+		}
+		w.base, _ = f(context.Background())
+		return f
+	},
+	"nothing to close": func(w *world) respawn.Factory {
+		w.base = nil
+		return returns(func() http.RoundTripper { return &unpooled{w} })
+	},
+}
+
+// An unpooled transport answers by itself, as a stub does.
+type unpooled struct{ w *world }
+
+func (*unpooled) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, Body: http.NoBody, Request: req}, nil
+}
+
+func TestGoodFactoriesPass(t *testing.T) {
+	for name, make := range goodFactories {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				TestFactory(t, w.base, make(w), site)
+			})
+		})
+	}
+}
+
+// What is asked where nothing is said is a server on the loopback, and nothing of the
+// test is left behind.
+func TestFactoryOnTheLoopback(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	base := &http.Transport{}
+	TestFactory(t, base, returns(func() http.RoundTripper { return &http.Transport{} }))
+	base.CloseIdleConnections()
+
+	said := &reporter{TB: t}
+	TestFactory(said, base, returns(func() http.RoundTripper { return showing{hiding{base}} }))
+	assert.Len(t, said.errors, 1)
+	assert.Contains(t, said.errors[0], "respawntest: the factory returned base")
+	base.CloseIdleConnections()
+}
+
+// Nobody can be compared with a base that does not answer.
+func TestFactoryNeedsAnAnswerOfBase(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.api.Refuse()
+		w.api.Reset()
+		traps := findTraps(w.base, returns(func() http.RoundTripper { return w.transport() }), []string{site})
+		if assert.Len(t, traps, 1) {
+			assert.ErrorContains(t, traps[0], "base does not answer")
+		}
+	})
+}
+
+func TestNoFactory(t *testing.T) {
+	said := &reporter{TB: t}
+	func() {
+		defer func() { assert.Equal(t, said, recover()) }()
+		TestFactory(said, nil, nil)
+	}()
+	assert.Equal(t, []string{"respawntest: the factory is nil"}, said.errors)
+}
+
+// A reporter keeps what a test is told to fail with.
+type reporter struct {
+	testing.TB
+	errors []string
+}
+
+func (*reporter) Helper() {}
+func (r *reporter) Errorf(format string, args ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+func (r *reporter) Fatal(args ...any) {
+	r.errors = append(r.errors, fmt.Sprint(args...))
+	panic(r)
+}

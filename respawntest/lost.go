@@ -1,0 +1,72 @@
+package respawntest
+
+import (
+	"net/http"
+
+	"github.com/respawnhttp/respawn/internal/build"
+)
+
+// loses notes what base has and the fresh transport has not.
+func (i *inspection) loses(fresh http.RoundTripper, baseSaid, freshSaid answers) {
+	if i.base == nil {
+		return
+	}
+	was, is := netHTTP(i.base), netHTTP(fresh)
+	switch {
+	case lostProtocol(baseSaid, freshSaid), offersHTTP2(was) && is != nil && !offersHTTP2(is):
+		i.found("HTTP/2 is lost: base speaks it, and the factory's transport does not; an http.Transport with a TLSClientConfig or dialer of its own needs ForceAttemptHTTP2, and Protocols and TLSNextProto must not rule it out")
+	case pings(was) && is != nil && !pings(is):
+		i.found("HTTP/2 pings are lost: base has them, and the factory's transport would not find a dead connection; set HTTP2.SendPingTimeout as base has it")
+	}
+	if says(i.base) && !says(fresh) {
+		i.found("Err is lost: base says by Err() error that it has ended, and the factory's transport cannot, so its end would cost requests; give the outermost wrapper the method")
+	}
+}
+
+// lostProtocol reports whether an url was answered over HTTP/2 by base alone.
+func lostProtocol(base, fresh answers) bool {
+	for n := range min(len(base), len(fresh)) {
+		if base[n].protocol == 2 && fresh[n].protocol == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// netHTTP returns the layer of rt that is net/http's; nil if none is.
+func netHTTP(rt http.RoundTripper) *http.Transport {
+	for l := range build.Layers(rt) {
+		if t, ok := l.(*http.Transport); ok {
+			return t
+		}
+	}
+	return nil
+}
+
+// offersHTTP2 goes by the docs of [http.Transport]: Protocols, where it is set;
+// TLSNextProto, which net/http fills in at the first request; and what turns HTTP/2 off
+// where nobody asks for it.
+func offersHTTP2(t *http.Transport) bool {
+	switch {
+	case t == nil:
+		return false
+	case t.Protocols != nil:
+		return t.Protocols.HTTP2()
+	case t.TLSNextProto != nil:
+		return t.TLSNextProto["h2"] != nil
+	case t.ForceAttemptHTTP2:
+		return true
+	}
+	//lint:ignore SA1019 who sets these still turns HTTP/2 off
+	dials := t.Dial != nil || t.DialTLS != nil || t.DialContext != nil || t.DialTLSContext != nil
+	return t.TLSClientConfig == nil && !dials
+}
+
+func pings(t *http.Transport) bool {
+	return offersHTTP2(t) && t.HTTP2 != nil && t.HTTP2.SendPingTimeout > 0
+}
+
+func says(rt http.RoundTripper) bool {
+	_, ok := rt.(interface{ Err() error })
+	return ok
+}

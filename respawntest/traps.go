@@ -1,0 +1,181 @@
+package respawntest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/build"
+)
+
+const (
+	buildLimit = 5 * time.Second        // of a factory: half the default of WithRecreateTimeout
+	grace      = 5 * time.Second        // for what should be over
+	settle     = 100 * time.Millisecond // for what follows in a moment
+	sweeps     = 8 * time.Second        // more than respawn takes to close what is idle
+)
+
+// An inspection is one run of TestFactory.
+type inspection struct {
+	base    http.RoundTripper // nil if there is none
+	factory respawn.Factory
+	urls    []string
+	traps   []error
+}
+
+// findTraps returns what is wrong with the factory. It stops where going on would only
+// repeat what is known.
+func findTraps(base http.RoundTripper, factory respawn.Factory, urls []string) []error {
+	i := &inspection{base: base, factory: factory, urls: urls}
+	i.run()
+	return i.traps
+}
+
+func (i *inspection) run() {
+	said, ok := i.baseSays()
+	if !ok {
+		return
+	}
+	vain := i.callInVain()
+	if vain == nil {
+		return
+	}
+	defer vain.retire()
+	first := i.build()
+	if first == nil {
+		return
+	}
+	defer first.retire()
+	firstSaid, err := i.afterItsBuild(first)
+	second := i.buildAnother(first)
+	if second == nil {
+		return
+	}
+	defer second.retire()
+	secondSaid, controlErr := second.ask(i.urls)
+	switch {
+	case controlErr != nil:
+		i.found("the factory's transport does not answer (%w): if base does, something is missing from it; else pass URLs that it can GET", controlErr)
+	case err != nil:
+		i.traps = append(i.traps, err)
+	case share(said, firstSaid):
+		i.found("the factory's transport uses a connection of base: they share a pool, as wrappers of one cached http.Transport do, or a Clone after x/net's http2.ConfigureTransports; build one with a pool of its own")
+	case share(firstSaid, secondSaid):
+		i.found("the factory's transports use the same connection: they share a pool; build each with a pool of its own")
+	default:
+		i.loses(first.transport, said, firstSaid)
+		if i.part(first, second) {
+			i.leavesNothing(second)
+		}
+	}
+}
+
+// found notes a trap.
+func (i *inspection) found(format string, args ...any) {
+	i.traps = append(i.traps, fmt.Errorf(format, args...))
+}
+
+// baseSays asks base, whose answers those of the factory's transports are held against.
+func (i *inspection) baseSays() (answers, bool) {
+	if i.base == nil {
+		return nil, true
+	}
+	said, err := ask("", i.base, i.urls)
+	if err != nil {
+		i.found("base does not answer (%w): pass URLs that it can GET, or a nil base, with which nothing is compared", err)
+	}
+	return said, err == nil
+}
+
+// callInVain calls the factory under a context that has ended, and returns what has come
+// of it; nil if the factory does not heed its context.
+func (i *inspection) callInVain() *product {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	p := callUnder(ctx, cancel, i.factory)
+	if errors.Is(p.err, errHangs) {
+		i.found("the factory had not returned %v after its context had ended: pass the context on to whatever it waits for", grace)
+		return nil
+	}
+	p.late = false // which it could not help
+	p.retired = i.fault(p) != nil
+	return p
+}
+
+// afterItsBuild asks a transport that has outlived the context of its build, as those in
+// service have. What it cannot answer may be no fault of that: ask a control.
+func (i *inspection) afterItsBuild(p *product) (answers, error) {
+	time.Sleep(settle)
+	said, err := p.ask(i.urls)
+	if err != nil {
+		return nil, fmt.Errorf("the factory's transport dies with the context that the factory was given (%w), which ends when the factory returns: what is to last needs context.WithoutCancel, or a context that the transport's Close ends", err)
+	}
+	if p.deadline.IsZero() {
+		return said, nil
+	}
+	time.Sleep(time.Until(p.deadline) + settle)
+	if _, err := p.ask(i.urls); err != nil {
+		return nil, fmt.Errorf("the factory's transport dies at the deadline of the context that the factory was given (%w): take back what was set by it, with SetDeadline(time.Time{}) for a connection", err)
+	}
+	return said, nil
+}
+
+// build calls the factory, and returns what can be put in service; nil if nothing can.
+func (i *inspection) build() *product {
+	p := callAsRespawn(i.factory)
+	if err := i.fault(p); err != nil {
+		i.traps = append(i.traps, err)
+		return nil
+	}
+	return p
+}
+
+// buildAnother calls the factory again.
+func (i *inspection) buildAnother(first *product) *product {
+	second := callAsControl(i.factory)
+	err := i.fault(second)
+	switch {
+	case err != nil:
+		i.found("the factory worked once, and not the next time (%w): it is called for each recreation", err)
+	case build.Shares(first.transport, second.transport):
+		i.found("the factory returned the same transport twice, or two wrappers of one: build a new one at each call")
+	default:
+		return second
+	}
+	second.end()
+	return nil
+}
+
+// fault is why what a call has come to cannot be put in service; nil if it can.
+func (i *inspection) fault(p *product) error {
+	isNil := build.IsNil(p.transport)
+	switch {
+	case errors.Is(p.err, errHangs):
+		return fmt.Errorf("the factory had not returned %v after its context had ended, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
+	case errors.Is(p.err, build.ErrExited):
+		return fmt.Errorf("%w: return an error instead of t.FailNow and its like, which do not belong here", p.err)
+	case p.panicked:
+		return fmt.Errorf("%w: return an error", p.err)
+	case p.err != nil && !isNil:
+		return fmt.Errorf("the factory returned a transport beside an error (%w): nobody closes that transport; close it in the factory, and return nil with the error", p.err)
+	case p.err != nil:
+		return fmt.Errorf("the factory failed (%w): it has to work where it is tested", p.err)
+	case p.transport == nil:
+		return errors.New("the factory returned nil and no error: return an error that says why there is no transport")
+	case isNil:
+		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: look at the error before the pointer becomes a RoundTripper, and return a plain nil with it", p.transport)
+	case p.late:
+		return fmt.Errorf("the factory took longer than %v: respawn waits twice as long, if WithRecreateTimeout does not say otherwise, and requests wait with it", buildLimit)
+	case build.Shares(p.transport, http.DefaultTransport):
+		return errors.New("the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a Clone of it")
+	case build.Shares(p.transport, i.base):
+		return errors.New("the factory returned base, or wraps it: build a new transport, since base is dead when the factory is called")
+	}
+	if e, ok := p.transport.(interface{ Err() error }); ok && build.SaysEnded(e) {
+		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())
+	}
+	return nil
+}
