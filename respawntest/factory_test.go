@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
@@ -43,12 +44,11 @@ var goodFactories = map[string]func(w *world) respawn.Factory{
 		}
 	},
 	"a goroutine that the process has once": func(w *world) respawn.Factory {
-		begun := false
+		calls := 0
 		return returns(func() http.RoundTripper {
-			if !begun {
+			if calls++; calls == 2 { // the first whose product serves
 				go watch(w)
 			}
-			begun = true
 			return w.transport()
 		})
 	},
@@ -87,6 +87,22 @@ func TestGoodFactoriesPass(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Half a second is what a test may take; who looks at the deadline may keep it.
+func TestFactoryWaitsOnlyForADeadlineThatMatters(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		start := time.Now()
+		TestFactory(t, w.base, returns(func() http.RoundTripper { return w.transport() }), site)
+		assert.Less(t, time.Since(start), time.Second)
+
+		start = time.Now()
+		TestFactory(t, w.base, func(ctx context.Context) (http.RoundTripper, error) {
+			_, _ = ctx.Deadline()
+			return w.transport(), nil
+		}, site)
+		assert.Greater(t, time.Since(start), buildLimit)
+	})
 }
 
 // What is asked where nothing is said is a server on the loopback, and nothing of the

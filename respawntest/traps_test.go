@@ -10,17 +10,18 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
 
 	"github.com/respawnhttp/respawn"
 )
 
-// Each bad factory steps into one trap, and is told that one, and what to do.
-var badFactories = []struct {
+type badFactory struct {
 	name string
 	make func(w *world) respawn.Factory
 	want string
-}{
+}
+
+// Each bad factory steps into one trap, and is told that one, and what to do.
+var badFactories = []badFactory{
 	// What it returns.
 	{"fails", func(*world) respawn.Factory {
 		return func(context.Context) (http.RoundTripper, error) { return nil, errTest }
@@ -53,15 +54,6 @@ var badFactories = []struct {
 	}, "returned base"},
 	{"wraps base and hides it, as client-go's cache does", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { return hiding{w.base} })
-	}, "uses a connection of base"},
-	{"clones after x/net's ConfigureTransports", func(w *world) respawn.Factory {
-		base := w.http1()
-		//lint:ignore SA1019 many still use it, client-go among them
-		if _, err := http2.ConfigureTransports(base); err != nil {
-			panic(err)
-		}
-		w.base = base
-		return returns(func() http.RoundTripper { return base.Clone() })
 	}, "uses a connection of base"},
 	{"returns http.DefaultTransport", func(*world) respawn.Factory {
 		return returns(func() http.RoundTripper { return http.DefaultTransport })
@@ -158,10 +150,11 @@ var badFactories = []struct {
 			return w.through(tunnel), nil
 		}
 	}, "dies at the deadline"},
-	{"loses HTTP/2 by its configuration", func(w *world) respawn.Factory {
+	{"loses HTTP/2, which no answer shows", func(w *world) respawn.Factory {
+		w.urls = []string{plain}
 		return returns(func() http.RoundTripper { return w.http1() })
 	}, "HTTP/2 is lost"},
-	{"loses HTTP/2 where nobody sees why", func(w *world) respawn.Factory {
+	{"loses HTTP/2, which only the answers show", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper {
 			t := w.http1()
 			return struct {
@@ -249,7 +242,7 @@ func TestEachTrapIsFoundAndNamed(t *testing.T) {
 		t.Run(bad.name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				f := bad.make(w)
-				traps := findTraps(w.base, f, []string{site})
+				traps := findTraps(w.base, f, w.urls)
 				require.Len(t, traps, 1)
 				assert.ErrorContains(t, traps[0], bad.want)
 			})

@@ -12,7 +12,10 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-const site = "https://api.test/"
+const (
+	site  = "https://api.test/"
+	plain = "http://api.test/" // where nobody speaks HTTP/2
+)
 
 var errTest = errors.New("as the test wants it")
 
@@ -21,6 +24,7 @@ type world struct {
 	*Network
 	api  *Host
 	base http.RoundTripper
+	urls []string
 	over chan struct{} // closed at the end of the test
 }
 
@@ -28,9 +32,11 @@ type world struct {
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{Network: NewNetwork(t), over: make(chan struct{})}
+		w := &world{Network: NewNetwork(t), urls: []string{site}, over: make(chan struct{})}
 		t.Cleanup(func() { close(w.over) })
-		w.api = w.ServeTLS("api.test:443", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		answer := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		w.api = w.ServeTLS("api.test:443", answer)
+		w.Serve("api.test:80", answer)
 		w.base = w.transport()
 		test(t, w)
 	})
