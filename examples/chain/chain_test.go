@@ -5,12 +5,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"sync/atomic"
-	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -21,9 +21,12 @@ import (
 
 // A dead dialer costs the caller nothing, whatever is chained around; the token
 // arrives, a 503 is retried, and the CLIENT span knows of the replays.
-func TestChain(t *testing.T) {
+func TestChain(t *testing.T) { synctest.Test(t, testChain) }
+
+func testChain(t *testing.T) {
+	network := respawntest.NewNetwork(t)
 	var asked atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	network.Serve("llm.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if asked.Add(1) == 1 {
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -31,22 +34,24 @@ func TestChain(t *testing.T) {
 		}
 		io.WriteString(w, req.Header.Get("Authorization"))
 	}))
-	defer server.Close()
 
 	spans := tracetest.NewSpanRecorder()
 	provider := trace.NewTracerProvider(trace.WithSpanProcessor(spans))
+	tunnel := network.NewTunnel()
+	require.NoError(t, tunnel.Close()) // every dial fails from now on
 	var dials atomic.Int64
-	dead := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+	dead := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		dials.Add(1)
-		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		return tunnel.DialContext(ctx, network, addr)
 	}}
-	rt, err := respawn.New(dead, respawn.WithTracerProvider(provider),
-		respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return &http.Transport{}, nil }))
+	rt, err := respawn.New(dead, respawn.WithTracerProvider(provider), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+		return &http.Transport{DialContext: network.NewTunnel().DialContext}, nil
+	}))
 	require.NoError(t, err)
 	defer rt.Close()
 	client := NewClient(rt, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "t"}), otelhttp.WithTracerProvider(provider))
 
-	resp, err := client.Get(server.URL)
+	resp, err := client.Get("http://llm.test/")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
