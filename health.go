@@ -11,7 +11,6 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
-	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/gate"
 )
 
@@ -52,7 +51,7 @@ type Health struct {
 
 	Streaks       []StreakHealth `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
 	LastFailure   *FailureHealth `json:"last_failure,omitempty"`   // nil: none since New
-	LastRejection string         `json:"last_rejection,omitempty"` // its error.type; "" if none since New
+	LastRejection ErrorType      `json:"last_rejection,omitempty"` // "" if none since New
 }
 
 // StreakHealth is the streak of one authority.
@@ -75,7 +74,7 @@ type GenerationHealth struct {
 type FailureHealth struct {
 	Time      time.Time `json:"time"`
 	Authority string    `json:"authority"`
-	Reason    string    `json:"reason"` // as respawn.trigger in traces
+	Reason    Trigger   `json:"reason"`
 }
 
 // Health returns how the client is. It never blocks, whatever a recreation is
@@ -102,7 +101,7 @@ func (rt *RecoveringRoundTripper) Health() Health {
 		}
 	}
 	if f := v.Failure; !f.Time.IsZero() {
-		h.LastFailure = &FailureHealth{f.Time, f.Authority.String(), f.Trigger}
+		h.LastFailure = &FailureHealth{f.Time, f.Authority.String(), Trigger(f.Trigger)}
 	}
 	for _, a := range v.Authorities {
 		h.Streaks = append(h.Streaks, StreakHealth{a.Authority.String(), a.Failures, a.Stalls, a.State == core.Tripped, a.Since})
@@ -142,9 +141,9 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 	case StateFailing:
 		reason := h.LastRejection
 		if reason == "" {
-			reason = evidence.TriggerEnded
+			reason = ErrorType(TriggerTransportEnded)
 		}
-		return build.NewKindError(reason, fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
+		return build.NewKindError(string(reason), fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
 	}
 	return nil
 }

@@ -30,9 +30,6 @@ const (
 	keyGeneration = attribute.Key("respawn.transport.generation")
 	keyDelay      = attribute.Key("respawn.backoff.delay")
 	keyOutage     = attribute.Key("respawn.outage.duration")
-
-	outcomePromoted = "promoted"
-	outcomeRejected = "rejected"
 )
 
 // telemetry says what happened. Nothing of it runs on the healthy path, and
@@ -177,7 +174,7 @@ func spanOf(r *gate.Recreation) trace.Span {
 func (t *telemetry) ended(told gate.Told) {
 	r, record := told.Recreation, recordOf(told)
 	about, _ := whose(told)
-	attrs := []attribute.KeyValue{t.name, keyTrigger.String(record.Trigger), keyOutcome.String(record.Outcome)}
+	attrs := []attribute.KeyValue{t.name, keyTrigger.String(string(record.Trigger)), keyOutcome.String(string(record.Outcome))}
 	span := spanOf(r)
 	if told.What == core.WasRejected {
 		kind := semconv.ErrorTypeKey.String(told.Kind)
@@ -205,7 +202,7 @@ func (t *telemetry) ended(told gate.Told) {
 // alarm, is no warning, nor is a swap that was planned.
 func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Authority) {
 	attrs := append(authorityLog(a),
-		slog.String(string(keyTrigger), record.Trigger), slog.Uint64(string(keyGeneration), record.Generation))
+		slog.String(string(keyTrigger), string(record.Trigger)), slog.Uint64(string(keyGeneration), record.Generation))
 	level, msg := slog.LevelWarn, "respawn: a fresh transport is in service"
 	if told.What == core.WasRejected {
 		msg = "respawn: fresh transport rejected, the current one stays"

@@ -74,6 +74,19 @@ const (
 	ReplayNever
 )
 
+// String returns the replay's name in lower case.
+func (r Replay) String() string {
+	switch r {
+	case ReplayIdempotent:
+		return "idempotent"
+	case ReplayUnsent:
+		return "unsent"
+	case ReplayNever:
+		return "never"
+	}
+	return "unknown"
+}
+
 // A Factory builds a fresh transport, down to its dialer, tunnel or
 // certificates. It is called by one goroutine at a time per recreation, never
 // under a lock, and gets a context that carries the recreation's span and ends

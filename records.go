@@ -15,11 +15,11 @@ import (
 // that it began. It holds hosts and kinds of errors, never paths, headers or
 // error texts.
 type RecreationRecord struct {
-	Time       time.Time     `json:"time"`                 // its start
-	Duration   time.Duration `json:"-"`                    // until promotion or rejection; duration_seconds in JSON
-	Trigger    string        `json:"trigger"`              // as respawn.trigger in traces
-	Outcome    string        `json:"outcome"`              // promoted or rejected
-	ErrorType  string        `json:"error_type,omitempty"` // why it was rejected
+	Time       time.Time     `json:"time"` // its start
+	Duration   time.Duration `json:"-"`    // until promotion or rejection; duration_seconds in JSON
+	Trigger    Trigger       `json:"trigger"`
+	Outcome    Outcome       `json:"outcome"`
+	ErrorType  ErrorType     `json:"error_type,omitempty"` // why it was rejected
 	Authority  string        `json:"authority,omitempty"`  // scheme://host:port that decided, or that it was built for; "" if there is none
 	Generation uint64        `json:"generation"`           // in service after it
 	Failures   int           `json:"failures"`             // that led to it
@@ -63,7 +63,7 @@ type totals struct {
 // A rejection is the latest one.
 type rejection struct {
 	at      time.Time
-	kind    string
+	kind    ErrorType
 	unbuilt bool // the factory gave no transport to try
 }
 
@@ -71,12 +71,12 @@ type rejection struct {
 func recordOf(t gate.Told) RecreationRecord {
 	about, trigger := whose(t)
 	record := RecreationRecord{
-		Time: t.Recreation.Start, Duration: t.At.Sub(t.Recreation.Start), Trigger: trigger, Outcome: outcomePromoted,
+		Time: t.Recreation.Start, Duration: t.At.Sub(t.Recreation.Start), Trigger: Trigger(trigger), Outcome: OutcomePromoted,
 		Authority: about.Authority.String(), Generation: t.Generation, Failures: about.Failures,
 		TraceID: traceID(t.Recreation), Drained: t.InFlight, Draining: t.InFlight > 0,
 	}
 	if t.What == core.WasRejected {
-		record.Outcome, record.ErrorType = outcomeRejected, t.Kind
+		record.Outcome, record.ErrorType = OutcomeRejected, ErrorType(t.Kind)
 	}
 	if !about.Tripped.IsZero() {
 		record.Outage = t.At.Sub(about.Since)
@@ -113,11 +113,11 @@ func (r *records) add(t gate.Told) {
 	record := recordOf(t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if record.Outcome == outcomePromoted {
+	if record.Outcome == OutcomePromoted {
 		r.total.promotions++
 	} else {
 		r.total.rejections++
-		r.total.last = rejection{at: t.At, kind: t.Kind, unbuilt: t.Unbuilt}
+		r.total.last = rejection{at: t.At, kind: record.ErrorType, unbuilt: t.Unbuilt}
 	}
 	var draining *generation.Generation
 	if record.Draining {

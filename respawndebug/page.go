@@ -128,11 +128,11 @@ func newClientView(c client, number int, now time.Time) clientView {
 		Promoted:      c.Promotions,
 		Rejected:      c.Rejections,
 		Recreating:    c.Recreating,
-		LastRejection: shown(c.LastRejection),
+		LastRejection: shown(string(c.LastRejection)),
 		Timeline:      newTimeline(c.Recreations, now),
 	}
 	if f := c.LastFailure; f != nil {
-		v.LastFailure = &failureView{newMoment(f.Time, now), shown(f.Authority), shown(f.Reason)}
+		v.LastFailure = &failureView{newMoment(f.Time, now), shown(f.Authority), shown(string(f.Reason))}
 	}
 	for _, s := range c.Streaks {
 		v.Streaks = append(v.Streaks, streakView{shown(s.Authority), standing(s), s.Failures, s.Stalls, newMoment(s.Since, now)})
@@ -154,11 +154,11 @@ func newClientView(c client, number int, now time.Time) clientView {
 func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView {
 	v := recreationView{
 		moment:     newMoment(r.Time, now),
-		Trigger:    shown(r.Trigger),
+		Trigger:    shown(string(r.Trigger)),
 		Authority:  shown(r.Authority),
 		TraceID:    r.TraceID,
 		Outcome:    outcome(r),
-		ErrorType:  shown(r.ErrorType),
+		ErrorType:  shown(string(r.ErrorType)),
 		Note:       calledOff[r.ErrorType],
 		Generation: r.Generation,
 		Failures:   r.Failures,
@@ -168,7 +168,7 @@ func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView
 		v.Outage = duration(r.Outage)
 	}
 	switch {
-	case r.Outcome != "promoted":
+	case r.Outcome != respawn.OutcomePromoted:
 	case r.Draining:
 		v.Drained = count(r.Drained, "request") + ", still draining"
 	case r.Drained > 0:

@@ -110,13 +110,13 @@ func render(t testing.TB, name string) node {
 	d := document{Version: respawn.Version, Time: now}
 	for range 2 {
 		h := respawn.Health{
-			Name: name, State: respawn.StateFailing, LastRejection: name,
+			Name: name, State: respawn.StateFailing, LastRejection: respawn.ErrorType(name),
 			Streaks:     []respawn.StreakHealth{{Authority: name, Failures: 3, Tripped: true, Since: now}},
-			LastFailure: &respawn.FailureHealth{Time: now, Authority: name, Reason: name},
+			LastFailure: &respawn.FailureHealth{Time: now, Authority: name, Reason: respawn.Trigger(name)},
 		}
 		d.Clients = append(d.Clients, client{Health: h, Summary: inWords(h), Recreations: []respawn.RecreationRecord{{
-			Time: now.Add(-time.Hour), Duration: time.Second, Outage: time.Minute, Trigger: name, Outcome: "rejected",
-			ErrorType: name, Authority: name,
+			Time: now.Add(-time.Hour), Duration: time.Second, Outage: time.Minute, Trigger: respawn.Trigger(name), Outcome: respawn.OutcomeRejected,
+			ErrorType: respawn.ErrorType(name), Authority: name,
 		}}})
 	}
 	var b strings.Builder

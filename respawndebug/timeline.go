@@ -126,9 +126,9 @@ func newTimeline(records []respawn.RecreationRecord, now time.Time) *timeline {
 // describe is a recreation in one sentence.
 func describe(r respawn.RecreationRecord, now time.Time) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s", clock(r.Time, now), shown(r.Trigger), outcome(r))
+	fmt.Fprintf(&b, "%s %s: %s", clock(r.Time, now), shown(string(r.Trigger)), outcome(r))
 	if r.ErrorType != "" {
-		fmt.Fprintf(&b, " (%s)", shown(r.ErrorType))
+		fmt.Fprintf(&b, " (%s)", shown(string(r.ErrorType)))
 	}
 	fmt.Fprintf(&b, " after %s, generation %d in service", duration(r.Duration), r.Generation)
 	if r.Authority != "" {

@@ -96,7 +96,7 @@ func TestTimelineOfAnyPast(t *testing.T) {
 			now = now.Add(span(48 * time.Hour))
 			r.Time, r.Duration = now, span(10*time.Second)
 			now = now.Add(r.Duration)
-			r.Outcome = []string{"promoted", "rejected"}[rnd.IntN(2)]
+			r.Outcome = []respawn.Outcome{respawn.OutcomePromoted, respawn.OutcomeRejected}[rnd.IntN(2)]
 			if rnd.IntN(2) == 0 {
 				r.Outage = span(10 * time.Hour)
 			}
@@ -120,7 +120,7 @@ func TestTimelineOfAnyPast(t *testing.T) {
 		require.Len(t, tl.Trials, len(records))
 		for i, m := range tl.Marks {
 			inside("mark", m.X, 1)
-			require.Equal(t, records[i].Outcome, m.Outcome)
+			require.Equal(t, records[i].Outcome, respawn.Outcome(m.Outcome))
 			inside("trial", tl.Trials[i].X, tl.Trials[i].Width)
 		}
 		require.True(t, slices.IsSortedFunc(tl.Marks, func(a, b mark) int { return cmp.Compare(a.X, b.X) }),

@@ -23,7 +23,7 @@ func inWords(h respawn.Health) string {
 	case respawn.StateClosed:
 		return "Closed: requests are refused, those in flight finish."
 	case respawn.StateFailing:
-		reason := shown(h.LastRejection)
+		reason := shown(string(h.LastRejection))
 		if reason == "" {
 			reason = "the transport has ended"
 		}
@@ -52,12 +52,12 @@ func inWords(h respawn.Health) string {
 
 // calledOff are the kinds of rejections that say nothing against a fresh
 // transport.
-var calledOff = map[string]string{
-	"current_recovered": "the current transport recovered by itself",
-	"superseded":        "a newer transport was asked for",
-	"given_up":          "its Recreate was given up",
-	"untried":           "no request was left to try it",
-	"closed":            "the client was closed",
+var calledOff = map[respawn.ErrorType]string{
+	respawn.ErrorTypeCurrentRecovered: "the current transport recovered by itself",
+	respawn.ErrorTypeSuperseded:       "a newer transport was asked for",
+	respawn.ErrorTypeGivenUp:          "its Recreate was given up",
+	respawn.ErrorTypeUntried:          "no request was left to try it",
+	respawn.ErrorTypeClosed:           "the client was closed",
 }
 
 // outcome is how a recreation ended: promoted, rejected or called off.
@@ -65,7 +65,7 @@ func outcome(r respawn.RecreationRecord) string {
 	if _, ok := calledOff[r.ErrorType]; ok {
 		return "called off"
 	}
-	return r.Outcome
+	return string(r.Outcome)
 }
 
 // standing is what a streak amounts to.

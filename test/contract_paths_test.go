@@ -280,7 +280,7 @@ func latest(rt *respawn.RecoveringRoundTripper) string {
 		return ""
 	}
 	r := all[len(all)-1]
-	return strings.TrimSuffix(r.Outcome+": "+r.ErrorType, ": ")
+	return strings.TrimSuffix(string(r.Outcome)+": "+string(r.ErrorType), ": ")
 }
 
 // A GetBody that fails ends the call with the transport's own error, which the

@@ -156,7 +156,7 @@ func TestEndedStaysTheTriggerOfItsOutage(t *testing.T) {
 			get(t.Context(), rt, "http://a.test/")
 		}
 		require.EqualValues(t, 2, rt.Health().Generation, "the second is inside the window")
-		assert.Equal(t, "transport_ended", rt.Health().LastFailure.Reason)
+		assert.Equal(t, respawn.TriggerTransportEnded, rt.Health().LastFailure.Reason)
 		time.Sleep(time.Minute)
 		_, err := get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)

@@ -163,6 +163,11 @@ func TestVerdictString(t *testing.T) {
 		fmt.Sprint(respawn.Neutral, " ", respawn.Failure, " ", respawn.Stall, " ", respawn.Ended, " ", respawn.Verdict(9)))
 }
 
+func TestReplayString(t *testing.T) {
+	assert.Equal(t, "idempotent unsent never unknown",
+		fmt.Sprint(respawn.ReplayIdempotent, " ", respawn.ReplayUnsent, " ", respawn.ReplayNever, " ", respawn.Replay(-1)))
+}
+
 // What has a word of its own is known by that, never by its text.
 func TestErrClosedHasAWord(t *testing.T) {
 	assert.Equal(t, "closed", semconv.ErrorType(respawn.ErrClosed).Value.AsString())

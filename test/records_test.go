@@ -158,8 +158,8 @@ func TestRejectedCandidateDrains(t *testing.T) {
 		assert.Equal(t, []respawn.GenerationHealth{{Generation: 0, InFlight: 1, Since: time.Now()}}, rt.Health().DrainingGenerations)
 		records := rt.Recreations()
 		require.Len(t, records, 1)
-		assert.Equal(t, "stall", records[0].Trigger)
-		assert.Equal(t, "current_recovered", records[0].ErrorType)
+		assert.Equal(t, respawn.TriggerStall, records[0].Trigger)
+		assert.Equal(t, respawn.ErrorTypeCurrentRecovered, records[0].ErrorType)
 		assert.Zero(t, records[0].Drained, "nothing was retired from service")
 		assert.False(t, records[0].Draining)
 		require.NoError(t, resp.Body.Close())
@@ -234,7 +234,7 @@ func TestRecreationsKeepsTheLast64(t *testing.T) {
 		require.NoError(t, last.Close())
 		for _, r := range rt.Recreations() {
 			assert.Zero(t, r.DrainTime, "not theirs")
-			assert.Equal(t, "promoted", r.Outcome)
+			assert.Equal(t, respawn.OutcomePromoted, r.Outcome)
 		}
 		require.Len(t, rt.Recreations(), 64)
 		require.NoError(t, rt.Close())
@@ -303,15 +303,15 @@ func TestRecreationsAgreeWithSpans(t *testing.T) {
 		outcomes := map[string]int{}
 		for i, s := range spans {
 			a, r := testkit.Attributes(s.Attributes()), records[i]
-			outcomes[r.Outcome]++
+			outcomes[string(r.Outcome)]++
 			assert.Equal(t, s.StartTime(), r.Time)
 			assert.Equal(t, s.EndTime().Sub(s.StartTime()), r.Duration)
-			assert.Equal(t, a["respawn.trigger"], r.Trigger)
-			assert.Equal(t, a["respawn.outcome"], r.Outcome)
+			assert.EqualValues(t, a["respawn.trigger"], r.Trigger)
+			assert.EqualValues(t, a["respawn.outcome"], r.Outcome)
 			assert.EqualValues(t, a["respawn.transport.generation"], r.Generation)
 			assert.EqualValues(t, a["respawn.failure.count"], r.Failures)
 			kind, _ := a["error.type"].(string)
-			assert.Equal(t, kind, r.ErrorType)
+			assert.EqualValues(t, kind, r.ErrorType)
 			outage, _ := a["respawn.outage.duration"].(float64)
 			assert.Equal(t, outage, r.Outage.Seconds())
 			host, _ := a["server.address"].(string)

@@ -94,6 +94,12 @@ func TestSpanOfAPromotion(t *testing.T) {
 	})
 }
 
+// An ownWord is an error with a word of its own for its kind.
+type ownWord string
+
+func (ownWord) Error() string       { return "no tunnel" }
+func (w ownWord) ErrorType() string { return string(w) }
+
 func TestSpanOfARejection(t *testing.T) {
 	for _, tt := range []struct {
 		kind    string
@@ -102,6 +108,7 @@ func TestSpanOfARejection(t *testing.T) {
 	}{
 		{"connection_refused", func(context.Context) (http.RoundTripper, error) { return testkit.Dead(testkit.Refused()), nil }, true},
 		{"factory_error", func(context.Context) (http.RoundTripper, error) { return nil, errors.New("secret") }, false},
+		{"factory_error", func(context.Context) (http.RoundTripper, error) { return nil, ownWord("factory_secret") }, false},
 		{"factory_connection_reset", func(context.Context) (http.RoundTripper, error) { return nil, testkit.ConnReset() }, false},
 		{"factory_nil", func(context.Context) (http.RoundTripper, error) { return nil, nil }, false},
 	} {

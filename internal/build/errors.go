@@ -1,5 +1,10 @@
 package build
 
+import (
+	"errors"
+	"strings"
+)
+
 // A kindError names its own error.type, as semconv's ErrorType asks for.
 type kindError struct{ kind, text string }
 
@@ -20,3 +25,15 @@ var (
 	// ErrEnded is what a transport gets that says itself that it is of no use.
 	ErrEnded = NewKindError("factory_ended", "the factory returned a transport that has ended already")
 )
+
+// Fault returns the kind of what this package found wrong with a factory or its
+// product; "" for an error of the factory's own.
+func Fault(err error) string {
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		return p.ErrorType()
+	}
+	if k, ok := errors.AsType[*kindError](err); ok && strings.HasPrefix(k.kind, "factory_") {
+		return k.kind
+	}
+	return ""
+}

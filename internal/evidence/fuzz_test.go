@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -127,9 +126,6 @@ func FuzzClassify(f *testing.F) {
 		}
 		if trigger := TriggerOf(err); !triggers[trigger] {
 			t.Errorf("%T: trigger %q is not in the closed set", err, trigger)
-		}
-		if kind := ErrorType(err); strings.Contains(kind, "secret") || len(kind) > 64 {
-			t.Errorf("error.type is %q", kind)
 		}
 	})
 }

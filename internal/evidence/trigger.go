@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
 // The closed set of values of respawn.trigger.
@@ -42,13 +40,4 @@ func TriggerOf(err error) string {
 		return TriggerClosed
 	}
 	return TriggerOther
-}
-
-// ErrorType is the value of error.type: a kind of the closed set if it is one,
-// else the error's own word for it or its Go type, never its text.
-func ErrorType(err error) string {
-	if kind := TriggerOf(err); kind != TriggerOther {
-		return kind
-	}
-	return semconv.ErrorType(err).Value.AsString()
 }

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/build"
@@ -84,13 +83,14 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 }
 
 // factoryKind names a factory's fault. An error of the factory's own dials is not
-// the upstream's, so that it has a name of its own.
+// the upstream's, so that it has a name of its own. What a user's error calls itself may
+// be anything, and is not told.
 func factoryKind(err error) string {
-	kind := evidence.ErrorType(err)
-	switch {
-	case strings.HasPrefix(kind, "factory_"):
-		return kind
-	case evidence.TriggerOf(err) == evidence.TriggerOther:
+	if fault := build.Fault(err); fault != "" {
+		return fault
+	}
+	kind := evidence.TriggerOf(err)
+	if kind == evidence.TriggerOther {
 		return "factory_error"
 	}
 	return "factory_" + kind

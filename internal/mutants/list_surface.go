@@ -1,0 +1,15 @@
+package main
+
+func init() { mutants = append(mutants, surface...) }
+
+// surface are the bugs in what users set, give and get.
+var surface = []mutant{
+	{"a factory's error says what it is called", "internal/build/errors.go",
+		`errors.AsType[*kindError](err); ok && strings.HasPrefix(k.kind, "factory_") {
+		return k.kind`,
+		`errors.AsType[interface {
+		error
+		ErrorType() string
+	}](err); ok && strings.HasPrefix(k.ErrorType(), "factory_") {
+		return k.ErrorType()`},
+}
