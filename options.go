@@ -19,7 +19,8 @@ import (
 )
 
 // An Option changes one default of [New]. A value that makes no sense is an
-// error from New that names the option and the value.
+// error from New that names the option and the value. So is a duration of less than
+// 1 ms that is not 0, as WithMaxAge(10) has, whose unit was forgotten.
 type Option func(*config) error
 
 // config is what the options set, where the tests of other packages find it, too.
@@ -38,6 +39,15 @@ func newConfig(opts []Option) (config, error) {
 		}
 	}
 	return cfg, errors.Join(errs...)
+}
+
+// hasUnit refuses a duration that is a number without a unit, which Go takes for
+// nanoseconds: no setting is meant to be that short.
+func hasUnit(d time.Duration, option string, values ...any) error {
+	if d > 0 && d < time.Millisecond {
+		return fmt.Errorf(option+": less than 1 ms: did you forget the unit, as in 10*time.Second?", values...)
+	}
+	return nil
 }
 
 // WithFactory sets how a fresh transport is built. The default, for a base
@@ -92,7 +102,7 @@ func WithStallThreshold(n int, d time.Duration) Option {
 			return fmt.Errorf("WithStallThreshold(%d, %v): neither may be negative; 0 stalls turns the rule off", n, d)
 		}
 		c.Stalls, c.StallSpan = n, d
-		return nil
+		return hasUnit(d, "WithStallThreshold(%d, %v)", n, d)
 	}
 }
 
@@ -125,7 +135,7 @@ func WithRecreateTimeout(d time.Duration) Option {
 			return fmt.Errorf("WithRecreateTimeout(%v): the time limit must be positive", d)
 		}
 		c.RecreateTimeout = d
-		return nil
+		return hasUnit(d, "WithRecreateTimeout(%v)", d)
 	}
 }
 
@@ -181,7 +191,7 @@ func WithWaitForReady(d time.Duration) Option {
 			return fmt.Errorf("WithWaitForReady(%v): the wait must not be negative; 0 fails fast", d)
 		}
 		c.WaitForReady = d
-		return nil
+		return hasUnit(d, "WithWaitForReady(%v)", d)
 	}
 }
 
@@ -195,7 +205,7 @@ func WithMaxAge(d time.Duration) Option {
 			return fmt.Errorf("WithMaxAge(%v): the age must not be negative; 0 is never", d)
 		}
 		c.MaxAge = d
-		return nil
+		return hasUnit(d, "WithMaxAge(%v)", d)
 	}
 }
 
@@ -211,7 +221,7 @@ func WithDrainTimeout(d time.Duration) Option {
 			return fmt.Errorf("WithDrainTimeout(%v): the limit must not be negative; 0 never cuts", d)
 		}
 		c.DrainTimeout = d
-		return nil
+		return hasUnit(d, "WithDrainTimeout(%v)", d)
 	}
 }
 

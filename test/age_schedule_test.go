@@ -2,6 +2,8 @@ package test
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -95,4 +97,20 @@ func TestAgeCostsNobodyARequestWhenTheFreshTransportIsBad(t *testing.T) {
 		assert.EqualValues(t, 2, rt.Health().Generation)
 		require.NoError(t, stream.Body.Close())
 	})
+}
+
+// The longest duration that there is means never, whatever is drawn: nothing
+// overflows.
+func TestAnAgeOfAllTimeIsNever(t *testing.T) {
+	for _, draw := range []float64{0, 0.5, rand.Float64(), 1} {
+		synctest.Test(t, func(t *testing.T) {
+			f := testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} })
+			rt := start(t, &testkit.Stub{}, chance(func() float64 { return draw }), respawn.WithMaxAge(math.MaxInt64), respawn.WithFactory(f.Make))
+			for generation := range 2 { // each has an age of its own
+				time.Sleep(60 * 365 * 24 * time.Hour)
+				assert.EqualValues(t, generation, f.Calls.Load(), "drawn: %v", draw)
+				require.NoError(t, rt.Recreate(t.Context()))
+			}
+		})
+	}
 }

@@ -3,7 +3,9 @@ package test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -54,5 +56,26 @@ func TestFallbackServesWhatIsTrippedAndAsksInServiceOncePerInterval(t *testing.T
 		assert.EqualValues(t, 50, spare.Calls.Load())
 		assert.Equal(t, respawn.StateHealthy, rt.Health().State)
 		assert.Zero(t, spare.Closes.Load()+spare.IdleCloses.Load(), "the fallback is not ours to close")
+	})
+}
+
+// A policy that says "not in my lifetime" leaves the fallback to serve, also where an
+// interval is taken several times.
+func TestTheLongestIntervalLeavesTheFallbackAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := testkit.Dead(testkit.ConnReset())
+		rt := start(t, base, respawn.WithFallback(&testkit.Stub{}), every(math.MaxInt64), respawn.WithFactory(testkit.Fails(errFactory).Make))
+		post := func() {
+			_, _ = testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader(payload)))
+		}
+		for range 10 {
+			post()
+		}
+		once := base.Calls.Load()
+		for range 20 {
+			time.Sleep(time.Minute)
+			post()
+		}
+		assert.Equal(t, once, base.Calls.Load())
 	})
 }

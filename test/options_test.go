@@ -2,7 +2,11 @@ package test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"testing"
 	"time"
@@ -62,6 +66,50 @@ func TestSenselessOptions(t *testing.T) {
 	}
 }
 
+// durations are the options that take one. Each has a row: see
+// TestADurationWithoutAUnitIsRefused.
+var durations = map[string]func(time.Duration) respawn.Option{
+	"WithStallThreshold":  func(d time.Duration) respawn.Option { return respawn.WithStallThreshold(3, d) },
+	"WithRecreateTimeout": respawn.WithRecreateTimeout,
+	"WithWaitForReady":    respawn.WithWaitForReady,
+	"WithMaxAge":          respawn.WithMaxAge,
+	"WithDrainTimeout":    respawn.WithDrainTimeout,
+}
+
+// A number without a unit is one of nanoseconds: WithMaxAge(10) made a generation
+// every few ns. Every option that takes a duration asks for the unit.
+func TestADurationWithoutAUnitIsRefused(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "../options.go", nil, 0)
+	require.NoError(t, err)
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || !fn.Name.IsExported() {
+			continue
+		}
+		for _, p := range fn.Type.Params.List {
+			if sel, ok := p.Type.(*ast.SelectorExpr); ok && sel.Sel.Name == "Duration" {
+				assert.Contains(t, durations, fn.Name.Name, "it takes a duration: give it a row")
+			}
+		}
+	}
+	for name, opt := range durations {
+		for _, d := range []time.Duration{1, 10, 1 + rand.N(time.Millisecond-1), time.Millisecond - 1} {
+			rt, err := respawn.New(&http.Transport{}, opt(d))
+			require.Error(t, err, "%s(%d)", name, int64(d))
+			assert.Nil(t, rt)
+			assert.ErrorContains(t, err, name+"(")
+			assert.ErrorContains(t, err, d.String()+")")
+			assert.ErrorContains(t, err, "did you forget the unit")
+		}
+		for _, d := range []time.Duration{time.Millisecond, time.Second, math.MaxInt64} {
+			rt, err := respawn.New(&http.Transport{}, opt(d))
+			if assert.NoError(t, err, "%s(%v)", name, d) {
+				assert.NoError(t, rt.Close())
+			}
+		}
+	}
+}
+
 // All that is wrong is told at once, and a later good value does not hide an
 // earlier senseless one.
 func TestSenselessOptionsTogether(t *testing.T) {
@@ -101,7 +149,7 @@ func TestSensibleOptions(t *testing.T) {
 	for name, opt := range map[string]respawn.Option{
 		"WithThreshold":       respawn.WithThreshold(1),
 		"WithStallThreshold":  respawn.WithStallThreshold(0, 0),
-		"WithRecreateTimeout": respawn.WithRecreateTimeout(1),
+		"WithRecreateTimeout": respawn.WithRecreateTimeout(time.Millisecond),
 		"WithReplay":          respawn.WithReplay(respawn.ReplayNever),
 		"WithWaitForReady":    respawn.WithWaitForReady(0),
 		"WithMaxAge":          respawn.WithMaxAge(0),

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -215,7 +216,7 @@ func (c *Client) withoutTrial(now time.Time, q *Call, s *suspect) Step {
 func (c *Client) controlDue(now time.Time, q *Call, s *suspect) bool {
 	interval := max(c.pace.interval, c.pace.first)
 	if askedOnce(q, s) {
-		interval *= onceEvery
+		interval = min(interval, math.MaxInt64/onceEvery) * onceEvery
 	}
 	if now.Before(s.diverted.Add(interval)) {
 		return false

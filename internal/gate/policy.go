@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -61,5 +62,9 @@ func (g *Gate) drawAge() time.Duration {
 	if g.cfg.MaxAge == 0 {
 		return 0
 	}
-	return time.Duration(float64(g.cfg.MaxAge) * (0.9 + 0.2*g.cfg.Chance()))
+	age := float64(g.cfg.MaxAge) * (0.9 + 0.2*g.cfg.Chance())
+	if age >= math.MaxInt64 { // "never", in the longest duration that there is
+		return math.MaxInt64
+	}
+	return time.Duration(age)
 }

@@ -12,4 +12,10 @@ var surface = []mutant{
 		ErrorType() string
 	}](err); ok && strings.HasPrefix(k.ErrorType(), "factory_") {
 		return k.ErrorType()`},
+	{"a number without a unit is a duration", "options.go",
+		"d > 0 && d < time.Millisecond",
+		"false"},
+	{"the longest interval overflows", "internal/core/table.go",
+		"min(interval, math.MaxInt64/onceEvery) * onceEvery",
+		"interval * time.Duration(min(onceEvery, math.MaxInt))"},
 }
