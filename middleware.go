@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+
+	"github.com/respawnhttp/respawn/internal/build"
 )
 
 type clientKey struct{}
@@ -15,7 +17,10 @@ type MiddlewareOption func(*http.Client)
 // CheckRedirect, and its Transport if that wraps rt, as
 // otelhttp.NewTransport(rt) does. A nil Transport is set to rt in the copy that
 // handlers get; client itself is not changed. The default is a client with
-// rt and nothing else. It panics if client is nil.
+// rt and nothing else. WithClient panics if client is nil, and [Middleware] if it can
+// be seen that the client's requests do not go through rt: its Transport is net/http's
+// own or another RecoveringRoundTripper, or wraps one and says so
+// (WrappedRoundTripper).
 func WithClient(client *http.Client) MiddlewareOption {
 	if client == nil {
 		panic("respawn: WithClient: nil client: leave the option out for the default")
@@ -27,7 +32,7 @@ func WithClient(client *http.Client) MiddlewareOption {
 // handlers take it with [ClientFromContext]. The replacement of a transport that
 // says itself that it has ended is started, and not waited for: RoundTrip does
 // that. The ResponseWriter is handed on as it is. Middleware panics if rt or an option is
-// nil.
+// nil, or an option makes no sense.
 func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
 	if rt == nil {
 		panic("respawn: Middleware: nil RecoveringRoundTripper: pass what New returned")
@@ -42,12 +47,28 @@ func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.
 	if client.Transport == nil {
 		client.Transport = rt
 	}
+	if goesAround(client.Transport, rt) {
+		panic(fmt.Sprintf("respawn: WithClient: the client's Transport, a %T, does not go through rt: wrap rt with it, or leave it nil", client.Transport))
+	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			rt.gate.Prepare(req.Context())
 			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, client)))
 		})
 	}
+}
+
+// goesAround reports whether t is seen to end elsewhere than in rt.
+func goesAround(t http.RoundTripper, rt *RecoveringRoundTripper) bool {
+	for layer := range build.Layers(t) {
+		switch layer := layer.(type) {
+		case *RecoveringRoundTripper:
+			return layer != rt
+		case *http.Transport, *http.ClientConn:
+			return true
+		}
+	}
+	return false
 }
 
 // ClientFromContext returns the client that [Middleware] handed to the inbound

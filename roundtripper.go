@@ -82,8 +82,10 @@ type RecoveringRoundTripper struct {
 // Without [WithFactory] a fresh transport is a clone of base with an HTTP/2
 // pool of its own: settings made through golang.org/x/net/http2 and protocols
 // added by RegisterProtocol are not carried over. A base that is no
-// *http.Transport cannot be cloned and is an error without a factory; so is
-// every option that makes no sense.
+// *http.Transport cannot be cloned and is an error without a factory: put respawn
+// beneath a wrapper such as otelhttp's, or say how with WithFactory. Errors, too, are
+// every option that makes no sense, and a base or a fallback that goes through a
+// RecoveringRoundTripper already, where that can be seen (WrappedRoundTripper).
 func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -95,13 +97,18 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	if build.IsNil(base) {
 		return nil, fmt.Errorf("respawn: New: base is a nil %T: pass a transport, or a plain nil for the default", base)
 	}
-	if build.SameInstance(base, cfg.Fallback) {
+	switch {
+	case within(base) != nil:
+		return nil, errors.New("respawn: New: base goes through a RecoveringRoundTripper already: use that one, or give New what is beneath it")
+	case within(cfg.Fallback) != nil:
+		return nil, errors.New("respawn: New: WithFallback: the fallback goes through a RecoveringRoundTripper: give it what is beneath that")
+	case build.SameInstance(base, cfg.Fallback):
 		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself: it would be closed with it")
 	}
 	if cfg.Factory == nil {
 		t, ok := base.(*http.Transport)
 		if !ok {
-			return nil, fmt.Errorf("respawn: New: a %T cannot be built again: say how with WithFactory", base)
+			return nil, fmt.Errorf("respawn: New: a %T cannot be built again: put respawn beneath it, or say how with WithFactory", base)
 		}
 		cfg.Factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
 	}
@@ -112,6 +119,17 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	rt.calls = call.Maker{Config: &rt.cfg, Gate: &rt.gate, Listener: rt.telemetry}
 	rt.gate.Open(&rt.cfg, rt, base, rt.telemetry)
 	return rt, nil
+}
+
+// within returns the client that t is, or wraps, as far as t says what it wraps
+// (WrappedRoundTripper); nil if there is none to be seen.
+func within(t http.RoundTripper) *RecoveringRoundTripper {
+	for layer := range build.Layers(t) {
+		if rt, ok := layer.(*RecoveringRoundTripper); ok {
+			return rt
+		}
+	}
+	return nil
 }
 
 // RoundTrip implements [http.RoundTripper]. It returns the transport's own

@@ -92,6 +92,30 @@ func TestMiddlewareWithClient(t *testing.T) {
 	assert.IsType(t, wrapper, got.Transport, "a Transport that wraps rt stays")
 }
 
+// A client whose requests would go around respawn is refused, as far as that can be
+// seen; what wraps rt is not, whether or not it says so.
+func TestMiddlewareRefusesAClientThatGoesAroundRespawn(t *testing.T) {
+	rt := start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
+	other := start(t, &http.Transport{})
+	for name, transport := range map[string]http.RoundTripper{
+		"net/http's default":           http.DefaultTransport,
+		"a transport of its own":       &http.Transport{},
+		"a connection":                 &http.ClientConn{},
+		"the same in wrappers":         &wrapped{&wrapped{&http.Transport{}}},
+		"another client":               other,
+		"another client in a wrapper":  &wrapped{other},
+		"another client over the same": start(t, testkit.RoundTripperFunc(rt.RoundTrip), respawn.WithFactory(fresh)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.PanicsWithValue(t, fmt.Sprintf("respawn: WithClient: the client's Transport, a %T, does not go through rt: wrap rt with it, or leave it nil", transport),
+				func() { respawn.Middleware(rt, respawn.WithClient(&http.Client{Transport: transport})) })
+		})
+	}
+	for _, transport := range []http.RoundTripper{nil, rt, &wrapped{rt}, &wrapped{&wrapped{rt}}, testkit.RoundTripperFunc(rt.RoundTrip)} {
+		assert.NotPanics(t, func() { respawn.Middleware(rt, respawn.WithClient(&http.Client{Transport: transport})) }, "%T", transport)
+	}
+}
+
 // serveOnce is one inbound request through handler.
 func serveOnce(t *testing.T, handler http.Handler) *httptest.ResponseRecorder {
 	t.Helper()

@@ -121,7 +121,7 @@ func TestSenselessOptionsTogether(t *testing.T) {
 }
 
 func TestSenselessBase(t *testing.T) {
-	transport, session := &http.Transport{}, &testkit.SessionStub{}
+	transport, session, inner := &http.Transport{}, &testkit.SessionStub{}, start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
 	for _, tc := range []struct {
 		name string
 		base http.RoundTripper
@@ -132,7 +132,11 @@ func TestSenselessBase(t *testing.T) {
 		{"typed nil with a factory", (*http.Transport)(nil), []respawn.Option{respawn.WithFactory(fresh)}, "base is a nil *http.Transport"},
 		{"nil func", testkit.RoundTripperFunc(nil), []respawn.Option{respawn.WithFactory(fresh)}, "base is a nil testkit.RoundTripperFunc"},
 		{"cannot be built again", session, nil, "a *testkit.SessionStub cannot be built again"},
-		{"cannot be built again: a func", testkit.RoundTripperFunc(testkit.Answer), nil, "say how with WithFactory"},
+		{"cannot be built again: a func", testkit.RoundTripperFunc(testkit.Answer), nil, "put respawn beneath it, or say how with WithFactory"},
+		{"respawn", inner, nil, "base goes through a RecoveringRoundTripper already: use that one, or give New what is beneath it"},
+		{"respawn in wrappers", &wrapped{&wrapped{inner}}, []respawn.Option{respawn.WithFactory(fresh)}, "base goes through a RecoveringRoundTripper already"},
+		{"fallback is respawn", transport, []respawn.Option{respawn.WithFallback(inner)}, "WithFallback: the fallback goes through a RecoveringRoundTripper: give it what is beneath that"},
+		{"fallback is respawn in a wrapper", transport, []respawn.Option{respawn.WithFallback(&wrapped{inner})}, "the fallback goes through"},
 		{"fallback is base", transport, []respawn.Option{respawn.WithFallback(transport)}, "WithFallback: the fallback is base itself"},
 		{"fallback is base, with a factory", session, []respawn.Option{respawn.WithFallback(session), respawn.WithFactory(fresh)}, "WithFallback: the fallback is base itself"},
 	} {
