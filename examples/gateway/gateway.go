@@ -16,10 +16,10 @@ import (
 // upstream over the one shared client rt. A nil chaos leaves /chaos/ out.
 func newGateway(target *url.URL, rt *respawn.RecoveringRoundTripper, t *telemetry, chaos http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", otelhttp.NewHandler(newProxy(target, traced(rt, t), t.logger), "gateway",
+	mux.Handle("/v1/", early(otelhttp.NewHandler(newProxy(target, traced(rt, t), t.logger), "gateway",
 		otelhttp.WithTracerProvider(t.traces),
 		otelhttp.WithMeterProvider(t.meters),
-		otelhttp.WithPropagators(t.propagator)))
+		otelhttp.WithPropagators(t.propagator))))
 	mux.HandleFunc("GET /health/liveness", func(w http.ResponseWriter, _ *http.Request) {
 		// Deliberately blind to the upstream: a restart heals nothing that
 		// respawn does not.
@@ -35,7 +35,7 @@ func newGateway(target *url.URL, rt *respawn.RecoveringRoundTripper, t *telemetr
 }
 
 func newProxy(target *url.URL, transport http.RoundTripper, logger *slog.Logger) http.Handler {
-	proxy := &httputil.ReverseProxy{
+	return &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target) // and the Host header with it
@@ -44,6 +44,7 @@ func newProxy(target *url.URL, transport http.RoundTripper, logger *slog.Logger)
 		FlushInterval: -1, // each word of a stream at once
 		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
+			drainInbound(req) // the transport is done with it
 			status, message := http.StatusBadGateway, "the upstream could not be reached"
 			switch {
 			case req.Context().Err() != nil:
@@ -57,13 +58,6 @@ func newProxy(target *url.URL, transport http.RoundTripper, logger *slog.Logger)
 			writeError(w, status, "upstream_error", message)
 		},
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		// An upstream may answer before it has read the request, a 401 to a
-		// long prompt say. Over HTTP/1 the server would then close the
-		// request's body under the transport, which resets the stream.
-		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs none, and says so
-		proxy.ServeHTTP(w, req)
-	})
 }
 
 func isTimeout(err error) bool {

@@ -7,12 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +47,8 @@ type rig struct {
 	rt   *respawn.RecoveringRoundTripper
 	logs *safeBuffer
 	out  *safeBuffer
+
+	conns atomic.Int64 // that callers have opened
 }
 
 func newRig(t *testing.T, target string, pool *sessions, l *link, opts ...respawn.Option) *rig {
@@ -64,8 +68,17 @@ func newRig(t *testing.T, target string, pool *sessions, l *link, opts ...respaw
 	if l != nil {
 		chaos = chaosHandler(l, tel.logger)
 	}
-	server := httptest.NewServer(newGateway(to, r.rt, tel, chaos))
+	server := httptest.NewUnstartedServer(newGateway(to, r.rt, tel, chaos))
+	server.Config.ErrorLog = slog.NewLogLogger(tel.logger.Handler(), slog.LevelWarn)
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			r.conns.Add(1)
+		}
+	}
+	server.Start()
 	t.Cleanup(server.Close)
+	// Whatever a test does to it, the gateway never panics.
+	t.Cleanup(func() { require.NotContains(t, r.logs.String(), "panic") })
 	r.url = server.URL
 	return r
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -163,9 +164,14 @@ func (u *upstream) models(w http.ResponseWriter, _ *http.Request) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("unreachable: of strings and numbers alone: " + err.Error())
+	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1)) // so that the client knows the end when it has it
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client left: nobody to tell
+	_, _ = w.Write(append(text, '\n')) // the client left: nobody to tell
 }
 
 // writeError answers as OpenAI's API does, so that its SDKs understand.
