@@ -27,9 +27,9 @@
 //	/chaos/{fault}     POST: injects one of the faults above into the embedded
 //	                   upstream; none undoes it
 //
-// Traces, metrics and logs go where the standard OTEL_* variables say. With
-// none set, recreations are written to standard output and logs to standard
-// error. SIGTERM and SIGINT let running requests finish.
+// Traces go by OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT says; with
+// nothing set, recreations are written to standard output. Logs go to standard
+// error, with the traces' ids. SIGTERM and SIGINT let running requests finish.
 package main
 
 import (

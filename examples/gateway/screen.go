@@ -100,7 +100,7 @@ func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
 	b.WriteString(r.Message)
 	write := func(a slog.Attr) bool {
 		switch {
-		case slices.Contains([]string{"server.address", "server.port", "respawn.name"}, a.Key):
+		case slices.Contains([]string{"server.address", "server.port", "respawn.name", "trace_id", "span_id"}, a.Key):
 		case a.Value.Kind() == slog.KindFloat64:
 			fmt.Fprintf(&b, " %s=%.2f", a.Key, a.Value.Float64())
 		default:
