@@ -1,0 +1,52 @@
+// Package hook calls a user's function for each of a row of events, off the path of
+// whoever brings them.
+package hook
+
+import (
+	"sync"
+
+	"github.com/respawnhttp/respawn/internal/build"
+)
+
+// limit bounds what waits for a function that does not return.
+const limit = 64
+
+// A Queue calls one function at a time, in order. The zero value is empty. It is safe
+// for concurrent use.
+type Queue struct {
+	mu      sync.Mutex // guards all below
+	waiting []func()
+	running bool
+}
+
+// Add has f called after those that were added before, and does not wait. Where 64
+// wait already the oldest of them is never called.
+func (q *Queue) Add(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == limit {
+		q.waiting = q.waiting[1:]
+	}
+	q.waiting = append(q.waiting, f)
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+// run calls what waits, and what comes meanwhile. What a function does to its
+// goroutine costs that call.
+func (q *Queue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.waiting, q.running = nil, false
+			q.mu.Unlock()
+			return
+		}
+		f := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		build.Safely(f)
+	}
+}
