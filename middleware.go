@@ -10,6 +10,18 @@ import (
 
 type clientKey struct{}
 
+// handed is what Middleware hands to handlers, innermost first.
+type handed struct {
+	name   string // of the client that rt is, as WithName has it
+	client *http.Client
+	outer  *handed
+}
+
+func handedTo(ctx context.Context) *handed {
+	h, _ := ctx.Value(clientKey{}).(*handed)
+	return h
+}
+
 // A MiddlewareOption changes one default of [Middleware].
 type MiddlewareOption func(*http.Client)
 
@@ -29,7 +41,8 @@ func WithClient(client *http.Client) MiddlewareOption {
 }
 
 // Middleware hands one shared client over rt to every inbound request, where
-// handlers take it with [ClientFromContext]. The replacement of a transport that
+// handlers take it with [ClientFromContext], or [NamedClientFromContext] where there
+// are several. The replacement of a transport that
 // says itself that it has ended is started, and not waited for: RoundTrip does
 // that. The ResponseWriter is handed on as it is. Middleware panics if rt or an option is
 // nil, or an option makes no sense.
@@ -53,7 +66,8 @@ func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			rt.gate.Prepare(req.Context())
-			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, client)))
+			h := &handed{rt.cfg.Name, client, handedTo(req.Context())}
+			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, h)))
 		})
 	}
 }
@@ -72,9 +86,24 @@ func goesAround(t http.RoundTripper, rt *RecoveringRoundTripper) bool {
 }
 
 // ClientFromContext returns the client that [Middleware] handed to the inbound
-// request of ctx, and whether there is one. The client is shared: do not
-// change it.
+// request of ctx, and whether there is one; that of the innermost one where there are
+// several. The client is shared: do not change it.
 func ClientFromContext(ctx context.Context) (*http.Client, bool) {
-	client, ok := ctx.Value(clientKey{}).(*http.Client)
-	return client, ok
+	h := handedTo(ctx)
+	if h == nil {
+		return nil, false
+	}
+	return h.client, true
+}
+
+// NamedClientFromContext is [ClientFromContext] for a handler behind several
+// [Middleware]s: the client over the RecoveringRoundTripper of that name, which
+// [WithName] gave it.
+func NamedClientFromContext(ctx context.Context, name string) (*http.Client, bool) {
+	for h := handedTo(ctx); h != nil; h = h.outer {
+		if h.name == name {
+			return h.client, true
+		}
+	}
+	return nil, false
 }

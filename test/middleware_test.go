@@ -403,3 +403,30 @@ func TestMiddlewarePanicsOnNil(t *testing.T) {
 	assert.PanicsWithValue(t, "respawn: WithClient: nil client: leave the option out for the default",
 		func() { respawn.WithClient(nil) })
 }
+
+// Behind several middlewares each client is there by its name, and the innermost is
+// the one that a handler gets without.
+func TestSeveralMiddlewaresEachByName(t *testing.T) {
+	llm := start(t, &testkit.Stub{}, respawn.WithFactory(fresh), respawn.WithName("llm"))
+	search := start(t, &testkit.Stub{}, respawn.WithFactory(fresh), respawn.WithName("search"))
+	other := &http.Client{Timeout: time.Minute}
+	var ctx context.Context
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { ctx = req.Context() })
+	serveOnce(t, respawn.Middleware(llm, respawn.WithClient(other))(respawn.Middleware(search)(handler)))
+
+	inner, ok := respawn.ClientFromContext(ctx)
+	require.True(t, ok)
+	assert.Same(t, search, inner.Transport)
+	byName, ok := respawn.NamedClientFromContext(ctx, "search")
+	require.True(t, ok)
+	assert.Same(t, inner, byName)
+	outer, ok := respawn.NamedClientFromContext(ctx, "llm")
+	require.True(t, ok)
+	assert.Same(t, llm, outer.Transport)
+	assert.Equal(t, time.Minute, outer.Timeout)
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		client, ok := respawn.NamedClientFromContext(ctx, "nobody")
+		assert.False(t, ok)
+		assert.Nil(t, client)
+	}
+}
