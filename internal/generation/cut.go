@@ -115,6 +115,13 @@ func (b *Bond) named(err error) error {
 
 func (b *Bond) leave() { b.Leave() }
 
+// ends: the body is at its end. The attempt's context lasts until Close, which on
+// HTTP/2 looks at it, and says so if it has ended.
+func (b *Bond) ends() {
+	b.Out()
+	b.holder.Untie()
+}
+
 // Track is [Stripe.Track] for a bond.
 func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 	if bodiless(req, resp) {
@@ -181,7 +188,11 @@ func (b *boundBody) Read(p []byte) (int, error) {
 
 func (b *boundBody) read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	switch err {
+	case nil:
+	case io.EOF:
+		b.bond.ends()
+	default:
 		err = b.bond.named(err) // before the bond lets go
 		b.bond.Leave()
 	}

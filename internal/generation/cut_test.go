@@ -179,12 +179,15 @@ func TestWhatIsOverIsNotCut(t *testing.T) {
 		resp := b.Track(request("GET"), &http.Response{StatusCode: 200, Body: streaming(nil)})
 		_, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
-		assert.True(t, h.ended.Load(), "nothing is held past the end")
+		assert.True(t, h.untied.Load(), "nothing is held past the end")
+		assert.False(t, h.ended.Load(), "HTTP/2 looks at the context when the body is closed")
 		g.Retire(limit, &heirs{})
 		time.Sleep(time.Hour)
 		assert.False(t, b.Severed())
 		_, err = resp.Body.Read(make([]byte, 1))
 		assert.Same(t, io.EOF, err)
+		require.NoError(t, resp.Body.Close())
+		assert.True(t, h.ended.Load())
 	})
 }
 
