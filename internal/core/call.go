@@ -74,6 +74,15 @@ func (q *Call) Adopt(on uint64, began Instant, start time.Time) *Attempt {
 	return q.main
 }
 
+// AdoptWaiting makes known an attempt of the healthy path that waits for its answer
+// yet. Its caller waits in the transport, and has another's answer only once the
+// attempt is over.
+func (q *Call) AdoptWaiting(on uint64, began Instant, start time.Time) *Attempt {
+	a := q.Adopt(on, began, start)
+	a.bound = true
+	return a
+}
+
 // Flying reports whether something of q is under way.
 func (q *Call) Flying() bool { return q.main != nil || q.copy != nil }
 
@@ -99,6 +108,7 @@ type Attempt struct {
 	over  bool
 
 	// In service.
+	bound  bool      // its caller has an answer only once it is over
 	under  *suspect  // under whose suspicion it began; nil: none
 	ripeAt time.Time // when it will have had its head start
 
@@ -137,14 +147,15 @@ func (a *Attempt) waited(now time.Time) time.Duration {
 // An Outcome is how an attempt failed, as the evidence was read.
 type Outcome struct {
 	Verdict Verdict
-	Trigger string // the failure's kind
-	Unsent  bool   // nothing of it can have reached anyone
-	Apart   bool   // it had no connection in the end, though it may have been sent on one before
-	Again   bool   // the request may be sent again
-	Untyped bool   // nobody watched, and its error says nothing by itself: it cannot trip
-	Left    bool   // its caller has gone
-	Lost    bool   // the transport did not return: that speaks against a candidate alone
-	Witness any    // the shell's, for whoever wants to know what led to a recreation
+	Trigger string        // the failure's kind
+	Unsent  bool          // nothing of it can have reached anyone
+	Apart   bool          // it had no connection in the end, though it may have been sent on one before
+	Again   bool          // the request may be sent again
+	Untyped bool          // nobody watched, and its error says nothing by itself: it cannot trip
+	Left    bool          // its caller has gone
+	Silence time.Duration // for so long nothing but the transport kept waiting a caller that then left of itself; 0 where nobody knows
+	Lost    bool          // the transport did not return: that speaks against a candidate alone
+	Witness any           // the shell's, for whoever wants to know what led to a recreation
 }
 
 // A Verdict is what an attempt's end says of its transport.

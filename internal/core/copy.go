@@ -13,6 +13,11 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 	switch {
 	case control != nil && st.answered == nil:
 		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
+		if control.bound && t.judgeAt.After(now.Add(headStart)) {
+			c.callBack(control) // its caller would wait for the verdict
+			c.wake(s.authority)
+			return
+		}
 		st.answered = t
 	case control != nil:
 		c.callBack(control) // one is judged already

@@ -29,6 +29,9 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	if o.Lost && !fate.Trial {
 		o.Verdict = Neutral // whose fault it was is not known
 	}
+	if c.leftInSilence(now, a, o) {
+		o.Verdict, o.Trigger, o.Untyped = Stall, Silence, false
+	}
 	q := a.Call
 	switch {
 	case a.On == c.current:
@@ -48,6 +51,12 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	}
 	c.settle(now)
 	return fate
+}
+
+// leftInSilence reports whether the caller of a has left of itself after a wait that
+// was long for its authority: that is a stall, as its deadline would have been.
+func (c *Client) leftInSilence(now time.Time, a *Attempt, o Outcome) bool {
+	return o.Left && o.Verdict == Neutral && c.rules.Patience > 0 && o.Silence >= c.patience.ofLeaving(now, a.Call.Authority)
 }
 
 // left ends what is left of q, whose caller has gone unanswered: its copy, too. If
@@ -156,14 +165,16 @@ func (c *Client) dismiss(q *Call) {
 	}
 }
 
-// Silent: a has waited for another patience, and its caller waits on. That is a
-// stall. The event is for a shell that accompanies requests while they wait; the gate
-// does not yet, so that a silence counts when its caller's deadline has passed.
+// Patience is how long an answer of an authority may take before a wait for it is a
+// stall.
+func (c *Client) Patience(now time.Time, au Authority) time.Duration { return c.patience.of(now, au) }
+
+// Silent: a has waited for another Patience, and its caller waits on. That is a stall.
 func (c *Client) Silent(now time.Time, a *Attempt) {
 	if a.over || c.closed || a.On != c.current {
 		return
 	}
-	c.count(now, a, Outcome{Verdict: Stall, Trigger: "silence"})
+	c.count(now, a, Outcome{Verdict: Stall, Trigger: Silence})
 	if s := c.suspect(a.Call.Authority); s != nil && a.in == nil {
 		a.ripeAt = now
 		c.watch(s, a)

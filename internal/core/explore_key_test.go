@@ -128,7 +128,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.instants(a.began)
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
-	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.in != nil)
+	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.bound, a.in != nil)
 	k.nums(slices.Index(k.w.c.suspects, a.under))
 }
 

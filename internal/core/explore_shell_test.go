@@ -166,7 +166,10 @@ func (w *world) failed(f *flight, o Outcome) {
 }
 
 func (w *world) impatient(f *flight) {
-	w.adopt(f)
+	if f.hidden {
+		w.adopt(f)
+		f.a.bound = true // its caller waits in its transport
+	}
 	if w.modeOf(f) == mute || w.modeOf(f) == slow {
 		w.sends(f)
 	}

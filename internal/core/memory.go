@@ -121,6 +121,15 @@ func (p *patience) of(now time.Time, a Authority) time.Duration {
 	return min(max(p.least, most), mostPatience)
 }
 
+// ofLeaving is how long a request to a must have waited for its caller's leaving to
+// be a stall.
+func (p *patience) ofLeaving(now time.Time, a Authority) time.Duration {
+	if d := p.of(now, a); d > p.least {
+		return max(leaving, d/2)
+	}
+	return leaving
+}
+
 // ofTrial is how long a trial of a may hold back the next candidate of others. What
 // was never answered has no claim to more than a few doublings.
 func (p *patience) ofTrial(now time.Time, a Authority) time.Duration {

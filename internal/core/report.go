@@ -28,6 +28,7 @@ const (
 
 // The triggers that are the core's own. All others come with a failure.
 const (
+	Silence        = "silence" // a wait that its caller's deadline did not end
 	TransportEnded = "transport_ended"
 	Manual         = "manual"
 	MaxAge         = "max_age"

@@ -24,6 +24,8 @@ const (
 	answerGap = 100 * time.Millisecond
 	// quickly tells a failure from a silence: what took longer to fail was silent.
 	quickly = time.Second
+	// leaving: who leaves sooner without an answer may have changed its mind.
+	leaving = time.Second
 	// slack: an attempt that is still under way counts as one that did not fail once
 	// it has lasted longer than slack times the longest failure.
 	slack = 2

@@ -117,7 +117,7 @@ func (s *sim) silent(f *simFlight) {
 		return
 	}
 	f.stalled = s.now
-	s.adopt(f)
+	s.adoptWaiting(f)
 	s.c.Silent(s.now, f.a)
 	s.after(s.c.patience.of(s.now, f.v.q.Authority), func() { s.silent(f) })
 }
@@ -131,7 +131,7 @@ func (s *sim) condemn(all []Authority) {
 		}
 		kept = append(kept, f)
 		if f.on != s.c.Current() && f.a == nil && slices.Contains(all, f.v.q.Authority) {
-			s.adopt(f)
+			s.adoptWaiting(f)
 			s.c.Condemned(s.now, f.a)
 		}
 	}
@@ -150,6 +150,13 @@ func (s *sim) adopt(f *simFlight) {
 	f.a = f.v.q.Adopt(f.on, f.noted, start)
 	s.visits[f.v.q] = f.v
 	s.flights[f.a] = f
+}
+
+// adoptWaiting is adopt, of one whose caller waits in its transport.
+func (s *sim) adoptWaiting(f *simFlight) {
+	known := f.a != nil
+	s.adopt(f)
+	f.a.bound = f.a.bound || !known
 }
 
 // fly sends an attempt to the world.
@@ -273,13 +280,12 @@ func (s *sim) leave(v *visit, late bool) {
 	f := v.flight
 	s.adopt(f)
 	s.land(f)
-	waited, least := s.now.Sub(f.start), sec
-	if p := s.c.patience.of(s.now, v.q.Authority); p > s.c.rules.Patience {
-		least = max(least, p/2)
-	}
 	o := Outcome{Left: true, Unsent: !f.connected, Again: !f.connected || v.q.Kind != Once, Trigger: "stall"}
-	if late || (f.watched || f.patient) && waited >= least {
+	switch {
+	case late:
 		o.Verdict = Stall
+	case f.watched || f.patient:
+		o.Silence = s.now.Sub(f.start)
 	}
 	s.c.Failed(s.now, f.a, o)
 }
