@@ -1,11 +1,13 @@
 package respawn_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -52,19 +54,34 @@ func exchange(rt http.RoundTripper, req *http.Request, buf []byte) {
 	resp.Body.Close()
 }
 
+// near is the context of a caller whose deadline is near: its request is not
+// accompanied. The stubs do not look at it, so that it may as well have passed.
+func near(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // No cost when well: allocation counts are exact, so they are gates.
 func TestHealthyPathAllocations(t *testing.T) {
 	buf := make([]byte, 512)
-	req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
 	for _, tt := range []struct {
-		name          string
+		name, method  string
+		ctx           context.Context
 		body          io.ReadCloser
 		allocs, bytes int64
 	}{
-		{"http.NoBody", http.NoBody, 0, 0},
-		{"a body", &emptyBody{}, 1, 32},
+		{"http.NoBody", http.MethodGet, near(t), http.NoBody, 0, 0},
+		{"a body", http.MethodGet, near(t), &emptyBody{}, 1, 32},
+		// A context of two, and the request and all else in one.
+		{"a patient caller", http.MethodGet, t.Context(), http.NoBody, 3, 800},
+		{"a patient caller and a body", http.MethodGet, t.Context(), &emptyBody{}, 3, 800},
+		// Its watch, of which the place in the list is a part.
+		{"POST", http.MethodPost, near(t), http.NoBody, 5, 768},
+		{"POST of a patient caller", http.MethodPost, t.Context(), http.NoBody, 5, 1152},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			req := testkit.Request(tt.ctx, tt.method, "http://a.test/", nil)
 			rt := well(t, &sink{body: tt.body})
 			assert.EqualValues(t, tt.allocs, testing.AllocsPerRun(1000, func() { exchange(rt, req, buf) }))
 			if testkit.Race {
@@ -100,7 +117,7 @@ func suspecting(t testing.TB, base http.RoundTripper) *respawn.RecoveringRoundTr
 // One suspect costs the requests to others no allocation.
 func TestASuspectCostsOthersNoAllocation(t *testing.T) {
 	buf := make([]byte, 512)
-	req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
+	req := testkit.Request(near(t), http.MethodGet, "http://a.test/", nil)
 	for name, make := range map[string]func(testing.TB, http.RoundTripper) *respawn.RecoveringRoundTripper{
 		"well": well, "one suspect": suspecting,
 	} {
@@ -122,7 +139,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			rt   http.RoundTripper
 		}{{"bare", bare}, {"respawn", rt}, {"suspecting-another-host", suspects}} {
 			b.Run(body.name+"/"+t.name, func(b *testing.B) {
-				req := testkit.Request(b.Context(), http.MethodGet, "http://a.test/", nil)
+				req := testkit.Request(near(b), http.MethodGet, "http://a.test/", nil)
 				b.ReportAllocs()
 				for b.Loop() {
 					exchange(t.rt, req, buf)
@@ -139,7 +156,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		b.Run("NoBody/parallel/"+t.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				req := testkit.Request(b.Context(), http.MethodGet, "http://a.test/", nil)
+				req := testkit.Request(near(b), http.MethodGet, "http://a.test/", nil)
 				for pb.Next() {
 					if _, err := t.rt.RoundTrip(req); err != nil {
 						b.Error(err)

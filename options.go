@@ -106,6 +106,30 @@ func WithStallThreshold(n int, d time.Duration) Option {
 	}
 }
 
+// WithPatience sets how long a request may wait for its answer, though its caller
+// would wait longer, before that is a stall: one whose deadline is far, or that has
+// none. It waits on, and is a stall again after each d. Where stalls trip its
+// authority, a copy of a request that waits makes the trial if it can be copied, and
+// after a promotion what may be sent again is. A caller that leaves without an answer
+// after a second was stalled, too. Each client draws its own d within a fifth of this
+// one, and learns of authorities that take longer to answer. Requests whose deadline is
+// nearer than one and a half times d are not accompanied; the others cost what the
+// benchmarks say. The default is 5 s; 0 turns it off, so that only deadlines that pass
+// count, as 0 stalls in [WithStallThreshold] do. A negative d is an error, and so is a
+// positive one of less than a millisecond.
+func WithPatience(d time.Duration) Option {
+	return func(c *config) error {
+		switch {
+		case d < 0:
+			return fmt.Errorf("WithPatience(%v): the patience must not be negative; 0 counts only deadlines that pass", d)
+		case d > 0 && d < time.Millisecond:
+			return fmt.Errorf("WithPatience(%v): a patience of less than a millisecond: did you forget the unit?", d)
+		}
+		c.Patience = d
+		return nil
+	}
+}
+
 // WithBackOff sets the policy that spaces recreations: newBackOff is called
 // for a fresh policy whenever the wait starts over, which it does when an
 // authority trips that had no outage in the last minute. That recreation is at

@@ -150,6 +150,9 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if !body.IsPlainGet(req) && rt.cfg.Replay.NeedsWatch(req) || rt.cfg.Replay == body.Unsent {
 		return rt.calls.Watched(req, g)
 	}
+	if rt.gate.Waits.Accompanies(req.Context()) {
+		return rt.calls.Accompanied(req, g)
+	}
 	began := rt.gate.Clock()
 	s := g.Enter(req)
 	if s == nil {

@@ -246,8 +246,9 @@ func TestContractBodyTypesReachTheTransport(t *testing.T) {
 	file, err := os.Open(name)
 	require.NoError(t, err)
 	defer file.Close()
+	ctx := impatient(t)
 	withBody := func(method string, body io.Reader) func() *http.Request {
-		return func() *http.Request { return request(t.Context(), method, "http://a.test/", body) }
+		return func() *http.Request { return request(ctx, method, "http://a.test/", body) }
 	}
 	cases := []struct {
 		name string

@@ -310,7 +310,7 @@ func TestACopyEndsWithTheCallerWhoLeavesUnanswered(t *testing.T) {
 		rt := start(t, staysSilent(nil), respawn.WithFactory(f.Make), respawn.WithStallThreshold(1, 0))
 		stallsFor(t, rt, "http://a.test/", time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(3*time.Second, cancel)
+		time.AfterFunc(1200*time.Millisecond, cancel) // the copy had less than a quarter of that
 		_, err := get(ctx, rt, "http://a.test/")
 		require.ErrorIs(t, err, context.Canceled)
 		synctest.Wait()

@@ -45,6 +45,14 @@ func observed(p *testkit.Probe) []respawn.Option {
 	}
 }
 
+// impatient is the context of a caller whose deadline is so near that nobody
+// accompanies its requests.
+func impatient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // get sends a GET and returns the status, with the body read and closed.
 func get(ctx context.Context, rt http.RoundTripper, url string) (int, error) {
 	return testkit.Get(ctx, rt, url)

@@ -40,7 +40,7 @@ func waitInVain(t *testing.T, rt http.RoundTripper, url string, d time.Duration)
 func TestARefusalDoesNotWaitForASilentTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := testkit.Builds(func() http.RoundTripper { return silentOr("down.test") })
-		rt := start(t, silentOr("down.test"), respawn.WithFactory(f.Make))
+		rt := start(t, silentOr("down.test"), respawn.WithFactory(f.Make), respawn.WithPatience(0))
 		for range 3 {
 			waitInVain(t, rt, "http://slow.test/", time.Minute)
 		}
@@ -83,7 +83,7 @@ func TestASilentTrialGivesWay(t *testing.T) {
 			}
 			return silentOr("tunnel.test"), nil
 		})
-		rt := start(t, silentOr("tunnel.test"), every(time.Second), respawn.WithFactory(f.Make))
+		rt := start(t, silentOr("tunnel.test"), every(time.Second), respawn.WithFactory(f.Make), respawn.WithPatience(0))
 		for range 3 {
 			waitInVain(t, rt, "http://slow.test/", time.Minute)
 		}

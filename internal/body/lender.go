@@ -78,8 +78,13 @@ func (l *Lender) again() (body io.ReadCloser, err error) {
 // Restore gives the caller its own request back if resp names a copy of it: the
 // one that was sent, or the one net/http makes of that (setupRewindBody).
 func (l *Lender) Restore(resp *http.Response, sent *http.Request) *http.Response {
-	if resp != nil && resp.Request != nil && sent != l.req && resp.Request.URL == sent.URL {
-		resp.Request = l.req
+	return Restore(l.req, resp, sent)
+}
+
+// Restore is [Lender.Restore] for the caller's request req.
+func Restore(req *http.Request, resp *http.Response, sent *http.Request) *http.Response {
+	if resp != nil && resp.Request != nil && sent != req && resp.Request.URL == sent.URL {
+		resp.Request = req
 	}
 	return resp
 }

@@ -144,6 +144,22 @@ func Touched(sent *http.Request) bool {
 	return b.shot.touched
 }
 
+// LastRead is when a Read of the body has last returned, as far as that is looked at;
+// zero if none has. reading: one is under way.
+func LastRead(sent *http.Request) (at time.Time, reading bool) {
+	b, ok := sent.Body.(*sendBody)
+	if !ok {
+		return time.Time{}, false
+	}
+	o := b.shot
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.began.IsZero() {
+		return time.Time{}, false
+	}
+	return o.began.Add(o.took), o.reading
+}
+
 // Awaited reports whether it was the body that everybody waited for: a Read of it
 // has not returned, or took half of the time that the attempt had the body.
 func Awaited(sent *http.Request) bool {

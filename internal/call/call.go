@@ -41,8 +41,13 @@ func (m *Maker) Do(req *http.Request) (*http.Response, error) {
 // Answered tells the core of an answer that the healthy path got while its
 // authority came under suspicion.
 func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant) {
+	m.answered(req, gen, began, time.Time{})
+}
+
+// answered is Answered of one that began then; zero: nobody looked.
+func (m *Maker) answered(req *http.Request, gen *generation.Generation, began core.Instant, start time.Time) {
 	q := &core.Call{Authority: evidence.AuthorityOf(req.URL), Method: req.Method}
-	m.Gate.Answered(req.Context(), q.Adopt(gen.ID, began, time.Time{}))
+	m.Gate.Answered(req.Context(), q.Adopt(gen.ID, began, start))
 }
 
 // A call is one RoundTrip off the healthy path.
@@ -61,6 +66,8 @@ type call struct {
 	sent     int
 	flights  []*flight // under way
 	recalled []*core.Attempt
+	aboard   bool      // its caller waits in the transport of its first flight
+	deputy   chan word // of who goes on with the call meanwhile; nil: nobody
 }
 
 func (m *Maker) newCall(req *http.Request) *call {
@@ -95,22 +102,23 @@ func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant
 	defer c.lender.Settle()
 	c.sent = 1
 	fl.call = c
-	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Started()), gen
+	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.started()), gen
 	if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
 		return resp, err
 	}
+	defer c.finish()
 	return c.steps()
 }
 
 // run makes the whole call.
 func (c *call) run() (*http.Response, error) {
 	defer c.lender.Settle()
+	defer c.finish()
 	return c.steps()
 }
 
 // steps takes the call through what the core decides.
 func (c *call) steps() (*http.Response, error) {
-	defer c.finish()
 	for {
 		if resp, err, done := c.step(); done {
 			return resp, err
@@ -252,6 +260,7 @@ func (c *call) Recall(a *core.Attempt) {
 
 // Copy implements [gate.Caller].
 func (c *call) Copy(f gate.Flight) {
+	c.deputize()
 	fl := c.depart(f, c.req, true)
 	go func() {
 		airborne := false

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"time"
 
+	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/patience"
 )
 
 // A flight is an attempt under way.
@@ -19,9 +22,11 @@ type flight struct {
 	call  *call
 	trial bool // when it departed
 	watch evidence.Watch
+	start time.Time        // where nobody watches and somebody looked
 	req   *http.Request    // as it is sent
-	leash *leash           // nil on the healthy path
+	leash tether           // nil on the healthy path
 	bond  *generation.Bond // the same
+	wait  *patience.Entry  // nil: nobody accompanies it, or a vigil does
 	fate  core.Fate        // where the transport did not return
 }
 
@@ -90,7 +95,7 @@ func (c *call) await() (*http.Response, error, bool) {
 
 // depart makes the flight of an attempt: on a leash, and watched.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
-	fl := &flight{Flight: f, call: c, trial: trial, leash: newLeash(c.req.Context())}
+	fl := &flight{Flight: f, call: c, trial: trial}
 	var reached func()
 	if trial {
 		reached = func() { c.Gate.Connected(f.Attempt) }
@@ -98,8 +103,13 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 		}
 	}
-	fl.req = fl.watch.Begin(fl.leash, req, f.Generation.Transport, reached)
+	ctx := newLeash(c.req.Context())
+	fl.leash, fl.req = ctx, fl.watch.Begin(ctx, req, f.Generation.Transport, reached)
 	fl.bond = f.Stripe.Bind(fl)
+	if waits := &c.Gate.Waits; waits.Accompanies(ctx) {
+		fl.wait = new(patience.Entry)
+		waits.Enter(fl.wait, fl, f.On, fl.watch.Started())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flights = append(c.flights, fl)
@@ -121,6 +131,14 @@ func (fl *flight) roundTrip() (r result) {
 	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
 	r.lost = false
 	return r
+}
+
+// started is when a flight began; zero: nobody looked.
+func (fl *flight) started() time.Time {
+	if fl.watch.Watched() {
+		return fl.watch.Started()
+	}
+	return fl.start
 }
 
 // errNoBody is for a request that was called back, and has no error of its own.
@@ -147,11 +165,7 @@ func (fl *flight) alone() {
 		if r.lost {
 			r.panicked = recover()
 		}
-		select {
-		case fl.call.results <- r:
-		case <-fl.call.over:
-			fl.call.late(r)
-		}
+		fl.call.handIn(r)
 	}()
 	r = fl.roundTrip()
 }
@@ -175,3 +189,28 @@ func (fl *flight) Gone() bool {
 	gone, _ := evidence.CallerGone(fl.call.req)
 	return gone
 }
+
+// Authority implements [patience.Waiter].
+func (fl *flight) Authority() core.Authority { return fl.call.core.Authority }
+
+// Since implements [patience.Waiter]. A flight that nobody looked at gives zero.
+func (fl *flight) Since() time.Time {
+	since := fl.start
+	if fl.watch.Watched() {
+		since = fl.watch.Since()
+	}
+	read, reading := body.LastRead(fl.req)
+	switch {
+	case since.IsZero() || reading:
+		return time.Time{}
+	case read.After(since):
+		return read // its caller's body kept it waiting until then
+	}
+	return since
+}
+
+// Silent implements [patience.Waiter].
+func (fl *flight) Silent() { fl.call.Gate.Silent(fl.call.req.Context(), fl.Attempt) }
+
+// Condemned implements [patience.Waiter].
+func (fl *flight) Condemned() { fl.call.Gate.Condemned(fl.call.req.Context(), fl.Attempt) }

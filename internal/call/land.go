@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
@@ -125,13 +126,16 @@ func (c *call) outcome(r result) core.Outcome {
 	if r.leash != nil && r.leash.loose() {
 		caller = r.req
 	}
-	gone, _ := evidence.CallerGone(caller)
+	gone, late := evidence.CallerGone(caller)
 	o := core.Outcome{
 		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(), Left: gone,
 		Untyped: evidence.Untyped(&r.watch, r.err), Witness: c.witness(),
 	}
 	if r.bond.Severed() {
 		return o // it speaks against nobody
+	}
+	if since := r.Since(); gone && !late && !since.IsZero() {
+		o.Silence = time.Since(since)
 	}
 	switch c.classify(r.watch.Judged(caller, r.req), r.err) {
 	case evidence.Failure:
@@ -164,6 +168,9 @@ func (c *call) classify(req *http.Request, err error) (v evidence.Verdict) {
 
 // arrived takes a flight off the list of those under way.
 func (c *call) arrived(fl *flight) {
+	if fl.wait != nil {
+		fl.wait.Leave()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flights = slices.DeleteFunc(c.flights, func(o *flight) bool { return o == fl })

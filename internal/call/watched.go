@@ -11,6 +11,9 @@ import (
 // Watched makes a request on the healthy path that has to be looked at from its
 // first attempt: else nobody could tell afterwards whether it may be sent again.
 func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+	if m.Gate.Waits.Accompanies(req.Context()) {
+		return m.watchedVigil(req, gen)
+	}
 	began := m.Gate.Clock()
 	s := gen.Enter(req)
 	if s == nil {
@@ -31,6 +34,94 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 	}
 	lender.Settle()
 	return s.Track(req, lender.Restore(resp, fl.req)), nil
+}
+
+// watchedVigil is Watched of a request whose caller has time to spare. What might be
+// called back is no matter of the healthy path: where its answer comes before its
+// body has gone, its context goes its own ways.
+func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+	if kindOf(req, m.Config.Replay) == core.Repeatable {
+		return m.Do(req)
+	}
+	v := &struct {
+		vigil
+		fl  flight
+		len body.Lender
+	}{vigil: vigil{Maker: m, req: req, gen: gen}, len: body.NewLender(req, m.Config.Replay)}
+	v.lender, v.watched = &v.len, &v.fl
+	v.mu.Lock()
+	if !v.beginLocked() {
+		v.mu.Unlock()
+		return v.abandon()
+	}
+	sent, _ := v.lender.Lend()
+	v.sent = v.fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
+	v.fl.req = v.sent
+	v.mu.Unlock()
+	resp, err, well := v.keep()
+	if !well {
+		return resp, err
+	}
+	v.lender.Settle()
+	return v.stripe.Track(req, resp), nil
+}
+
+// Accompanied makes a request on the healthy path that nobody has to watch, and whose
+// caller has time to spare.
+func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+	switch kindOf(req, m.Config.Replay) {
+	case core.Repeatable:
+		return m.Do(req) // see watchedVigil
+	case core.Once:
+		return m.plainVigil(req, gen)
+	}
+	v := &struct {
+		vigil
+		copy http.Request
+		body generation.Held
+	}{vigil: vigil{Maker: m, req: req, gen: gen, rope: newRope(req.Context())}}
+	v.mu.Lock()
+	if !v.beginLocked() {
+		v.mu.Unlock()
+		return v.abandon()
+	}
+	if hasPlaces(gen.Transport) {
+		v.watched = &flight{}
+		v.sent = v.watched.watch.Begin(v.rope.ctx, req, gen.Transport, nil)
+		v.watched.req = v.sent
+	} else {
+		v.copy = *req.WithContext(v.rope.ctx)
+		v.sent = &v.copy
+	}
+	v.mu.Unlock()
+	resp, err, well := v.keep()
+	if !well {
+		return resp, err
+	}
+	return v.body.Track(v.stripe, req, resp, v.rope.cancel), nil
+}
+
+// plainVigil is for what nobody may send again.
+func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+	v := &vigil{Maker: m, req: req, sent: req, gen: gen}
+	v.mu.Lock()
+	ok := v.beginLocked()
+	v.mu.Unlock()
+	if !ok {
+		return v.abandon()
+	}
+	resp, err, well := v.keep()
+	if !well {
+		return resp, err
+	}
+	return v.stripe.Track(req, resp), nil
+}
+
+// hasPlaces reports whether requests may wait for a place in the transport's own
+// pool, which is nobody's silence, and nothing but a hook tells.
+func hasPlaces(transport http.RoundTripper) bool {
+	t, ok := transport.(*http.Transport)
+	return ok && t.MaxConnsPerHost > 0
 }
 
 // Resume makes what is left of a request that the healthy path began at an instant

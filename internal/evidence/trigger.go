@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+
+	"github.com/respawnhttp/respawn/internal/core"
 )
 
 // The closed set of values of respawn.trigger.
@@ -15,6 +17,7 @@ const (
 	TriggerName        = "name_resolution_error"
 	TriggerTLS         = "tls_error"
 	TriggerStall       = "stall"
+	TriggerSilence     = core.Silence
 	TriggerEnded       = "transport_ended"
 	TriggerMaxAge      = "max_age"
 	TriggerManual      = "manual"

@@ -47,9 +47,10 @@ type Watch struct {
 
 	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
 	phase   Phase
-	waiting bool // for a connection of its own
-	nested  int  // requests for others that have none yet
-	shown   bool // any connection was
+	since   time.Time // it began, or had its place
+	waiting bool      // for a connection of its own
+	nested  int       // requests for others that have none yet
+	shown   bool      // any connection was
 }
 
 type watchKey struct{}
@@ -94,7 +95,7 @@ func WatchOf(req *http.Request) *Watch {
 func (w *Watch) Begin(ctx context.Context, req *http.Request, transport http.RoundTripper, reached func()) *http.Request {
 	t, own := transport.(*http.Transport)
 	w.Context, w.own, w.start, w.reached = ctx, own, time.Now(), reached
-	w.phase = Silent
+	w.phase, w.since = Silent, w.start
 	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
 	if !own {
 		w.target = targetOf(req.URL)
@@ -155,7 +156,7 @@ func (w *Watch) dials() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.nested == 0 && w.phase == Queued {
-		w.phase = Dialing
+		w.phase, w.since = Dialing, time.Now()
 	}
 }
 
@@ -167,6 +168,9 @@ func (w *Watch) gotConn(httptrace.GotConnInfo) {
 		w.nested--
 	} else {
 		w.waiting = false
+		if w.phase == Queued {
+			w.since = time.Now()
+		}
 		w.phase = Connected
 	}
 	w.mu.Unlock()
@@ -180,6 +184,17 @@ func (w *Watch) Watched() bool { return w != nil && w.Context != nil }
 
 // Started is when a watched attempt began; zero for others.
 func (w *Watch) Started() time.Time { return w.start }
+
+// Since is since when nothing but the transport has kept a watched attempt waiting;
+// zero while it waits for a place in its own pool.
+func (w *Watch) Since() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == Queued {
+		return time.Time{}
+	}
+	return w.since
+}
 
 // Reached returns how far the attempt got. A nil Watch was Unwatched.
 func (w *Watch) Reached() Phase {

@@ -26,6 +26,7 @@ func (g *Gate) Close() bool {
 		}
 	})
 	if old != nil {
+		g.Waits.Close()
 		g.retire(old)
 	}
 	return old != nil

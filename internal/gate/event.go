@@ -85,6 +85,24 @@ func (g *Gate) Connected(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Connected(now, a) })
 }
 
+// Silent brings the core word that an attempt has waited for another patience.
+func (g *Gate) Silent(ctx context.Context, a *core.Attempt) {
+	g.do(ctx, func(c *core.Client, now time.Time) { c.Silent(now, a) })
+}
+
+// Condemned brings the core word of an attempt that waits on a transport that was
+// replaced.
+func (g *Gate) Condemned(ctx context.Context, a *core.Attempt) {
+	g.do(ctx, func(c *core.Client, now time.Time) { c.Condemned(now, a) })
+}
+
+// patience asks the core how long an answer may take.
+func (g *Gate) patience(a core.Authority) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.core.Patience(time.Now(), a)
+}
+
 // Leave: q's caller has gone while it waited.
 func (g *Gate) Leave(q *core.Call) {
 	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Leave(q) })

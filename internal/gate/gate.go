@@ -14,6 +14,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/config"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/patience"
 )
 
 // A Gate keeps one client's transports. All its methods are safe for concurrent
@@ -28,6 +29,8 @@ type Gate struct {
 	current atomic.Pointer[generation.Generation] // in service; nil once closed
 	alert   atomic.Pointer[Alert]                 // nil: nothing is suspected or under way
 	clock   atomic.Uint64                         // the core's
+
+	Waits patience.Registry // who waits for an answer; it has locks of its own
 
 	lingering atomic.Bool // it was told that generations drain for minutes
 
@@ -56,10 +59,14 @@ func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listen
 	g.builder = build.Builder{
 		Factory: cfg.Factory, Limit: cfg.RecreateTimeout, InService: g.inService, Discard: g.discard,
 	}
-	g.core = *core.New(core.Rules{
-		Threshold: cfg.Threshold, Stalls: cfg.Stalls, StallSpan: cfg.StallSpan, Patience: cfg.Patience,
+	rules := core.Rules{
+		Threshold: cfg.Threshold, Stalls: cfg.Stalls, StallSpan: cfg.StallSpan, Patience: g.drawPatience(),
 		RecreateTimeout: cfg.RecreateTimeout, Fallback: cfg.Fallback != nil,
-	}, now, g.drawAge())
+	}
+	g.core = *core.New(rules, now, g.drawAge())
+	if cfg.Stalls > 0 {
+		g.Waits.Open(rules.Patience, g.patience)
+	}
 	g.last = generation.New(base, cfg.DrainTimeout)
 	g.last.ID, g.last.Number = 1, 1
 	g.current.Store(g.last)

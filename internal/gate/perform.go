@@ -12,6 +12,7 @@ import (
 type work struct {
 	todo    core.Todo
 	retire  []*generation.Generation
+	old     *generation.Generation // of retire, what was in service
 	cancel  *Recreation
 	build   *Recreation
 	copies  []Flight
@@ -24,7 +25,8 @@ func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 	g.tellLocked(ctx, w.todo.Reports)
 	g.answerLocked(w.todo.Done)
 	if id := w.todo.Promote; id != 0 {
-		w.retire = append(w.retire, g.promoteLocked(now, id))
+		w.old = g.promoteLocked(now, id)
+		w.retire = append(w.retire, w.old)
 	}
 	for _, id := range w.todo.Retire {
 		w.retire = append(w.retire, g.recreations[id].generation)
@@ -74,6 +76,9 @@ func (g *Gate) perform(w work) {
 	}
 	for _, gen := range w.retire {
 		g.retire(gen)
+	}
+	if w.old != nil { // it lets nobody in any more
+		g.Waits.Condemn(w.old.ID, w.todo.Condemn)
 	}
 	if w.build != nil {
 		go g.build(w.build)

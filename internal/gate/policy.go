@@ -56,6 +56,15 @@ func (p *policy) draw(fresh func() backoff.BackOff) {
 	p.last = interval
 }
 
+// drawPatience is within a fifth of WithPatience: a fleet whose upstream slows down
+// would otherwise copy its requests at one instant.
+func (g *Gate) drawPatience() time.Duration {
+	if g.cfg.Patience == 0 {
+		return 0
+	}
+	return time.Duration(float64(g.cfg.Patience) * (0.8 + 0.4*g.cfg.Chance()))
+}
+
 // drawAge is how long a generation may serve: within a tenth of WithMaxAge, so that
 // a fleet does not move in lockstep.
 func (g *Gate) drawAge() time.Duration {

@@ -1,0 +1,99 @@
+package call
+
+import "net/http"
+
+// A call that was adopted has its caller in the transport: there it waits, and
+// whatever has come of the call meanwhile, it hears so when it is back. Nobody else
+// sees to the call, until a copy is to be sent: then a deputy does, which is a
+// goroutine, and the caller hands in what the transport gave it.
+
+// A word is what a deputy hands to the caller.
+type word struct {
+	resp     *http.Response
+	err      error
+	panicked any
+	lost     bool // the deputy's goroutine was ended, by a panic perhaps
+}
+
+// deputize gives the call a deputy, if its caller is in the transport.
+func (c *call) deputize() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aboard && c.deputy == nil {
+		c.deputy = make(chan word, 1)
+		go c.standIn()
+	}
+}
+
+// standIn is the deputy.
+func (c *call) standIn() {
+	w := word{lost: true}
+	defer func() {
+		if w.lost {
+			w.panicked = recover()
+		}
+		c.deputy <- w
+	}()
+	defer c.lender.Settle()
+	defer c.finish()
+	w.resp, w.err = c.goOn()
+	w.lost = false
+}
+
+// goOn awaits what is under way, and takes the call to its end.
+func (c *call) goOn() (*http.Response, error) {
+	if c.Gate.Flying(&c.core) {
+		if resp, err, done := c.await(); done {
+			return resp, err
+		}
+	}
+	return c.steps()
+}
+
+// disembark notes that the caller is back from the transport. It returns the deputy's
+// channel; nil: there is none, and will be none.
+func (c *call) disembark() <-chan word {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aboard = false
+	return c.deputy
+}
+
+// returned goes on with the call of a caller that is back.
+func (c *call) returned(r result) (*http.Response, error) {
+	deputy := c.disembark()
+	if deputy == nil {
+		defer c.lender.Settle()
+		defer c.finish()
+		if resp, err, done := c.landed(r); done {
+			return resp, err
+		}
+		return c.goOn()
+	}
+	c.handIn(r)
+	w := <-deputy
+	if w.lost {
+		result{panicked: w.panicked}.raise()
+	}
+	return w.resp, w.err
+}
+
+// lost ends the call of a caller whose transport did not return.
+func (c *call) lost(fl *flight) {
+	if c.disembark() != nil {
+		c.handIn(result{flight: fl, lost: true})
+		return
+	}
+	c.lender.Settle()
+	c.finish()
+}
+
+// handIn gives a result to whoever sees to the call, or, if that is over, to the core
+// alone.
+func (c *call) handIn(r result) {
+	select {
+	case c.results <- r:
+	case <-c.over:
+		c.late(r)
+	}
+}

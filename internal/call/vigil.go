@@ -1,0 +1,200 @@
+package call
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/patience"
+)
+
+// A vigil is kept over a request on the healthy path whose caller would wait for so
+// long that nobody would notice. It costs a place in a list, and where the request
+// may be called back a context. The request is made on its caller's goroutine; a
+// goroutine of its own, as flights have that may be copied, would cost every request
+// what one in an outage needs. Only when the request is silent, or its transport was
+// replaced, a call is made of it, and becomes known to the core.
+type vigil struct {
+	patience.Entry
+	*Maker
+	req    *http.Request // the caller's
+	gen    *generation.Generation
+	stripe *generation.Stripe
+	began  core.Instant
+	start  time.Time
+	rope   rope
+
+	mu      sync.Mutex // guards the below until it is over
+	sent    *http.Request
+	watched *flight      // nil: nobody watches
+	lender  *body.Lender // nil: there is nothing to lend
+	flight  *flight      // as the core knows it; nil: it does not
+	over    bool
+}
+
+// beginLocked begins the vigil. It is false if the generation was retired in between.
+func (v *vigil) beginLocked() bool {
+	v.began, v.start = v.Gate.Clock(), time.Now()
+	v.Gate.Waits.Enter(&v.Entry, v, v.gen.ID, v.start)
+	v.stripe = v.gen.Enter(v.req)
+	return v.stripe != nil
+}
+
+// abandon ends a vigil over nothing: the request is made otherwise.
+func (v *vigil) abandon() (*http.Response, error) {
+	v.end()
+	v.rope.drop()
+	return v.Do(v.req)
+}
+
+// keep sends the request. well: it was answered as on the healthy path, and is not out
+// yet.
+func (v *vigil) keep() (resp *http.Response, err error, well bool) {
+	r := v.roundTrip()
+	if fl := v.end(); fl != nil {
+		r.flight = fl
+		resp, err = fl.call.returned(r)
+		return resp, err, false
+	}
+	if r.err != nil {
+		v.stripe.Leave()
+		defer v.rope.drop()
+		resp, err = v.failed(r)
+		return resp, err, false
+	}
+	if v.Gate.Waits.Taught(time.Since(v.start)) || v.suspected() {
+		v.answered(v.req, v.gen, v.began, v.start)
+	}
+	return body.Restore(v.req, r.resp, v.sent), nil, true
+}
+
+// suspected reports whether the authority came under suspicion.
+func (v *vigil) suspected() bool {
+	a := v.Gate.Alert()
+	return a != nil && a.Covers(evidence.AuthorityOf(v.req.URL))
+}
+
+// roundTrip sends the request, and ends the vigil where the transport panics or ends
+// the goroutine.
+func (v *vigil) roundTrip() (r result) {
+	r.lost = true
+	defer func() {
+		if r.lost {
+			v.vanish()
+		}
+	}()
+	r.resp, r.err = v.gen.Transport.RoundTrip(v.sent)
+	r.lost = false
+	return r
+}
+
+func (v *vigil) vanish() {
+	fl := v.end()
+	if fl == nil {
+		v.stripe.Leave()
+		v.rope.drop()
+		return
+	}
+	fl.vanish()
+	fl.call.lost(fl)
+}
+
+// failed makes what is left of a request that the core does not know yet.
+func (v *vigil) failed(r result) (*http.Response, error) {
+	fl := v.watched
+	if fl == nil {
+		fl = &flight{req: v.sent, start: v.start}
+	}
+	c := v.newCall(v.req)
+	if v.lender != nil {
+		c.lender = *v.lender
+	} else {
+		c.lender.Lent()
+	}
+	return c.resume(fl, v.gen, v.began, r.resp, r.err)
+}
+
+// end ends the vigil. It returns the flight that the core knows of; nil: of none.
+func (v *vigil) end() *flight {
+	if !v.Leave() {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.over = true
+	return v.flight
+}
+
+// adopt makes a call of the request; nil: it is over.
+func (v *vigil) adopt() *flight {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case v.over:
+		return nil
+	case v.flight != nil:
+		return v.flight
+	}
+	c := v.newCall(v.req)
+	c.sent, c.aboard = 1, true
+	if v.lender != nil {
+		c.lender = *v.lender
+	} else {
+		c.lender.Lent()
+	}
+	fl := v.watched
+	if fl == nil {
+		fl = &flight{req: v.sent, start: v.start}
+	}
+	fl.call, fl.leash = c, &v.rope
+	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, v.start), Generation: v.gen, Stripe: v.stripe}
+	fl.bond = v.stripe.Bind(fl)
+	c.flights = append(c.flights, fl)
+	v.flight = fl
+	return fl
+}
+
+// Authority implements [patience.Waiter].
+func (v *vigil) Authority() core.Authority {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.over {
+		return core.Authority{} // the request is its caller's again
+	}
+	return evidence.AuthorityOf(v.req.URL)
+}
+
+// Since implements [patience.Waiter].
+func (v *vigil) Since() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.over {
+		return time.Time{}
+	}
+	if v.watched != nil {
+		return v.watched.Since()
+	}
+	return v.start
+}
+
+// Silent implements [patience.Waiter].
+func (v *vigil) Silent() {
+	if fl := v.adopt(); fl != nil {
+		fl.Silent()
+	}
+}
+
+// Condemned implements [patience.Waiter].
+func (v *vigil) Condemned() {
+	if v.rope.cancel == nil {
+		return // it stays where it is
+	}
+	if fl := v.adopt(); fl != nil {
+		fl.Condemned()
+	}
+}

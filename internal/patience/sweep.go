@@ -1,0 +1,174 @@
+package patience
+
+import (
+	"slices"
+	"time"
+	"weak"
+
+	"github.com/respawnhttp/respawn/internal/core"
+)
+
+// arm sets the timer, if that is not done.
+func (r *Registry) arm() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.armed.Load() {
+		r.armed.Store(true)
+		r.setLocked(r.least)
+	}
+}
+
+func (r *Registry) setLocked(d time.Duration) {
+	switch {
+	case r.closed:
+	case r.timer == nil:
+		self := weak.Make(r) // a client that its user has dropped is not kept
+		r.timer = time.AfterFunc(d, func() {
+			if r := self.Value(); r != nil {
+				r.sweep()
+			}
+		})
+	default:
+		r.timer.Reset(d)
+	}
+}
+
+// sweep is the timer's.
+func (r *Registry) sweep() {
+	now := time.Now()
+	for _, c := range r.takeCondemned() {
+		r.condemn(c)
+	}
+	s := sweep{Registry: r, now: now, patience: make(map[core.Authority]time.Duration), told: make(map[core.Authority]int)}
+	for i := range r.shards {
+		for _, e := range r.shards[i].due(now, r.least) {
+			s.look(e)
+		}
+	}
+	r.rearm(now)
+}
+
+func (r *Registry) takeCondemned() []condemned {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.condemned
+	r.condemned = nil
+	return taken
+}
+
+// condemn tells those whose transport was replaced.
+func (r *Registry) condemn(c condemned) {
+	for i := range r.shards {
+		for _, e := range r.shards[i].on(c.on) {
+			if slices.Contains(c.all, e.waiter.Authority()) {
+				e.waiter.Condemned()
+			}
+		}
+	}
+}
+
+// on returns those who wait on a transport.
+func (s *shard) on(transport uint64) []*Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Entry
+	for e := s.first; e != nil; e = e.next {
+		if e.on == transport {
+			e.told = true
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// due returns those who are to be looked at, and puts them behind the others.
+func (s *shard) due(now time.Time, patience time.Duration) []*Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Entry
+	for e := s.first; e != nil && !e.due.After(now); e = s.first {
+		s.unlink(e)
+		e.told, e.due = true, now.Add(patience)
+		s.link(e)
+		all = append(all, e)
+	}
+	return all
+}
+
+// rearm sets the timer to when the next one is to be looked at. Where nobody waits it
+// looks again after it has said so: who comes in looks for the timer after that.
+func (r *Registry) rearm(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.nextLocked()
+	if next.IsZero() {
+		r.armed.Store(false)
+		if next = r.nextLocked(); next.IsZero() {
+			return
+		}
+		r.armed.Store(true)
+	}
+	if len(r.condemned) > 0 {
+		r.setLocked(0)
+		return
+	}
+	r.setLocked(max(next.Sub(now), r.rest))
+}
+
+// nextLocked is when the next one is to be looked at; zero: nobody waits.
+func (r *Registry) nextLocked() (next time.Time) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		if s.first != nil && (next.IsZero() || s.first.due.Before(next)) {
+			next = s.first.due
+		}
+		s.mu.Unlock()
+	}
+	return next
+}
+
+// A sweep looks at those who are due. What it has learnt of an authority holds for
+// all of them.
+type sweep struct {
+	*Registry
+	now      time.Time
+	patience map[core.Authority]time.Duration
+	told     map[core.Authority]int
+}
+
+// look tells e's waiter if it has been silent for another patience.
+func (s *sweep) look(e *Entry) {
+	since := e.waiter.Since()
+	if since.IsZero() {
+		return
+	}
+	a := e.waiter.Authority()
+	if s.silent(e, since, s.of(a)) && s.told[a] < mostTold {
+		s.told[a]++
+		e.waiter.Silent()
+	}
+}
+
+func (s *sweep) of(a core.Authority) time.Duration {
+	d, ok := s.patience[a]
+	if !ok {
+		d = s.Registry.of(a)
+		s.patience[a] = d
+	}
+	return d
+}
+
+// silent reports whether e has been for another patience.
+func (s *sweep) silent(e *Entry, since time.Time, patience time.Duration) bool {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if since.After(e.last) {
+		e.last = since
+	}
+	if !e.in || s.now.Sub(e.last) < patience {
+		return false
+	}
+	e.last = s.now
+	return true
+}
