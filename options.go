@@ -115,18 +115,15 @@ func WithStallThreshold(n int, d time.Duration) Option {
 // one, and learns of authorities that take longer to answer. Requests whose deadline is
 // nearer than one and a half times d are not accompanied; the others cost what the
 // benchmarks say. The default is 5 s; 0 turns it off, so that only deadlines that pass
-// count, as 0 stalls in [WithStallThreshold] do. A negative d is an error, and so is a
-// positive one of less than a millisecond.
+// count, as 0 stalls in [WithStallThreshold] do. More than an hour is an hour. A
+// negative d is an error, and so is a positive one of less than a millisecond.
 func WithPatience(d time.Duration) Option {
 	return func(c *config) error {
-		switch {
-		case d < 0:
+		if d < 0 {
 			return fmt.Errorf("WithPatience(%v): the patience must not be negative; 0 counts only deadlines that pass", d)
-		case d > 0 && d < time.Millisecond:
-			return fmt.Errorf("WithPatience(%v): a patience of less than a millisecond: did you forget the unit?", d)
 		}
 		c.Patience = d
-		return nil
+		return hasUnit(d, "WithPatience(%v)", d)
 	}
 }
 

@@ -70,6 +70,7 @@ func TestSenselessOptions(t *testing.T) {
 // TestADurationWithoutAUnitIsRefused.
 var durations = map[string]func(time.Duration) respawn.Option{
 	"WithStallThreshold":  func(d time.Duration) respawn.Option { return respawn.WithStallThreshold(3, d) },
+	"WithPatience":        respawn.WithPatience,
 	"WithRecreateTimeout": respawn.WithRecreateTimeout,
 	"WithWaitForReady":    respawn.WithWaitForReady,
 	"WithMaxAge":          respawn.WithMaxAge,

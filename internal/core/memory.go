@@ -101,10 +101,12 @@ type learnt struct {
 	doubledUntil time.Time
 }
 
+// MostPatience bounds what is learnt of an authority.
+const MostPatience = time.Hour
+
 const (
-	window       = 30 * time.Minute
-	mostPatience = time.Hour
-	mostHeld     = 2 * time.Minute
+	window   = 30 * time.Minute
+	mostHeld = 2 * time.Minute
 )
 
 // of is how long a request to a may wait before that is a stall.
@@ -118,7 +120,7 @@ func (p *patience) of(now time.Time, a Authority) time.Duration {
 	if now.Before(l.doubledUntil) {
 		most = max(most, l.doubled)
 	}
-	return min(max(p.least, most), mostPatience)
+	return min(max(p.least, most), MostPatience)
 }
 
 // ofLeaving is how long a request to a must have waited for its caller's leaving to
@@ -153,7 +155,7 @@ func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
 
 // noFaster: a trial was as slow as what it was to replace.
 func (p *patience) noFaster(now time.Time, a Authority) {
-	d := min(2*p.of(now, a), mostPatience)
+	d := min(2*p.of(now, a), MostPatience)
 	l := p.use(now, a)
 	l.turn(now)
 	l.doubled, l.doubledUntil = d, now.Add(window)

@@ -7,6 +7,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/core"
 )
 
 // defaultInterval is waited where the user's policy gives none.
@@ -57,23 +58,24 @@ func (p *policy) draw(fresh func() backoff.BackOff) {
 }
 
 // drawPatience is within a fifth of WithPatience: a fleet whose upstream slows down
-// would otherwise copy its requests at one instant.
+// is not to lose its patience at one instant. It is no more than what the core learns
+// of an authority.
 func (g *Gate) drawPatience() time.Duration {
-	if g.cfg.Patience == 0 {
-		return 0
-	}
-	return time.Duration(float64(g.cfg.Patience) * (0.8 + 0.4*g.cfg.Chance()))
+	return min(g.spread(g.cfg.Patience, 0.2), core.MostPatience)
 }
 
 // drawAge is how long a generation may serve: within a tenth of WithMaxAge, so that
 // a fleet does not move in lockstep.
-func (g *Gate) drawAge() time.Duration {
-	if g.cfg.MaxAge == 0 {
+func (g *Gate) drawAge() time.Duration { return g.spread(g.cfg.MaxAge, 0.1) }
+
+// spread draws a duration within that share of d. 0 stays 0.
+func (g *Gate) spread(d time.Duration, share float64) time.Duration {
+	if d == 0 {
 		return 0
 	}
-	age := float64(g.cfg.MaxAge) * (0.9 + 0.2*g.cfg.Chance())
-	if age >= math.MaxInt64 { // "never", in the longest duration that there is
+	drawn := float64(d) * (1 - share + 2*share*g.cfg.Chance())
+	if drawn >= math.MaxInt64 { // "never", in the longest duration that there is
 		return math.MaxInt64
 	}
-	return time.Duration(age)
+	return time.Duration(drawn)
 }
