@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // A mutant is one deliberate bug: in file, old becomes new. Old must be there
 // exactly once, or the list has rotted.
 type mutant struct {
@@ -8,7 +10,11 @@ type mutant struct {
 	old, new string
 }
 
-var mutants = []mutant{
+// mutants are all of them.
+var mutants = slices.Concat(rulesBroken, surface, testMutants)
+
+// rulesBroken are the bugs in what decides and in what performs it.
+var rulesBroken = []mutant{
 	// What counts.
 	{"one lost connection counts for each of its streams", "internal/core/streak.go",
 		"s.failures > 0 && a.began < s.counted\n",
@@ -232,8 +238,8 @@ var mutants = []mutant{
 		"fl.leash.loosen()",
 		"fl.leash.pull()"},
 	{"the response names a copy of the request", "internal/body/lender.go",
-		"resp.Request = l.req",
-		"_ = l.req"},
+		"resp.Request = req",
+		"_ = req"},
 
 	// What may be sent again.
 	{"a POST is sent again", "internal/body/replay.go",

@@ -1,7 +1,5 @@
 package main
 
-func init() { mutants = append(mutants, testMutants...) }
-
 // What users test with must find what it is for.
 var testMutants = []mutant{
 	{"a factory may ignore its context", "respawntest/product.go",

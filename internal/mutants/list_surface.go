@@ -1,7 +1,5 @@
 package main
 
-func init() { mutants = append(mutants, surface...) }
-
 // surface are the bugs in what users set, give and get.
 var surface = []mutant{
 	{"a factory's error says what it is called", "internal/build/errors.go",
