@@ -74,6 +74,12 @@ func (q *Call) Adopt(on uint64, began Instant, start time.Time) *Attempt {
 	return q.main
 }
 
+// silences are how often an attempt was a stall of a streak while it waited.
+type silences struct {
+	in *suspect
+	n  int
+}
+
 // AdoptWaiting makes known an attempt of the healthy path that waits for its answer
 // yet. Its caller waits in the transport, and has another's answer only once the
 // attempt is over.
@@ -108,7 +114,8 @@ type Attempt struct {
 	over  bool
 
 	// In service.
-	bound  bool      // its caller has an answer only once it is over
+	bound  bool // its caller has an answer only once it is over
+	silent silences
 	under  *suspect  // under whose suspicion it began; nil: none
 	ripeAt time.Time // when it will have had its head start
 

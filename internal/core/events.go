@@ -175,9 +175,12 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 		return
 	}
 	c.count(now, a, Outcome{Verdict: Stall, Trigger: Silence})
-	if s := c.suspect(a.Call.Authority); s != nil && a.in == nil {
-		a.ripeAt = now
-		c.watch(s, a)
+	if s := c.suspect(a.Call.Authority); s != nil {
+		a.silentIn(s)
+		if a.in == nil {
+			a.ripeAt = now
+			c.watch(s, a)
+		}
 	}
 	c.settle(now)
 }

@@ -245,9 +245,27 @@ func (acc *account) answered(w *world, f *flight) {
 	if f.under == h.suspicion && h.suspicion != 0 {
 		h.ended++
 	}
-	if !h.counting || f.clock > h.opened {
+	if !h.counting || f.clock > h.opened || h.takesBack(w, f) {
 		acc.recovered(w, i, true)
 	}
+}
+
+// silent: a stall was a silence of f.
+func (acc *account) silent(f *flight) {
+	if in := acc.hosts[hostOf(f.x.q.Authority)].suspicion; f.silentIn != in {
+		f.silentIn, f.silences = in, 0
+	}
+	f.silences++
+}
+
+// takesBack: what was silent was answered, so that it was slow. It reports whether
+// what counts beside that is too little.
+func (h *hostAccount) takesBack(w *world, f *flight) bool {
+	if h.suspicion == 0 || f.silentIn != h.suspicion || f.silences == 0 {
+		return false
+	}
+	h.stalls -= f.silences
+	return h.failures+h.stalls == 0 || h.tripped && h.failures < w.Threshold && h.stalls < w.Stalls
 }
 
 func (acc *account) forget(match func(*served) bool) {

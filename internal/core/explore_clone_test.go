@@ -46,7 +46,7 @@ func (k *cloner) attempt(a *Attempt) *Attempt {
 	k.attempts = append(k.attempts, [2]*Attempt{a, b})
 	*b = *a
 	b.prev, b.next, b.in = nil, nil, nil
-	b.Call, b.under = k.call(a.Call), k.suspect(a.under)
+	b.Call, b.under, b.silent.in = k.call(a.Call), k.suspect(a.under), k.suspect(a.silent.in)
 	return b
 }
 

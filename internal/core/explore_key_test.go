@@ -129,7 +129,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
 	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.bound, a.in != nil)
-	k.nums(slices.Index(k.w.c.suspects, a.under))
+	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
 }
 
 func (k *keyer) list(l *attempts) {
@@ -190,6 +190,7 @@ func (k *keyer) flight(f *flight) {
 	k.steps(f.began)
 	k.instants(f.clock)
 	k.times(f.start, f.silentAt)
-	k.nums(int(f.row), slices.Index(k.w.calls, f.x))
+	k.nums(int(f.row), slices.Index(k.w.calls, f.x), f.silences)
+	k.bools(f.silentIn != 0 && f.silentIn == k.w.acc.hosts[hostOf(f.x.q.Authority)].suspicion)
 	k.bools(f.under != 0 && f.under == k.w.acc.hosts[hostOf(f.x.q.Authority)].suspicion)
 }

@@ -175,6 +175,7 @@ func (w *world) impatient(f *flight) {
 	}
 	f.silentAt = w.now.Add(w.Patience)
 	w.acc.stalled(w, f, Outcome{Verdict: Stall})
+	w.acc.silent(f)
 	w.c.Silent(w.now, f.a)
 }
 

@@ -135,6 +135,8 @@ type flight struct {
 	sent     bool
 	row      row // of its authority when it began
 	silentAt time.Time
+	silentIn int // the suspicion that its silences count for, and their number
+	silences int
 	answered bool // a control that is awaited: its copy was answered
 	told     bool // a copy that has ended with its caller
 }

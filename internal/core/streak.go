@@ -159,7 +159,27 @@ func (c *Client) served(now time.Time, a *Attempt) {
 	if a.under == s {
 		s.ended++
 	}
-	if a.began > s.opened {
+	if a.began > s.opened || c.takeBack(s, a) {
 		c.acquit(now, s)
 	}
+}
+
+func (a *Attempt) silentIn(s *suspect) {
+	if a.silent.in != s {
+		a.silent = silences{in: s}
+	}
+	a.silent.n++
+}
+
+// takeBack: a was answered, so that it was slow each time that it was counted for
+// silent. It reports whether nothing is left then that counts.
+func (c *Client) takeBack(s *suspect, a *Attempt) bool {
+	if a.silent.in != s || a.silent.n == 0 {
+		return false
+	}
+	s.stalls -= a.silent.n
+	if s.state == Tripped {
+		return s.failures < c.rules.Threshold && s.stalls < c.rules.Stalls
+	}
+	return s.failures+s.stalls == 0
 }

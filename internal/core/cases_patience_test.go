@@ -1,0 +1,144 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A streak of silences, by hand.
+type silentStreak struct {
+	*Client
+	now   time.Time
+	calls []*Attempt
+}
+
+func startSilent(stalls int, span time.Duration) *silentStreak {
+	now := time.Unix(1e9, 0)
+	return &silentStreak{Client: New(Rules{Threshold: 3, Stalls: stalls, StallSpan: span, Patience: 5 * time.Second, RecreateTimeout: 10 * time.Second}, now, 0), now: now}
+}
+
+// wait begins a request on the healthy path.
+func (s *silentStreak) wait(k Kind) *Attempt {
+	q := &Call{Authority: Authority{"http", "a", "80"}, Method: "GET", Kind: k}
+	a := q.AdoptWaiting(s.Current(), s.Clock(), s.now)
+	s.calls = append(s.calls, a)
+	return a
+}
+
+func (s *silentStreak) after(d time.Duration) { s.now = s.now.Add(d) }
+
+func (s *silentStreak) state() string {
+	if v := s.View().Authorities; len(v) > 0 {
+		return map[State]string{Suspected: "suspected", Tripped: "tripped", Healing: "healing"}[v[0].State]
+	}
+	return "well"
+}
+
+// What was counted for silent and is answered was slow: with nothing else left that
+// counts the authority is well, though all these requests began before the streak.
+func TestAnAnswerTakesBackTheSilencesOfItsOwnRequest(t *testing.T) {
+	s := startSilent(3, time.Second)
+	one, two, dark := s.wait(Once), s.wait(Once), s.wait(Once)
+	for range 2 {
+		s.after(5 * time.Second)
+		s.Silent(s.now, one)
+		s.Silent(s.now, two)
+	}
+	require.Equal(t, "tripped", s.state())
+	s.Silent(s.now, dark)
+	s.Answered(s.now, one)
+	assert.Equal(t, "tripped", s.state(), "three are left")
+	s.Answered(s.now, two)
+	assert.Equal(t, "well", s.state(), "one alone does not trip")
+}
+
+// A slow answer says nothing about those who are silent beside it.
+func TestASlowAnswerDoesNotHideSilencesOfOthers(t *testing.T) {
+	s := startSilent(3, time.Second)
+	slow, dark := s.wait(Once), []*Attempt{s.wait(Once), s.wait(Once), s.wait(Once)}
+	s.after(5 * time.Second)
+	s.Silent(s.now, slow)
+	for _, a := range dark {
+		s.Silent(s.now, a)
+	}
+	s.after(time.Second)
+	s.Answered(s.now, slow)
+	assert.Equal(t, "suspected", s.state())
+	s.after(4 * time.Second)
+	s.Silent(s.now, dark[0])
+	assert.Equal(t, "tripped", s.state())
+}
+
+// A caller that waits in its transport has a copy's answer when that is called back:
+// at the verdict, if that is near, and else at once.
+func TestNobodyWaitsLongForTheVerdictOnItsOwnCopy(t *testing.T) {
+	for _, tt := range []struct {
+		took, verdict time.Duration // the copy, and after its answer the verdict; 0: there is none
+	}{
+		{time.Second, 100 * time.Millisecond},
+		{5500 * time.Millisecond, 500 * time.Millisecond},
+		{20 * time.Second, 0},
+	} {
+		t.Run(tt.took.String(), func(t *testing.T) {
+			s := startSilent(1, 0)
+			a := s.wait(Copyable)
+			s.after(5 * time.Second)
+			s.Silent(s.now, a)
+			build := s.Todo().Build
+			require.NotNil(t, build)
+			s.Built(s.now, build.ID, false, Draw{})
+			copies := s.Todo().Copies
+			require.Len(t, copies, 1)
+			s.after(tt.took)
+			assert.True(t, s.Answered(s.now, copies[0]))
+			todo := s.Todo()
+			if tt.verdict == 0 {
+				assert.Equal(t, []*Attempt{a}, todo.Recall)
+				assert.EqualValues(t, 1, s.Current(), "no verdict")
+				return
+			}
+			assert.Empty(t, todo.Recall)
+			assert.Equal(t, s.now.Add(tt.verdict), s.Deadline())
+			s.after(tt.verdict)
+			s.Tick(s.now)
+			todo = s.Todo()
+			assert.Equal(t, []*Attempt{a}, todo.Recall)
+			assert.Equal(t, build.ID, todo.Promote)
+		})
+	}
+}
+
+// Who leaves after a second without an answer, and half of what was learnt, was
+// stalled.
+func TestLeavingAfterAWhileIsAStall(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		learnt, silence time.Duration
+		off, stall      bool
+	}{
+		{name: "a second", silence: time.Second, stall: true},
+		{name: "less", silence: 999 * time.Millisecond},
+		{name: "half of what was learnt", learnt: 20 * time.Second, silence: 20 * time.Second, stall: true},
+		{name: "less than half of it", learnt: 20 * time.Second, silence: 19 * time.Second},
+		{name: "without patience", silence: time.Minute, off: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startSilent(3, time.Second)
+			if tt.off {
+				s.rules.Patience = 0
+			}
+			if tt.learnt > 0 {
+				a := s.wait(Copyable)
+				s.after(tt.learnt)
+				s.Answered(s.now, a)
+			}
+			a := s.wait(Copyable)
+			s.after(tt.silence)
+			s.Failed(s.now, a, Outcome{Left: true, Silence: tt.silence})
+			assert.Equal(t, tt.stall, s.state() == "suspected")
+		})
+	}
+}
