@@ -147,13 +147,56 @@ func blackHoled(t *testing.T, f flow, opts ...respawn.Option) (sum tally) {
 	return sum
 }
 
-// The first snippet of the README on the fault of its headline: net/http alone loses
-// 250 requests here, in 25 s.
-func TestNobodyIsLostWhoHasTimeToWait(t *testing.T) {
-	for p := range drawn {
-		sum := blackHoled(t, flow{method: http.MethodGet, period: 97 * time.Millisecond, deadline: 30 * time.Second, length: 40 * time.Second}, patient(p))
-		t.Log(p, sum)
-		assert.Zero(t, sum.lost)
-		assert.LessOrEqual(t, sum.first, p+2*time.Second)
+// A bound is what a flow may lose, and when it has to be answered again.
+type bound struct {
+	lost  int
+	first time.Duration
+}
+
+// most is the bound of a flow that meets a black hole with its first request, through
+// a client of patience p.
+func (f flow) most(p time.Duration) bound {
+	within := p + time.Second + max(time.Second, 2*f.period)
+	switch {
+	case f.deadline > 0 && 2*f.deadline < 3*p: // its deadline speaks for it
+		if f.period > time.Minute {
+			return bound{3, 4 * f.period}
+		}
+		lost := int((f.deadline+1500*time.Millisecond)/f.period) + 2
+		return bound{lost, f.deadline + time.Duration(lost)*f.period}
+	case f.method == http.MethodPost:
+		return bound{int(within/f.period) + 2, within + f.period}
+	case f.period > time.Minute && f.deadline > 0 && f.deadline < 30*time.Second:
+		return bound{3, 4 * f.period} // it waits for less than three patiences
+	case f.period > time.Minute:
+		return bound{0, 3*p + time.Second}
+	}
+	return bound{0, within}
+}
+
+// A connection goes dark: net/http alone loses all it is sent for 25 s at ten requests a
+// second, and for minutes, or for ever, at fewer and with deadlines that are far.
+func TestWhatABlackHoleCosts(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, period := range []time.Duration{97 * time.Millisecond, 1030 * time.Millisecond, 61 * time.Second} {
+			if method == http.MethodPost && period > time.Minute {
+				continue // each is lost that its caller sends until three have waited
+			}
+			for _, deadline := range []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, 10 * time.Minute, 0} {
+				for p := range drawn {
+					f := flow{method: method, period: period, deadline: deadline, length: max(20*time.Second, 5*period)}
+					t.Run(fmt.Sprintf("%s each %v, deadline %v, patience %v", method, period, deadline, p), func(t *testing.T) {
+						sum, most := blackHoled(t, f, patient(p)), f.most(p)
+						t.Log(sum)
+						assert.LessOrEqual(t, sum.lost, most.lost)
+						assert.LessOrEqual(t, sum.first, most.first)
+						assert.NotZero(t, sum.first)
+						if method == http.MethodPost {
+							assert.Zero(t, sum.twice)
+						}
+					})
+				}
+			}
+		}
 	}
 }
