@@ -115,6 +115,17 @@ func (t *telemetry) Lingers(draining []gate.Retired) {
 		slog.Int("respawn.transport.draining", len(draining)), slog.Time("respawn.draining.since", draining[0].Since))
 }
 
+// pingless: base speaks HTTP/2 and sends no pings.
+func (t *telemetry) pingless() {
+	t.log(context.Background(), slog.LevelInfo, "respawn: base sends no HTTP/2 pings, so that only requests that wait can tell a dead connection: see HTTP2.SendPingTimeout, or NewTransport")
+}
+
+// pingsLost: the settings of golang.org/x/net's HTTP/2 stay with base.
+func (t *telemetry) pingsLost() {
+	t.log(context.Background(), slog.LevelInfo, "respawn: base's settings of golang.org/x/net/http2 cannot be carried over: fresh transports send HTTP/2 pings as NewTransport does",
+		slog.Float64("respawn.ping.interval", build.PingAfter.Seconds()), slog.Float64("respawn.ping.timeout", build.PingTimeout.Seconds()))
+}
+
 // Broke implements [gate.Listener]. What the panic said may hold anything, and is not
 // told.
 func (t *telemetry) Broke(g *generation.Generation, method string) {

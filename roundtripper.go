@@ -71,17 +71,18 @@ type RecoveringRoundTripper struct {
 // from what the factory builds after that. Without options it is right for
 // most [*http.Transport] bases.
 //
-// A nil base is a fresh transport with a pool for a shared client: 300 idle
-// connections, 50 per host, idle for 120 s, and HTTP/2 pings, which find a
-// dead connection even for callers with long deadlines.
+// A nil base is [NewTransport].
 //
 // Base belongs to respawn from then on, which closes its idle connections, and
 // base itself if it has a Close, once it is replaced. Only the pool of
 // [http.DefaultTransport] is left alone.
 //
 // Without [WithFactory] a fresh transport is a clone of base with an HTTP/2
-// pool of its own: settings made through golang.org/x/net/http2 and protocols
-// added by RegisterProtocol are not carried over. A base that is no
+// pool of its own. Settings made through golang.org/x/net/http2 cannot be carried
+// over: a base that has any is cloned with the pings of NewTransport in place of a
+// ReadIdleTimeout, which is logged. Protocols added by RegisterProtocol are not carried
+// over, either. Base itself is never changed; New logs, at Info, that one has no
+// HTTP/2 pings. A base that is no
 // *http.Transport cannot be cloned and is an error without a factory: put respawn
 // beneath a wrapper such as otelhttp's, or say how with WithFactory. Errors, too, are
 // every option that makes no sense, and a base or a fallback that goes through a
@@ -91,8 +92,9 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	if err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
+	rt := &RecoveringRoundTripper{}
 	if base == nil {
-		base = build.DefaultTransport()
+		base = NewTransport()
 	}
 	if build.IsNil(base) {
 		return nil, fmt.Errorf("respawn: New: base is a nil %T: pass a transport, or a plain nil for the default", base)
@@ -110,16 +112,39 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		if !ok {
 			return nil, fmt.Errorf("respawn: New: a %T cannot be built again: put respawn beneath it, or say how with WithFactory", base)
 		}
-		cfg.Factory = func(context.Context) (http.RoundTripper, error) { return build.CloneTransport(t), nil }
+		cloner := &build.Cloner{Base: t, Pinged: func() { rt.telemetry.pingsLost() }}
+		cfg.Factory = cloner.Make
 	}
-	rt := &RecoveringRoundTripper{cfg: cfg}
+	rt.cfg = cfg
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
+	}
+	if t, ok := base.(*http.Transport); ok && build.Pingless(t) {
+		rt.telemetry.pingless()
 	}
 	rt.calls = call.Maker{Config: &rt.cfg, Gate: &rt.gate, Listener: rt.telemetry}
 	rt.gate.Open(&rt.cfg, rt, base, rt.telemetry)
 	return rt, nil
 }
+
+// NewTransport returns what [New] takes for a nil base, to adapt. It has a pool for a
+// shared client: 300 idle connections, 50 per host, idle for 120 s. And it finds dead
+// connections by itself, so that hung POSTs and silent bodies, which nobody can send
+// again, get their error:
+//
+//   - An HTTP/2 ping after 30 s without a frame, and 15 s for its answer. A server may
+//     take that for abuse: gRPC's allow one per 5 min by default, and close the
+//     connection. Set HTTP2.SendPingTimeout to more than that for them, above all where
+//     streams are silent for long, as watches are. Elsewhere pings also keep a silent
+//     stream's connection alive in NATs and load balancers.
+//   - TCP keep-alive: probes after 10 s, each 5 s, 3 of them.
+//   - On Linux a limit of 60 s for what was sent and not acknowledged (TCP_USER_TIMEOUT),
+//     which also takes the place of the number of probes. It ends a connection whose peer
+//     lives and reads nothing for that long, too: for uploads to one that may pause
+//     longer, set a DialContext of your own.
+//
+// A DialContext of your own has none of the last two. Each call returns a new one.
+func NewTransport() *http.Transport { return build.NewTransport() }
 
 // within returns the client that t is, or wraps, as far as t says what it wraps
 // (WrappedRoundTripper); nil if there is none to be seen.

@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // protoServer answers with the protocol and the address that it sees.
@@ -97,6 +100,58 @@ func TestCloneInService(t *testing.T) {
 				require.NoError(t, rt.Recreate(t.Context()))
 			}
 			assert.Len(t, seen, 3, "each generation has a connection of its own")
+		})
+	}
+}
+
+// What was set on x/net's http2.Transport cannot be read, so that a clone would have no
+// pings where base had some: it gets ours, and a line says so. Pings of net/http's own,
+// and a base without, are as they were.
+func TestACloneHasPingsForThoseThatItCannotHave(t *testing.T) {
+	const second = time.Second
+	for name, tt := range map[string]struct {
+		base          func() *http.Transport
+		after, answer time.Duration
+		lost, warned  int
+	}{
+		"x/net's": {func() *http.Transport {
+			tr := &http.Transport{DialContext: new(net.Dialer).DialContext} // as client-go's
+			t2, err := http2.ConfigureTransports(tr)                        //lint:ignore SA1019 many programs still do
+			require.NoError(t, err)
+			t2.ReadIdleTimeout = time.Minute
+			return tr
+		}, 30 * second, 15 * second, 1, 0},
+		"net/http's": {func() *http.Transport {
+			return &http.Transport{HTTP2: &http.HTTP2Config{SendPingTimeout: 7 * second, PingTimeout: 3 * second}}
+		}, 7 * second, 3 * second, 0, 0},
+		"none":                {func() *http.Transport { return &http.Transport{ForceAttemptHTTP2: true} }, 0, 0, 0, 1},
+		"none, and no HTTP/2": {func() *http.Transport { return &http.Transport{DialContext: new(net.Dialer).DialContext} }, 0, 0, 0, 0},
+		"none, HTTP/1 alone": {func() *http.Transport {
+			p := new(http.Protocols)
+			p.SetHTTP1(true)
+			return &http.Transport{Protocols: p}
+		}, 0, 0, 0, 0},
+		"respawn.NewTransport": {respawn.NewTransport, 30 * second, 15 * second, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, base := testkit.NewProbe(t), tt.base()
+			was := base.HTTP2
+			rt := start(t, base, observed(p)...)
+			for range 3 {
+				require.NoError(t, rt.Recreate(t.Context()))
+				next := rt.WrappedRoundTripper().(*http.Transport)
+				require.NotSame(t, base, next)
+				var after, answer time.Duration
+				if next.HTTP2 != nil {
+					after, answer = next.HTTP2.SendPingTimeout, next.HTTP2.PingTimeout
+				}
+				assert.Equal(t, tt.after, after)
+				assert.Equal(t, tt.answer, answer)
+			}
+			assert.Same(t, was, base.HTTP2, "base is never changed")
+			assert.Len(t, p.Logged("cannot be carried over"), tt.lost, "once")
+			assert.Len(t, p.Logged("base sends no HTTP/2 pings"), tt.warned, "once")
+			assert.Empty(t, p.Warnings())
 		})
 	}
 }

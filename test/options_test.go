@@ -183,8 +183,8 @@ func TestNilBase(t *testing.T) {
 		assert.Equal(t, 120*time.Second, tr.IdleConnTimeout)
 		assert.Zero(t, tr.MaxConnsPerHost, "a limit would be a queue")
 		require.NotNil(t, tr.HTTP2)
-		assert.Equal(t, 10*time.Second, tr.HTTP2.SendPingTimeout)
-		assert.Equal(t, 5*time.Second, tr.HTTP2.PingTimeout)
+		assert.Equal(t, 30*time.Second, tr.HTTP2.SendPingTimeout)
+		assert.Equal(t, 15*time.Second, tr.HTTP2.PingTimeout)
 		assert.True(t, tr.ForceAttemptHTTP2)
 		assert.NotNil(t, tr.Proxy)
 		assert.NotNil(t, tr.DialContext)
@@ -192,6 +192,8 @@ func TestNilBase(t *testing.T) {
 		assert.Equal(t, time.Second, tr.ExpectContinueTimeout)
 	}
 	check(base)
+	check(respawn.NewTransport())
+	assert.NotSame(t, respawn.NewTransport(), respawn.NewTransport())
 	assert.NotSame(t, http.DefaultTransport, base, "the pool of the whole process is not ours")
 
 	require.NoError(t, rt.Recreate(t.Context()))
