@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // alarms are ten minutes of a client whose upstream is well.
@@ -154,11 +155,11 @@ func TestPatienceReplacesNothingThatIsWell(t *testing.T) {
 		{"a heavy tail, a GET a second", []load{each(time.Second, get, "/tail")}, 6, 0},
 		{"a heavy tail, a POST a second", []load{each(time.Second, post, "/tail")}, 0, 1},
 	} {
-		for name, transport := range map[string]func(*testkit.Network) *http.Transport{"h1": (*testkit.Network).HTTP1, "h2": (*testkit.Network).HTTP2} {
+		for name, transport := range map[string]func(*testnet.Network) *http.Transport{"h1": (*testnet.Network).HTTP1, "h2": (*testnet.Network).HTTP2} {
 			t.Run(tt.name+", "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var s seer
-					n := testkit.NewNetwork(t)
+					n := testnet.New(t)
 					n.Serve("a.test:80", upstream(&s))
 					p := testkit.NewProbe(t)
 					rt := start(t, transport(n), append(observed(p), patient(5*time.Second))...)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // Behind a proxy callers have no deadline: they hang up. That after a second or more
@@ -28,7 +28,7 @@ func TestCallersThatHangUpAreStalls(t *testing.T) {
 	} {
 		t.Run(tt.give.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(saysOK))
 				rt := start(t, n.HTTP2(), patient(5*time.Second))
 				proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "a.test"})
@@ -57,7 +57,7 @@ func TestAFrozenPeerThatAnswersPingsIsNoticed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var frozen atomic.Value // the client's end of the connection
 				var s seer
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					s.see(req)
 					if frozen.CompareAndSwap(nil, req.RemoteAddr); frozen.Load() == req.RemoteAddr && req.URL.Path != "/first" {
@@ -91,7 +91,7 @@ func TestAPartitionLosesNobodyWhoWaitsItOut(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s seer
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					s.see(req)
 					saysOK(w, req)
@@ -118,7 +118,7 @@ func TestADeadTransportToASlowUpstreamIsReplaced(t *testing.T) {
 	for _, takes := range []time.Duration{5 * time.Second, 45 * time.Second, 90 * time.Second} {
 		t.Run(takes.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := testkit.NewNetwork(t)
+				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					time.Sleep(takes)
 					saysOK(w, req)
@@ -142,7 +142,7 @@ func TestADeadTransportToASlowUpstreamIsReplaced(t *testing.T) {
 func TestDeadPooledConnectionsOfHTTP1(t *testing.T) {
 	run := func(t *testing.T, period, deadline time.Duration, client func(*testing.T, *http.Transport) http.RoundTripper) (sum tally) {
 		synctest.Test(t, func(t *testing.T) {
-			n := testkit.NewNetwork(t)
+			n := testnet.New(t)
 			gate := make(chan struct{})
 			a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == "/warm" {
@@ -167,7 +167,9 @@ func TestDeadPooledConnectionsOfHTTP1(t *testing.T) {
 		return sum
 	}
 	bare := func(_ *testing.T, base *http.Transport) http.RoundTripper { return base }
-	recovering := func(t *testing.T, base *http.Transport) http.RoundTripper { return start(t, base, patient(5*time.Second)) }
+	recovering := func(t *testing.T, base *http.Transport) http.RoundTripper {
+		return start(t, base, patient(5*time.Second))
+	}
 	for _, period := range []time.Duration{97 * time.Millisecond, time.Second, 61 * time.Second} {
 		for _, deadline := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 10 * time.Minute, 0} {
 			plain, ours := run(t, period, deadline, bare), run(t, period, deadline, recovering)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // One lost keep-alive probe would end a connection if the kernel's limit were not
@@ -21,9 +22,9 @@ func TestTheKernelsLimitIsAboveTheFirstProbes(t *testing.T) {
 }
 
 // ours is NewTransport on a network of the tests', with the same settings.
-func ours(n *testkit.Network) *http.Transport {
+func ours(n *testnet.Network) *http.Transport {
 	tr := NewTransport()
-	d := &testkit.Dialer{Network: n, KeepAliveConfig: KeepAlive, UserTimeout: UserTimeout}
+	d := &testnet.Dialer{Network: n, KeepAliveConfig: KeepAlive, UserTimeout: UserTimeout}
 	tr.DialContext = d.DialContext
 	return tr
 }
@@ -35,7 +36,7 @@ func TestAReaderThatPausesIsNotCut(t *testing.T) {
 		cut   bool
 	}{{30 * time.Second, false}, {45 * time.Second, false}, {3 * time.Minute, true}} {
 		synctest.Test(t, func(t *testing.T) {
-			n := testkit.NewNetwork(t)
+			n := testnet.New(t)
 			n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				time.Sleep(tt.pause) // nothing of the body is read
 				_, _ = io.Copy(io.Discard, req.Body)
@@ -43,7 +44,7 @@ func TestAReaderThatPausesIsNotCut(t *testing.T) {
 			tr := ours(n)
 			defer tr.CloseIdleConnections()
 			begin := time.Now()
-			upload := io.LimitReader(zeros{}, 8*testkit.SendBuffer)
+			upload := io.LimitReader(zeros{}, 8*testnet.SendBuffer)
 			_, err := testkit.Do(tr, testkit.Request(t.Context(), http.MethodPost, "http://a.test/", upload))
 			if !tt.cut {
 				require.NoError(t, err, "after %v", time.Since(begin))

@@ -20,7 +20,7 @@ var rulesBroken = []mutant{
 		"s.failures > 0 && a.began < s.counted\n",
 		"false\n"},
 	{"a late answer ends the streak", "internal/core/streak.go",
-		"if a.began > s.opened {",
+		"if a.began > s.opened || c.takeBack(s, a) {",
 		"if true {"},
 	{"one failure in a hundred trips", "internal/core/streak.go",
 		"return 2*s.lost >= tried",
