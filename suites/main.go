@@ -1,7 +1,6 @@
 // Suites runs the public test suites of others with respawn between client and
 // transport, and compares what passes with what passes without it. Nothing of
-// theirs is kept here: their files are read from where Go keeps them, and one
-// test file is laid over them.
+// theirs is kept here: a copy of what Go has is tested, with one test file more.
 //
 //	go run . > ../docs/trust-suites.part.md
 package main
@@ -101,79 +100,26 @@ func run() error {
 // test runs the suite and returns what became of each test that has no tests
 // of its own below it.
 func (s suite) test(mode string) (map[string]string, error) {
-	dir, err := output("go", "list", "-f", "{{.Dir}}", s.pkg)
-	if err != nil {
-		return nil, err
-	}
 	tmp, err := os.MkdirTemp("", "suites")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	args := []string{"test", "-json", "-short", "-vet=off", "-count=1"}
-	replace := map[string]string{}
-	lay := func(name, text string) error {
-		file := filepath.Join(tmp, name)
-		replace[filepath.Join(dir, name)] = file
-		return os.WriteFile(file, []byte(text), 0o600)
+	copyTo := copyModule
+	if s.file != "" {
+		copyTo = copyStandard
 	}
-	if s.file == "" {
-		// A module's, of which a copy is tested: nothing can be laid over what
-		// is in Go's cache.
-		modfile, copied, err := copyModule(s.pkg, tmp)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, "-modfile", modfile)
-		lay = func(name, text string) error { return os.WriteFile(filepath.Join(copied, name), []byte(text), 0o600) }
-	}
-	text := strings.ReplaceAll(added, "PACKAGE", s.name)
-	if s.file == "" {
-		text += "\nfunc init() {\n\tif rt := respawned(http.DefaultTransport.(*http.Transport)); rt != nil {\n\t\thttp.DefaultTransport = rt\n\t}\n}\n"
-	} else {
-		theirs, err := os.ReadFile(filepath.Join(dir, s.file))
-		if err != nil {
-			return nil, err
-		}
-		if strings.Count(string(theirs), s.before) != 1 {
-			return nil, fmt.Errorf("%s has changed: look for where client and transport meet", s.file)
-		}
-		patched := strings.Replace(string(theirs), s.before, s.insert+s.before, 1)
-		if err := lay(s.file, cast.ReplaceAllString(patched, "bareOf($1)")); err != nil {
-			return nil, err
-		}
-	}
-	if s.casts {
-		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			theirs, err := os.ReadFile(file)
-			if err != nil {
-				return nil, err
-			}
-			if name := filepath.Base(file); name != s.file && cast.Match(theirs) && bytes.Contains(theirs, []byte("\npackage "+s.name+"\n")) {
-				if err := lay(name, string(cast.ReplaceAll(theirs, []byte("bareOf($1)")))); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	if err := lay("respawned_test.go", text); err != nil {
-		return nil, err
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	theirs, err := copyTo(s.pkg, tmp)
 	if err != nil {
 		return nil, err
 	}
-	list := filepath.Join(tmp, "overlay.json")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+	if err := s.putRespawnIn(theirs.dir); err != nil {
 		return nil, err
 	}
 	goTest := func(more ...string) (map[string]string, error) {
-		cmd := exec.Command("go", slices.Concat(args, more, []string{"-overlay", list, s.pkg})...)
-		cmd.Env = append(os.Environ(), "RESPAWN="+mode)
+		args := []string{"test", "-json", "-short", "-vet=off", "-count=1"}
+		cmd := exec.Command(theirs.command, slices.Concat(args, theirs.args, more, []string{s.pkg})...)
+		cmd.Env = slices.Concat(os.Environ(), theirs.env, []string{"RESPAWN=" + mode})
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output() // fails as soon as one test does
 		if len(out) == 0 {
@@ -204,35 +150,44 @@ func pattern(names ...string) string {
 	return strings.Join(each, "|")
 }
 
-// copyModule copies the module of pkg, and returns a go.mod that uses the copy,
-// and where pkg is in it.
-func copyModule(pkg, tmp string) (modfile, copied string, err error) {
-	where, err := output("go", "list", "-f", "{{.Module.Path}} {{.Module.Dir}} {{.Dir}}", pkg)
+// putRespawnIn changes the copy of the suite in dir.
+func (s suite) putRespawnIn(dir string) error {
+	text := strings.ReplaceAll(added, "PACKAGE", s.name)
+	if s.file == "" {
+		text += "\nfunc init() {\n\tif rt := respawned(http.DefaultTransport.(*http.Transport)); rt != nil {\n\t\thttp.DefaultTransport = rt\n\t}\n}\n"
+	} else if err := s.meet(dir); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "respawned_test.go"), []byte(text), 0o600)
+}
+
+// meet inserts respawn where client and transport meet, and whatever looks for the
+// transport behind it.
+func (s suite) meet(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	fields := strings.Fields(where)
-	path, root, dir := fields[0], fields[1], fields[2]
-	module := filepath.Join(tmp, "module")
-	if _, err := output("cp", "-r", "--no-preserve=mode", root, module); err != nil {
-		return "", "", err
-	}
-	for _, name := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(name)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
 		if err != nil {
-			return "", "", err
+			return err
 		}
-		if err := os.WriteFile(filepath.Join(tmp, name), text, 0o600); err != nil {
-			return "", "", err
+		theirs, met := string(b), filepath.Base(file) == s.file
+		if met {
+			if strings.Count(theirs, s.before) != 1 {
+				return fmt.Errorf("%s has changed: look for where client and transport meet", s.file)
+			}
+			theirs = strings.Replace(theirs, s.before, s.insert+s.before, 1)
+		}
+		if met || s.casts && strings.Contains(theirs, "\npackage "+s.name+"\n") {
+			theirs = cast.ReplaceAllString(theirs, "bareOf($1)")
+		}
+		if err := os.WriteFile(file, []byte(theirs), 0o600); err != nil {
+			return err
 		}
 	}
-	here, err := filepath.Abs("..")
-	if err != nil {
-		return "", "", err
-	}
-	modfile = filepath.Join(tmp, "go.mod")
-	_, err = output("go", "mod", "edit", "-replace", path+"="+module, "-replace", "github.com/respawnhttp/respawn="+here, modfile)
-	return modfile, filepath.Join(module, strings.TrimPrefix(dir, root)), err
+	return nil
 }
 
 func results(out []byte) (map[string]string, error) {

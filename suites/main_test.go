@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,6 +57,35 @@ func TestDiffersAreExplained(t *testing.T) {
 			if top, _, _ := strings.Cut(name, "/"); s.differs[top] == "" {
 				t.Errorf("%s: no reason why %s hangs", s.pkg, name)
 			}
+		}
+	}
+}
+
+// What is tested is the copy, and Go's own stays as it is.
+func TestCopiesAreWhatGoTests(t *testing.T) {
+	for _, s := range suites {
+		copyTo := copyModule
+		if s.file != "" {
+			copyTo = copyStandard
+		}
+		theirs, err := copyTo(s.pkg, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		original, err := output("go", "list", "-f", "{{.Dir}}", s.pkg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.putRespawnIn(theirs.dir); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(theirs.command, slices.Concat([]string{"list"}, theirs.args, []string{"-f", "{{.Dir}}", s.pkg})...)
+		cmd.Env = slices.Concat(os.Environ(), theirs.env)
+		if got, err := cmd.Output(); err != nil || strings.TrimSpace(string(got)) != theirs.dir {
+			t.Errorf("go tests %s in %s (%v), not in %s", s.pkg, got, err, theirs.dir)
+		}
+		if _, err := os.Stat(filepath.Join(original, "respawned_test.go")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s has changed: %v", original, err)
 		}
 	}
 }
