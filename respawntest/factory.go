@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/build"
 )
 
 // TestFactory fails t, with a message that says what to do, for each way in which factory
 // breaks the contract of [respawn.Factory], such that the first outage would find out:
 //
 //   - it returns base, or the same transport again, or one that wraps either or shares its
-//     connections; [http.DefaultTransport]; nil; a transport that has ended; a transport
-//     and an error
+//     connections; [http.DefaultTransport]; a [respawn.RecoveringRoundTripper]; nil; a
+//     transport that has ended; a transport and an error
 //   - it fails, panics, ends its goroutine, cannot be called again, or does not return
 //     soon after its context has ended
 //   - its transport dies with the context that the factory was given
@@ -41,6 +42,9 @@ func TestFactory(t testing.TB, base http.RoundTripper, factory respawn.Factory, 
 	t.Helper()
 	if factory == nil {
 		t.Fatal("respawntest: the factory is nil")
+	}
+	if base != nil && build.IsNil(base) {
+		t.Fatalf("respawntest: base is a nil %T: pass a transport, or a plain nil for none", base)
 	}
 	if len(urls) == 0 {
 		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

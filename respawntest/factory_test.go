@@ -132,13 +132,17 @@ func TestFactoryNeedsAnAnswerOfBase(t *testing.T) {
 	})
 }
 
-func TestNoFactory(t *testing.T) {
-	said := &reporter{TB: t}
-	func() {
-		defer func() { assert.Equal(t, said, recover()) }()
-		TestFactory(said, nil, nil)
-	}()
-	assert.Equal(t, []string{"respawntest: the factory is nil"}, said.errors)
+func TestNothingToTest(t *testing.T) {
+	for want, test := range map[string]func(t testing.TB){
+		"respawntest: the factory is nil": func(t testing.TB) { TestFactory(t, nil, nil) },
+		"respawntest: base is a nil *http.Transport: pass a transport, or a plain nil for none": func(t testing.TB) {
+			TestFactory(t, (*http.Transport)(nil), returns(func() http.RoundTripper { return &http.Transport{} }))
+		},
+	} {
+		said := &reporter{TB: t}
+		assert.PanicsWithValue(t, said, func() { test(said) }, "a real test would have ended")
+		assert.Equal(t, []string{want}, said.errors)
+	}
 }
 
 // A reporter keeps what a test is told to fail with.
@@ -151,7 +155,8 @@ func (*reporter) Helper() {}
 func (r *reporter) Errorf(format string, args ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
-func (r *reporter) Fatal(args ...any) {
-	r.errors = append(r.errors, fmt.Sprint(args...))
+func (r *reporter) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
+func (r *reporter) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
 	panic(r)
 }

@@ -148,34 +148,3 @@ func (i *inspection) buildAnother(first *product) *product {
 	second.end()
 	return nil
 }
-
-// fault is why what a call has come to cannot be put in service; nil if it can.
-func (i *inspection) fault(p *product) error {
-	isNil := build.IsNil(p.transport)
-	switch {
-	case errors.Is(p.err, errHangs):
-		return fmt.Errorf("the factory had not returned %v after its context had ended, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
-	case errors.Is(p.err, build.ErrExited):
-		return fmt.Errorf("%w: return an error instead of t.FailNow and its like, which do not belong here", p.err)
-	case p.panicked:
-		return fmt.Errorf("%w: return an error", p.err)
-	case p.err != nil && !isNil:
-		return fmt.Errorf("the factory returned a transport beside an error (%w): nobody closes that transport; close it in the factory, and return nil with the error", p.err)
-	case p.err != nil:
-		return fmt.Errorf("the factory failed (%w): it has to work where it is tested", p.err)
-	case p.transport == nil:
-		return errors.New("the factory returned nil and no error: return an error that says why there is no transport")
-	case isNil:
-		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: look at the error before the pointer becomes a RoundTripper, and return a plain nil with it", p.transport)
-	case p.late:
-		return fmt.Errorf("the factory took longer than %v: respawn waits twice as long, if WithRecreateTimeout does not say otherwise, and requests wait with it", buildLimit)
-	case build.Shares(p.transport, http.DefaultTransport):
-		return errors.New("the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a Clone of it")
-	case build.Shares(p.transport, i.base):
-		return errors.New("the factory returned base, or wraps it: build a new transport, since base is dead when the factory is called")
-	}
-	if e, ok := p.transport.(interface{ Err() error }); ok && build.SaysEnded(e) {
-		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())
-	}
-	return nil
-}

@@ -67,6 +67,13 @@ var badFactories = []badFactory{
 		return returns(func() http.RoundTripper { return hiding{only} })
 	}, "use the same connection"},
 
+	{"returns respawn itself", func(w *world) respawn.Factory {
+		return func(context.Context) (http.RoundTripper, error) {
+			rt, err := respawn.New(w.transport())
+			return showing{hiding{rt}}, err
+		}
+	}, "returned a RecoveringRoundTripper"},
+
 	// When it can be called.
 	{"works once", func(w *world) respawn.Factory {
 		calls := 0

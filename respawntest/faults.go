@@ -1,0 +1,68 @@
+package respawntest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/build"
+)
+
+// fault is why what a call has come to cannot be put in service; nil if it can.
+func (i *inspection) fault(p *product) error {
+	if err := p.failure(); err != nil {
+		return err
+	}
+	return i.unfit(p.transport)
+}
+
+// failure is why a call has come to no transport; nil if it has.
+func (p *product) failure() error {
+	isNil := build.IsNil(p.transport)
+	switch {
+	case errors.Is(p.err, errHangs):
+		return fmt.Errorf("the factory had not returned %v after its context had ended, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
+	case errors.Is(p.err, build.ErrExited):
+		return fmt.Errorf("%w: return an error instead of t.FailNow and its like, which do not belong here", p.err)
+	case p.panicked:
+		return fmt.Errorf("%w: return an error", p.err)
+	case p.err != nil && !isNil:
+		return fmt.Errorf("the factory returned a transport beside an error (%w): nobody closes that transport; close it in the factory, and return nil with the error", p.err)
+	case p.err != nil:
+		return fmt.Errorf("the factory failed (%w): it has to work where it is tested", p.err)
+	case p.transport == nil:
+		return errors.New("the factory returned nil and no error: return an error that says why there is no transport")
+	case isNil:
+		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: look at the error before the pointer becomes a RoundTripper, and return a plain nil with it", p.transport)
+	case p.late:
+		return fmt.Errorf("the factory took longer than %v: respawn waits twice as long, if WithRecreateTimeout does not say otherwise, and requests wait with it", buildLimit)
+	}
+	return nil
+}
+
+// unfit is why respawn would refuse a transport; nil if it would not.
+func (i *inspection) unfit(t http.RoundTripper) error {
+	switch {
+	case build.Shares(t, http.DefaultTransport):
+		return errors.New("the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a Clone of it")
+	case build.Shares(t, i.base):
+		return errors.New("the factory returned base, or wraps it: build a new transport, since base is dead when the factory is called")
+	case recovers(t):
+		return errors.New("the factory returned a RecoveringRoundTripper, or wraps one, which would count and wait twice: return what is beneath it")
+	}
+	if e, ok := t.(interface{ Err() error }); ok && build.SaysEnded(e) {
+		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())
+	}
+	return nil
+}
+
+// recovers reports whether t goes through respawn, as far as it can be seen.
+func recovers(t http.RoundTripper) bool {
+	for l := range build.Layers(t) {
+		if _, ok := l.(*respawn.RecoveringRoundTripper); ok {
+			return true
+		}
+	}
+	return false
+}
