@@ -67,7 +67,7 @@ func TestKnobsWithoutOption(t *testing.T) {
 		c.Chance = func() float64 { asked++; return 0.5 }
 		return nil
 	}
-	rt, err := respawn.New(nil, respawn.WithMaxAge(time.Hour), respawn.Option(chance))
+	rt, err := respawn.New(nil, respawn.WithMaxAge(time.Hour), respawn.WithPatience(0), respawn.Option(chance))
 	require.NoError(t, err)
 	require.NoError(t, rt.Close())
 	assert.Equal(t, 1, asked)
