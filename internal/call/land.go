@@ -144,7 +144,8 @@ func (c *call) outcome(r result) core.Outcome {
 			o.Trigger = evidence.TriggerEnded // its own word, whatever its errors are called
 		}
 	case evidence.Stall:
-		o.Verdict, o.Trigger, o.Untyped = core.Stall, evidence.TriggerStall, false
+		o.Verdict, o.Trigger = core.Stall, evidence.TriggerStall
+		o.Untyped = !r.watch.Watched() && hasPlaces(r.Generation.Transport) // who knows whether it had a place
 	case evidence.Ended:
 		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
 		c.Gate.Ended(c.req.Context(), r.Generation)
