@@ -38,7 +38,7 @@ const (
 type Health struct {
 	Name       string        `json:"name"`
 	State      State         `json:"state"`
-	Generation uint64        `json:"generation"` // in service, from 1
+	Generation uint64        `json:"generation"` // in service, from 1; 0: there is no transport yet
 	Age        time.Duration `json:"-"`          // of that generation
 	InFlight   int64         `json:"in_flight"`  // requests, those on draining generations included
 	Draining   int           `json:"draining"`   // retired generations with requests in flight
@@ -89,7 +89,10 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	if v.Serving == nil {
 		return h // the zero value
 	}
-	h.Generation, h.Age, h.Recreating = v.Serving.Number, v.Time.Sub(v.Serving.Born), v.Candidate
+	h.Generation, h.Recreating = v.Serving.Number, v.Candidate
+	if h.Generation > 0 {
+		h.Age = v.Time.Sub(v.Serving.Born)
+	}
 	if !v.Closed {
 		h.InFlight = v.Serving.InFlight()
 	}
@@ -118,6 +121,9 @@ func stateOf(v gate.View, t totals, ended bool) State {
 		// A coarse clock may tell no difference between a failure and the rejection
 		// of what was built for it.
 		unbuilt = unbuilt || a.State == core.Tripped && t.last.unbuilt && !t.last.at.Before(a.Since)
+	}
+	if v.Absent {
+		ended = t.last.unbuilt // a start is no outage, unless it fails
 	}
 	none := !v.Candidate && v.Time.Before(v.NextBuild) // nor may one be built now
 	switch {

@@ -20,6 +20,8 @@ const (
 	TriggerSilence Trigger = "silence"
 	// TriggerTransportEnded is a transport that said so itself.
 	TriggerTransportEnded Trigger = "transport_ended"
+	// TriggerStart is a client without a transport yet: New(nil, WithFactory(f)).
+	TriggerStart Trigger = "start"
 	// TriggerMaxAge is [WithMaxAge].
 	TriggerMaxAge Trigger = "max_age"
 	// TriggerManual is [RecoveringRoundTripper.Recreate].

@@ -116,7 +116,7 @@ func WithStallThreshold(n int, d time.Duration) Option {
 // nearer than one and a half times d are not accompanied; the others cost what the
 // benchmarks say. The default is 5 s; 0 turns it off, so that only deadlines that pass
 // count, as 0 stalls in [WithStallThreshold] do. More than an hour is an hour. A
-// negative d is an error, and so is a positive one of less than a millisecond.
+// negative d is an error.
 func WithPatience(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {

@@ -217,9 +217,13 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 	level, msg := slog.LevelWarn, "respawn: a fresh transport is in service"
 	if told.What == core.WasRejected {
 		msg = "respawn: fresh transport rejected, the current one stays"
+		if told.Generation == 0 {
+			msg = "respawn: fresh transport rejected, there is none yet"
+		}
 		attrs = append(attrs, slog.String(string(semconv.ErrorTypeKey), told.Kind))
 	}
-	if told.What == core.WasPromoted && told.Recreation.Planned || slices.Contains(quiet, told.Kind) {
+	start := told.Recreation.Trigger == core.Start
+	if told.What == core.WasPromoted && (told.Recreation.Planned || start) || slices.Contains(quiet, told.Kind) {
 		level = slog.LevelInfo
 	}
 	if p, ok := errors.AsType[*build.PanicError](told.Fault); ok {

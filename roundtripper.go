@@ -71,7 +71,12 @@ type RecoveringRoundTripper struct {
 // from what the factory builds after that. Without options it is right for
 // most [*http.Transport] bases.
 //
-// A nil base is [NewTransport].
+// A nil base is [NewTransport]. With [WithFactory] it is what the factory gives, so
+// that nothing goes around a tunnel: there is no transport until the first request,
+// [RecoveringRoundTripper.Recreate] or [Middleware] has it built. Requests wait for
+// that; where the factory fails they get its error, until the backoff lets the next one
+// try. [RecoveringRoundTripper.Health] has generation 0 until then. It is a start, no
+// outage: its trigger is [TriggerStart], and no warning is logged unless it fails.
 //
 // Base belongs to respawn from then on, which closes its idle connections, and
 // base itself if it has a Close, once it is replaced. Only the pool of
@@ -93,7 +98,10 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
 	rt := &RecoveringRoundTripper{}
-	if base == nil {
+	switch {
+	case base == nil && cfg.Factory != nil:
+		base = build.Nothing{} // nothing goes around the factory
+	case base == nil:
 		base = NewTransport()
 	}
 	if build.IsNil(base) {
@@ -226,9 +234,10 @@ func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 
 // WrappedRoundTripper returns the transport in service, or the last one after
 // Close, for code that unwraps RoundTrippers as Kubernetes does. It may be
-// retired at any time: do not keep it. It is nil for the zero value.
+// retired at any time: do not keep it. It is nil for the zero value, and as long as
+// there is no transport yet.
 func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
-	if g := rt.gate.Last(); g != nil {
+	if g := rt.gate.Last(); g != nil && g.Number > 0 {
 		return g.Transport
 	}
 	return nil

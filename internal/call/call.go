@@ -144,7 +144,7 @@ func (c *call) step() (resp *http.Response, err error, done bool) {
 		resp, err := c.divert()
 		return resp, err, true
 	case core.GiveUp:
-		return nil, cmp.Or(c.err, errCalledBack), true
+		return nil, cmp.Or(c.err, c.Gate.Absent(), errCalledBack), true
 	}
 	return nil, c.closed(), true
 }

@@ -34,6 +34,8 @@
 //	              | any                                    | else                               | Divert if it may go again; GiveUp
 //	GiveUp of one that waits for ready: Wait, then a new round
 //
+// Where there is no transport yet it is as if one had ended, but that nothing is sent.
+//
 // Has evidence: an attempt of its own in service failed since its authority last
 // refused a candidate, or it can be asked only once and such an attempt of another
 // did. Held back: by a trial of its authority that is younger than a head start.
@@ -56,7 +58,8 @@ type Client struct {
 
 	// The transport in service.
 	current uint64
-	ended   bool // it says so itself
+	ended   bool // it says so itself, or there is none yet
+	absent  bool // there is none yet: the first is to be built
 	endedAt time.Time
 	agedAt  time.Time // when it is due to be replaced by age; zero: it is not
 
@@ -114,6 +117,15 @@ func New(r Rules, now time.Time, age time.Duration) *Client {
 	if age > 0 {
 		c.agedAt = now.Add(age)
 	}
+	return c
+}
+
+// NewAbsent returns the state of a client that has no transport yet, which is as if
+// its transport had ended, but that it is no outage and nothing is sent: the first
+// request, or order, has one built.
+func NewAbsent(r Rules, now time.Time) *Client {
+	c := New(r, now, 0)
+	c.ended, c.absent = true, true
 	return c
 }
 

@@ -231,12 +231,18 @@ func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 	c.settle(now)
 }
 
-// Prepare builds the successor of a transport that has ended, before a request
-// asks for it.
+// Prepare builds the successor of a transport that has ended, or the first one,
+// before a request asks for it.
 func (c *Client) Prepare(now time.Time) {
 	if c.ended && !c.closed && c.cand == nil && c.pace.due(now) {
-		c.begin(now, TransportEnded, false, c.aboutEnded())
+		c.succeed(now)
 	}
+}
+
+// succeed builds the successor of a transport that has ended, or the first one.
+func (c *Client) succeed(now time.Time) {
+	about := c.aboutEnded()
+	c.begin(now, about.Trigger, false, about)
 }
 
 // Close ends it all. What is in flight goes on, and nothing follows it.

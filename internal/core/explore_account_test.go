@@ -8,8 +8,9 @@ import (
 // An account is what a world reckons by itself, from the events that it brings
 // about and the decisions that it hears: it does not look into the core.
 type account struct {
-	hosts [2]hostAccount
-	ended bool // the core knows that the transport in service has ended
+	hosts  [2]hostAccount
+	ended  bool // the core knows that the transport in service has ended, or that there is none
+	absent bool // there is none yet
 
 	// Rule 9: when the next build for need may begin.
 	epoch     int

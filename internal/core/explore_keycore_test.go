@@ -4,7 +4,7 @@ package core
 
 func (k *keyer) client(c *Client) {
 	k.instants(c.now)
-	k.bools(c.closed, c.ended)
+	k.bools(c.closed, c.ended, c.absent)
 	k.times(c.endedAt, c.agedAt, c.promoted)
 	k.nums(len(c.suspects))
 	for _, s := range c.suspects {

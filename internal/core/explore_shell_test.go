@@ -56,6 +56,7 @@ func (w *world) ask(x *traveler) {
 	x.worst = x.worst || h.outage || w.acc.ended
 	switch s.Do {
 	case Send, Try:
+		w.must(!w.acc.absent, "it is sent, and there is no transport")
 		w.say("      %s", [...]string{"it is sent in service", "it is tried on the candidate"}[s.Do])
 		x.at = going
 		x.tries++
@@ -86,7 +87,7 @@ func (w *world) ask(x *traveler) {
 	case GiveUp:
 		w.say("      it gives up")
 		x.at, x.got = over, "error"
-		w.must(x.control.on != 0 || x.sent > 0 || x.q.Ready > 0 || x.tries > 0, "it gives up and has no error")
+		w.must(x.control.on != 0 || x.sent > 0 || x.q.Ready > 0 || x.tries > 0 || w.acc.absent, "it gives up and has no error")
 	case Shut:
 		x.at, x.got = over, "closed"
 		w.must(w.closed, "shut before Close")

@@ -51,6 +51,7 @@ func (acc *account) heard(w *world, r Report) {
 	ended := r.About.Trigger == TransportEnded
 	switch r.What {
 	case HasTripped:
+		w.must(!acc.absent, "an outage of what has never served")
 		w.say("      %s trips (%s)", r.About.Authority.Host, r.About.Trigger)
 		if ended {
 			acc.news(w, w.now.Sub(acc.endedOver) >= time.Minute)
@@ -83,6 +84,9 @@ func (acc *account) heard(w *world, r Report) {
 	case WasPromoted:
 		w.say("      promoted by %s", r.About.Authority.Host)
 		acc.judgePromotion(w, r)
+		if acc.absent { // a start, and no end of an outage
+			acc.ended, acc.absent = false, false
+		}
 		acc.advance(w)
 		for j := range acc.hosts {
 			g := &acc.hosts[j]
@@ -183,7 +187,7 @@ func (acc *account) advance(w *world) {
 func (acc *account) judgePromotion(w *world, r Report) {
 	i := hostOf(r.About.Authority)
 	h := &acc.hosts[i]
-	need := acc.ended || h.tripped && r.About.Authority != (Authority{})
+	need := acc.ended && !acc.absent || h.tripped && r.About.Authority != (Authority{})
 	switch {
 	case acc.ended:
 	case acc.planned && (!need || slices.ContainsFunc(acc.served, func(s served) bool { return s.host == i && s.planned })):

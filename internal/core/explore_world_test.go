@@ -163,8 +163,8 @@ type setting struct {
 
 	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
 
-	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral bool
-	bug                                                                                 *planted
+	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral, absent bool
+	bug                                                                                         *planted
 }
 
 type change struct {
@@ -224,6 +224,10 @@ func newWorld(s *setting) *world {
 		w.lives = append(w.lives, max(1, t.lives))
 	}
 	w.acc.reset()
+	if s.absent {
+		w.c = NewAbsent(s.Rules, t0)
+		w.acc.ended, w.acc.absent = true, true
+	}
 	return w
 }
 

@@ -61,6 +61,8 @@ func worlds() []*setting {
 		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
 		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
 		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},
+		{name: "nothing yet", Rules: one, calls: []template{get, post, wait}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, nEnds: 1, abandon: true, absent: true, closes: true, depth: 7},
+		{name: "nothing yet, fallback", Rules: withFallback, calls: []template{get, post, getB}, modes: well, changes: some, nChanges: 1, nHand: 1, age: true, absent: true, depth: 7},
 		{name: "fallback", Rules: withFallback, calls: []template{get.times(3), post.times(2), getB}, modes: gone, changes: some, nChanges: 2, nLeaves: 1, nJumps: 1, depth: 6},
 		{name: "deadlines", Rules: two, calls: []template{get.times(3).within(3 * time.Second), put.within(6 * time.Second), post.within(4 * time.Second)}, modes: dark, patient: true, depth: 8},
 		{name: "by hand, nothing to copy", Rules: one, calls: []template{post.times(3), put.times(2), posB}, modes: well, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, connects: true, depth: 7,

@@ -13,7 +13,7 @@ func (c *Client) promote(now time.Time, by *Attempt) {
 			about.Authority = by.Call.Authority
 		}
 	}
-	need := c.ended || about.State == Tripped && !about.Tripped.IsZero()
+	need := c.ended && !c.absent || about.State == Tripped && !about.Tripped.IsZero()
 	if need {
 		c.promoted = now
 		if c.suspect(about.Authority) != nil {
@@ -131,6 +131,9 @@ func (c *Client) Condemned(now time.Time, a *Attempt) {
 
 // endOfEnded: what had ended is not in service any more.
 func (c *Client) endOfEnded(now time.Time) {
+	if c.absent {
+		c.ended, c.absent = false, false
+	}
 	if c.ended {
 		c.ended = false
 		c.recent.over(now, Authority{})

@@ -30,6 +30,7 @@ const (
 const (
 	Silence        = "silence" // a wait that its caller's deadline did not end
 	TransportEnded = "transport_ended"
+	Start          = "start" // there was no transport yet
 	Manual         = "manual"
 	MaxAge         = "max_age"
 )
@@ -64,6 +65,9 @@ func (s *suspect) about() About {
 }
 
 func (c *Client) aboutEnded() About {
+	if c.absent {
+		return About{Trigger: Start} // no outage: nothing has served yet
+	}
 	return About{State: Tripped, Trigger: TransportEnded, Since: c.endedAt, Tripped: c.endedAt}
 }
 

@@ -83,14 +83,14 @@ func (c *Client) round(now time.Time, q *Call) Step {
 func (c *Client) withoutTransport(now time.Time, q *Call) Step {
 	starts := c.cand == nil && c.pace.due(now)
 	if starts {
-		c.begin(now, TransportEnded, false, c.aboutEnded())
+		c.succeed(now)
 	}
 	switch {
 	case c.rules.Fallback && q.maySend() && !starts:
 		return Step{Do: Divert}
 	case c.cand != nil && q.maySend() && !q.outOfTime(now):
 		return c.wait(q, forVerdict, q.readyBy)
-	case q.fresh() && c.spare(q):
+	case q.fresh() && c.spare(q) && !c.absent:
 		return c.send(now, q, c.suspect(q.Authority))
 	}
 	return Step{Do: GiveUp}

@@ -5,6 +5,7 @@ package gate
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -48,9 +49,11 @@ type Gate struct {
 	told        queue
 	entered     uint64 // flights, which it spreads over a generation's stripes
 	failure     Failure
+	unbuilt     error // why the factory gave none, while there is no transport yet
 }
 
-// Open makes g the gate of client, which serves from base. The listener hears of
+// Open makes g the gate of client, which serves from base; from [build.Nothing] until
+// the first transport is built. The listener hears of
 // all that happens from then on. A gate that was not opened is closed.
 func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listener) {
 	now := time.Now()
@@ -63,12 +66,16 @@ func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listen
 		Threshold: cfg.Threshold, Stalls: cfg.Stalls, StallSpan: cfg.StallSpan, Patience: g.drawPatience(),
 		RecreateTimeout: cfg.RecreateTimeout, Fallback: cfg.Fallback != nil,
 	}
-	g.core = *core.New(rules, now, g.drawAge())
+	g.last = generation.New(base, cfg.DrainTimeout)
+	g.last.ID = 1
+	if _, none := base.(build.Nothing); none {
+		g.core = *core.NewAbsent(rules, now)
+	} else {
+		g.core, g.last.Number = *core.New(rules, now, g.drawAge()), 1
+	}
 	if cfg.Stalls > 0 {
 		g.Waits.Open(rules.Patience, g.patience)
 	}
-	g.last = generation.New(base, cfg.DrainTimeout)
-	g.last.ID, g.last.Number = 1, 1
 	g.current.Store(g.last)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,6 +95,20 @@ func (g *Gate) Last() *generation.Generation {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.last
+}
+
+// Absent is why nobody can be served while there is no transport yet; nil once there
+// was one.
+func (g *Gate) Absent() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.last.Number > 0:
+		return nil
+	case g.unbuilt == nil:
+		return build.ErrNothing
+	}
+	return fmt.Errorf("%w: %w", build.ErrNothing, g.unbuilt)
 }
 
 // Clock is what an attempt on the healthy path notes before it begins.

@@ -71,7 +71,7 @@ func (g *Gate) begin(r *Recreation) {
 func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core.Draw) {
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
 		if err != nil {
-			r.fault = err
+			r.fault, g.unbuilt = err, err
 			c.NotBuilt(now, r.ID, factoryKind(err), d)
 			r.over = true
 			return

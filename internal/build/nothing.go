@@ -1,0 +1,21 @@
+package build
+
+import "net/http"
+
+// Nothing is in service where there is no transport yet. It says that it has ended,
+// so that nobody is sent there.
+type Nothing struct{}
+
+// ErrNothing is what a request gets where the factory has given no transport yet.
+var ErrNothing = NewKindError("no_transport", "respawn: there is no transport yet")
+
+// RoundTrip implements [http.RoundTripper].
+func (Nothing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return nil, ErrNothing
+}
+
+// Err says that Nothing is of no use.
+func (Nothing) Err() error { return ErrNothing }
