@@ -90,6 +90,7 @@ func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 	if a.Copy() {
 		return
 	}
+	c.meets(q, c.suspect(q.Authority)) // now: it may be over when q asks what to do next
 	if o.Untyped && !q.forgiven {
 		q.forgiven = true
 		q.attempts--

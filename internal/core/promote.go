@@ -109,10 +109,13 @@ func (c *Client) condemn(now time.Time, old []*suspect) {
 }
 
 func (c *Client) condemnOne(a *Attempt) {
-	if a.over || a.Call.Kind == Once || a.Call.Sealed {
+	if a.over {
 		return
 	}
 	a.Call.tripped = true
+	if a.Call.Kind == Once || a.Call.Sealed {
+		return
+	}
 	if a.ripeAt.IsZero() { // it did not begin under suspicion
 		a.ripeAt = a.start.Add(headStartOf(a.start, a.Call))
 	}

@@ -64,9 +64,7 @@ func (c *Client) round(now time.Time, q *Call) Step {
 	if s != nil {
 		s.asked = now
 	}
-	if c.ended || s != nil && s.outage() {
-		q.tripped = true
-	}
+	c.meets(q, s)
 	switch {
 	case c.ended:
 		return c.withoutTransport(now, q)
@@ -234,6 +232,14 @@ func (c *Client) spare(q *Call) bool {
 		most += 2
 	}
 	return q.attempts < most
+}
+
+// meets: a call that meets an outage has its last two attempts from then on, whatever
+// becomes of the outage before it asks for them.
+func (c *Client) meets(q *Call, s *suspect) {
+	if c.ended || s != nil && s.outage() {
+		q.tripped = true
+	}
 }
 
 // send makes an attempt on the transport in service.

@@ -230,6 +230,16 @@ var rulesBroken = []mutant{
 		"return a.everybody || a.suspects[au]",
 		"return true"},
 
+	{"an outage that is over takes the last attempts with it", "internal/core/events.go",
+		"c.meets(q, c.suspect(q.Authority))",
+		""},
+	{"a POST under way has no attempt left after a promotion", "internal/core/promote.go",
+		"a.Call.tripped = true\n\tif a.Call.Kind == Once",
+		"if a.Call.Kind != Once {\n\t\ta.Call.tripped = true\n\t}\n\tif a.Call.Kind == Once"},
+	{"the network of a dial is its proxy's", "internal/evidence/errno.go",
+		"network = op.Net\n",
+		"return op.Net\n"},
+
 	// The call.
 	{"a flight that is called back goes on", "internal/call/call.go",
 		"if fl.Attempt == a {\n\t\t\tfl.leash.pull()",

@@ -1,0 +1,76 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A scene is a core, told by hand what happens at one instant.
+type scene struct {
+	*Client
+	t   *testing.T
+	now time.Time
+}
+
+func newScene(t *testing.T) *scene {
+	r := Rules{Threshold: 3, Stalls: 3, StallSpan: time.Second, Patience: 5 * time.Second, RecreateTimeout: 10 * time.Second}
+	return &scene{New(r, simStart, 0), t, simStart}
+}
+
+func (s *scene) call(k Kind, method string) *Call {
+	return &Call{Authority: Authority{Scheme: "http", Host: "a.test", Port: "80"}, Method: method, Kind: k}
+}
+
+// does asks what q does next.
+func (s *scene) does(q *Call, want Do) *Attempt {
+	s.t.Helper()
+	step := s.Next(s.now, q)
+	require.Equal(s.t, want, step.Do)
+	return step.Attempt
+}
+
+func (s *scene) refused(a *Attempt) {
+	s.Failed(s.now, a, Outcome{Verdict: Failure, Trigger: "connection_refused", Unsent: true, Again: true})
+}
+
+// replaced: q, whose authority has tripped, gets a fresh transport built, and proves it.
+func (s *scene) replaced(q *Call) {
+	s.t.Helper()
+	s.refused(s.does(q, Send))
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.refused(s.does(q, Send))
+	s.Answered(s.now, s.does(q, Try))
+	require.Nil(s.t, s.suspect(q.Authority))
+}
+
+// The last two attempts are those of who met the outage. It may be over before its
+// goroutine, on a busy machine, asks for them.
+func TestWhoMetAnOutageHasItsLastAttemptsAlsoWhenItIsOver(t *testing.T) {
+	t.Run("its own failure tripped it", func(t *testing.T) {
+		s := newScene(t)
+		q := s.call(Copyable, "GET")
+		for range 3 {
+			s.refused(s.does(q, Send))
+		}
+		s.replaced(s.call(Copyable, "GET"))
+		a := s.does(q, Send)
+		assert.Equal(t, s.current, a.On)
+	})
+	for name, k := range map[string]Kind{"GET": Copyable, "POST": Once} {
+		t.Run("its "+name+" was under way meanwhile", func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(k, name)
+			s.refused(s.does(q, Send))
+			s.refused(s.does(q, Send))
+			last := s.does(q, Send)
+			s.replaced(s.call(Copyable, "GET"))
+			s.refused(last)
+			a := s.does(q, Send)
+			assert.Equal(t, s.current, a.On)
+		})
+	}
+}
