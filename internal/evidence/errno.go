@@ -79,10 +79,18 @@ func (s *system) isExhausted(err error) bool {
 	case call.Syscall == "bind":
 		return isAny(err, s.noPortToBind) // another address to bind is gone for good, which a fresh dialer may cure
 	case slices.Contains(s.connect, call.Syscall):
-		op, _ := errors.AsType[*net.OpError](err)
-		return isAny(err, s.noPortToConnect) || op != nil && strings.HasPrefix(op.Net, "unix") && isAny(err, s.busySocket)
+		return isAny(err, s.noPortToConnect) || strings.HasPrefix(networkOf(err), "unix") && isAny(err, s.busySocket)
 	}
 	return false
+}
+
+// networkOf is the network that was dialed: the innermost error's. That of a proxy's own
+// dial says "tcp" whatever way the proxy is reached (net/http/transport.go, dialConn).
+func networkOf(err error) (network string) {
+	for op, ok := errors.AsType[*net.OpError](err); ok; op, ok = errors.AsType[*net.OpError](op.Err) {
+		network = op.Net
+	}
+	return network
 }
 
 // saysExhausted reports whether a text ends in the system's words for it.

@@ -1,0 +1,168 @@
+package evidence
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/respawnhttp/respawn/internal/body"
+)
+
+// What fires, or is read, next in a fuzzed attempt.
+const (
+	asksOwn    = iota // GetConn for the host of the request
+	asksOther         // for another
+	gets              // GotConn
+	resolves          // DNSStart
+	connects          // ConnectStart
+	shakes            // TLSHandshakeStart
+	readsByte         // of the body
+	readsEmpty        // a Read of the body that gets nothing
+	hookKinds
+)
+
+// seen is what the hooks say, written down a second time: who waits for a connection,
+// the outermost first.
+type seen struct {
+	own            bool // net/http's transport: the first that asks is the attempt
+	waiting        bool // the attempt
+	nested         int  // what was asked for others, and is not there yet
+	connected      bool // the attempt
+	shown, touched bool
+	asked          int
+}
+
+func (s *seen) note(op byte) {
+	switch op {
+	case asksOwn, asksOther:
+		if s.waiting || op == asksOther && !s.own {
+			s.nested++
+			return
+		}
+		s.waiting, s.connected = true, false
+		s.asked++
+	case gets:
+		s.shown = true
+		if s.nested > 0 {
+			s.nested--
+			return
+		}
+		s.waiting, s.connected = false, true
+	case readsByte:
+		s.touched = true
+	}
+}
+
+// fire fires a hook as net/http, or what a dialer asks under its context, does.
+func fire(trace *httptrace.ClientTrace, sent *http.Request, op byte) {
+	switch op {
+	case asksOwn:
+		trace.GetConn("a.test:80")
+	case asksOther:
+		trace.GetConn("token.test:443")
+	case gets:
+		trace.GotConn(httptrace.GotConnInfo{})
+	case resolves:
+		if trace.DNSStart != nil {
+			trace.DNSStart(httptrace.DNSStartInfo{})
+		}
+	case connects:
+		if trace.ConnectStart != nil {
+			trace.ConnectStart("tcp", "192.0.2.1:80")
+		}
+	case shakes:
+		if trace.TLSHandshakeStart != nil {
+			trace.TLSHandshakeStart()
+		}
+	case readsByte:
+		_, _ = sent.Body.Read(make([]byte, 1))
+	case readsEmpty:
+		_, _ = sent.Body.Read(nil)
+	}
+}
+
+// Hooks in any order and nesting: what may have been sent is never taken for unsent, and
+// a connection is the attempt's own only where nothing else waits for one.
+func FuzzHooks(f *testing.F) {
+	for _, seed := range []string{
+		"", "\x00", "\x00\x02", "\x00\x01\x02", "\x00\x01\x02\x02", "\x01\x02\x00", "\x01\x02\x00\x02",
+		"\x00\x02\x00", "\x00\x03\x04\x05\x02", "\x00\x01\x03\x02", "\x02", "\x06", "\x07", "\x00\x06\x02", "\x00\x00\x02\x00",
+	} {
+		for mode := range byte(16) {
+			f.Add([]byte(seed), mode)
+		}
+	}
+	transports := []http.RoundTripper{&http.Transport{}, rtFunc(nil), &http.Transport{MaxConnsPerHost: 1}, rtFunc(nil)}
+	errs := []error{
+		errors.New("an error of a dialer's own"), refused(), &net.DNSError{Err: "server misbehaving"}, io.EOF,
+		&net.OpError{Op: "read", Err: syscall.ECONNRESET}, tls.AlertError(40),
+	}
+	f.Fuzz(func(t *testing.T, ops []byte, mode byte) {
+		transport := transports[mode%4]
+		callersTrace, atOnce := mode&4 != 0, mode&8 != 0
+		_, own := transport.(*http.Transport)
+		model := seen{own: own}
+		var reached, asked, told atomic.Int64
+		w := Watch{Asked: func() { asked.Add(1) }}
+
+		req := mustRequest(t.Context(), http.MethodPost, "http://a.test/", io.MultiReader(strings.NewReader(strings.Repeat("x", 64))))
+		if callersTrace {
+			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { told.Add(1) }}))
+		}
+		lender := body.NewLender(req, body.Idempotent)
+		lent, _ := lender.Lend()
+		sent := w.Begin(req.Context(), lent, transport, func() { reached.Add(1) })
+		trace := httptrace.ContextClientTrace(sent.Context())
+
+		ops = ops[:min(len(ops), 48)]
+		gotConns := int64(0)
+		var all sync.WaitGroup
+		for _, op := range ops {
+			op %= hookKinds
+			if op == gets {
+				gotConns++
+			}
+			if atOnce && op <= gets { // hooks fire concurrently, and late: what is absolute must hold all the same
+				model.shown = model.shown || op == gets
+				callersTrace = false
+				all.Go(func() { fire(trace, sent, op) })
+				continue
+			}
+			model.note(op)
+			fire(trace, sent, op)
+		}
+		all.Wait()
+
+		for _, err := range errs {
+			if (model.shown || model.touched) && w.Unsent(sent, err) {
+				t.Errorf("%T: a connection was shown: %t, a byte was read: %t, and it is taken for unsent", err, model.shown, model.touched)
+			}
+		}
+		if n := reached.Load(); model.shown != (n == 1) || n > 1 {
+			t.Errorf("%d connections were shown, and %d times it was told", gotConns, n)
+		}
+		if atOnce {
+			return
+		}
+		if connected := w.Reached() == Connected; connected != model.connected {
+			t.Errorf("had a connection of its own: %t, want %t", connected, model.connected)
+		}
+		if apart := w.Apart(); apart != model.waiting {
+			t.Errorf("it looks for a connection: %t, want %t", apart, model.waiting)
+		}
+		if n := asked.Load(); n != int64(model.asked) {
+			t.Errorf("it was told %d times that the attempt looks for a connection, want %d", n, model.asked)
+		}
+		if n := told.Load(); callersTrace && n != gotConns {
+			t.Errorf("the caller's own hook fired %d times, want %d", n, gotConns)
+		}
+	})
+}
