@@ -25,6 +25,8 @@ import (
 //  4. oauth2 adds a token that is fresh at each retry.
 //  5. respawn is next to the wire: those above it meet a live transport, and it
 //     sees the transport's own errors, which some of them replace.
+//
+// rt stays the caller's, who ends it with Shutdown once nobody asks any more.
 func NewClient(rt *respawn.RecoveringRoundTripper, tokens oauth2.TokenSource, opts ...otelhttp.Option) *http.Client {
 	authorized := &oauth2.Transport{Source: tokens, Base: rt}
 	broken := &breaker{

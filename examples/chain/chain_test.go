@@ -48,7 +48,7 @@ func testChain(t *testing.T) {
 		return &http.Transport{DialContext: network.NewTunnel().DialContext}, nil
 	}))
 	require.NoError(t, err)
-	defer rt.Close()
+	defer func() { require.NoError(t, rt.Shutdown(t.Context()), "what is in flight first") }()
 	client := NewClient(rt, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "t"}), otelhttp.WithTracerProvider(provider))
 
 	resp, err := client.Get("http://llm.test/")

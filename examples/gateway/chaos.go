@@ -8,7 +8,20 @@ import (
 // chaosNone is the fault that undoes the others.
 const chaosNone = "none"
 
-// chaosHandler injects faults by hand: POST /chaos/{fault}.
+// chaosRoutes inject faults by hand: POST /chaos/{fault}.
+func chaosRoutes(l *link, logger *slog.Logger) []route {
+	var entries []entry
+	for _, f := range faults() {
+		entries = append(entries, newEntry("POST /chaos/"+string(f), f.headline()+". "+f.undo()))
+	}
+	entries = append(entries, newEntry("POST /chaos/"+chaosNone, "undoes what can be undone: it brings the upstream back"))
+	return []route{
+		{"GET /chaos/{$}", "the faults that the embedded upstream can be given, and how to undo them",
+			index("Faults of the embedded upstream", "For example: curl -X POST http://HOST:PORT/chaos/"+string(faultBlackhole), entries)},
+		{"POST /chaos/{fault}", "injects one", chaosHandler(l, logger)},
+	}
+}
+
 func chaosHandler(l *link, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		name := req.PathValue("fault")
@@ -28,6 +41,6 @@ func chaosHandler(l *link, logger *slog.Logger) http.Handler {
 		}
 		l.inject(f)
 		logger.WarnContext(req.Context(), "chaos: "+f.headline(), "fault", string(f))
-		writeJSON(w, http.StatusOK, map[string]string{"fault": string(f), "effect": f.headline()})
+		writeJSON(w, http.StatusOK, map[string]string{"fault": string(f), "effect": f.headline(), "undo": f.undo()})
 	})
 }

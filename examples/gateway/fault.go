@@ -19,13 +19,15 @@ const (
 
 func faults() []fault { return []fault{faultBlackhole, faultClosed, faultTunnel, faultDown} }
 
-func faultNames() string {
+func faultList() []string {
 	names := make([]string, 0, len(faults()))
 	for _, f := range faults() {
 		names = append(names, string(f))
 	}
-	return strings.Join(names, ", ")
+	return names
 }
+
+func faultNames() string { return strings.Join(faultList(), ", ") }
 
 func parseFault(name string) (fault, error) {
 	if f := fault(name); slices.Contains(faults(), f) {
@@ -47,6 +49,14 @@ func (f fault) headline() string {
 		return "the upstream itself goes down and comes back; the transport is fine"
 	}
 	return string(f)
+}
+
+// undo says how the fault ends, for people.
+func (f fault) undo() string {
+	if f == faultDown {
+		return "Undone by POST /chaos/" + chaosNone + "."
+	}
+	return "Nothing undoes it: what is dead stays dead until a fresh transport takes its place."
 }
 
 // passes reports whether the fault ends by itself: no fresh transport helps,

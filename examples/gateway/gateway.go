@@ -12,26 +12,31 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 )
 
-// newGateway returns the handler stack: everything under /v1/ goes to the
-// upstream over the one shared client rt. A nil chaos leaves /chaos/ out.
-func newGateway(target *url.URL, rt *respawn.RecoveringRoundTripper, t *telemetry, chaos http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/v1/", early(otelhttp.NewHandler(newProxy(target, traced(rt, t), t.logger), "gateway",
-		otelhttp.WithTracerProvider(t.traces),
-		otelhttp.WithMeterProvider(t.meters),
-		otelhttp.WithPropagators(t.propagator))))
-	mux.HandleFunc("GET /health/liveness", func(w http.ResponseWriter, _ *http.Request) {
+// publicRoutes are for those whom the gateway serves: everything under /v1/ goes
+// to the upstream over the one shared client rt.
+func publicRoutes(target *url.URL, rt *respawn.RecoveringRoundTripper, t *telemetry) []route {
+	return []route{
+		{"/v1/", "the upstream's API; streams come word by word", early(otelhttp.NewHandler(
+			newProxy(target, traced(rt, t), t.logger), "gateway",
+			otelhttp.WithTracerProvider(t.traces),
+			otelhttp.WithMeterProvider(t.meters),
+			otelhttp.WithPropagators(t.propagator)))},
+	}
+}
+
+// debugRoutes are for those who run it: they name hosts.
+func debugRoutes(rt *respawn.RecoveringRoundTripper, t *telemetry, c *contact) []route {
+	alive := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		// Deliberately blind to the upstream: a restart heals nothing that
 		// respawn does not.
 		writeJSON(w, http.StatusOK, map[string]string{"status": "pass"})
 	})
-	mux.Handle("/health/readiness", respawn.HealthHandler(rt))
-	mux.Handle("GET /metrics", t.metrics)
-	mux.Handle("/debug/respawn", respawndebug.DebugHandler(rt))
-	if chaos != nil {
-		mux.Handle("POST /chaos/{fault}", chaos)
+	return []route{
+		{"GET /health/liveness", "200 while the process runs", alive},
+		{"/health/readiness", "200 while requests can be served or tried, else 503, and why", c.readiness(respawn.HealthHandler(rt))},
+		{"GET /metrics", "for Prometheus", t.metrics},
+		{"/debug/respawn", "what respawn has done and is doing", respawndebug.DebugHandler(rt)},
 	}
-	return mux
 }
 
 func newProxy(target *url.URL, transport http.RoundTripper, logger *slog.Logger) http.Handler {

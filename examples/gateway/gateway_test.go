@@ -45,6 +45,9 @@ type rig struct {
 	url  string
 	link *link // nil unless the upstream is the embedded one
 	rt   *respawn.RecoveringRoundTripper
+
+	contact *contact // which has been made
+
 	logs *safeBuffer
 	out  *safeBuffer
 
@@ -64,11 +67,13 @@ func newRig(t *testing.T, target string, pool *sessions, l *link, opts ...respaw
 	t.Cleanup(func() { _ = r.rt.Close() })
 	to, err := url.Parse(target)
 	require.NoError(t, err)
-	var chaos http.Handler
+	r.contact = newContact(to, pool.cfg, tel.logger)
+	r.contact.unfit.Store(nil)
+	routes := append(publicRoutes(to, r.rt, tel), debugRoutes(r.rt, tel, r.contact)...)
 	if l != nil {
-		chaos = chaosHandler(l, tel.logger)
+		routes = append(routes, chaosRoutes(l, tel.logger)...)
 	}
-	server := httptest.NewUnstartedServer(newGateway(to, r.rt, tel, chaos))
+	server := httptest.NewUnstartedServer(mount("rig", routes...))
 	server.Config.ErrorLog = slog.NewLogLogger(tel.logger.Handler(), slog.LevelWarn)
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -297,6 +302,51 @@ func TestChaosOfNoSuchFault(t *testing.T) {
 	require.Contains(t, body, "blackhole, closed, tunnel, down, or none")
 	status, _ = r.get(t, "/chaos/down")
 	require.Equal(t, http.StatusMethodNotAllowed, status)
+}
+
+func TestTheIndexLeadsToAllThereIs(t *testing.T) {
+	r := newEmbeddedRig(t)
+	status, body := r.get(t, "/")
+	require.Equal(t, http.StatusOK, status)
+	paths := 0
+	for line := range strings.Lines(body) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != http.MethodGet || fields[1] == "/v1/" {
+			continue
+		}
+		paths++
+		status, _ = r.get(t, fields[1])
+		require.Equal(t, http.StatusOK, status, line)
+	}
+	require.Equal(t, 5, paths, body)
+	require.Contains(t, body, "/v1/ ")
+	require.Contains(t, body, "POST /chaos/{fault}")
+	status, _ = r.get(t, "/nothing")
+	require.Equal(t, http.StatusNotFound, status)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/", nil)
+	require.NoError(t, err)
+	req.Header.Set("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "text/html; charset=utf-8", resp.Header.Get("Content-Type"))
+	require.Contains(t, string(page), `<a href="/debug/respawn">/debug/respawn</a>`)
+	require.NotContains(t, string(page), `<a href="/v1/">`, "which leads nowhere")
+}
+
+func TestChaosSaysWhatItCanDoAndHowToUndoIt(t *testing.T) {
+	r := newEmbeddedRig(t)
+	status, body := r.get(t, "/chaos/")
+	require.Equal(t, http.StatusOK, status)
+	for _, f := range faults() {
+		require.Regexp(t, `POST /chaos/`+string(f)+` +.*(Undone by|Nothing undoes it)`, body)
+	}
+	require.Contains(t, body, "POST /chaos/none")
+	_, body = r.do(t, http.MethodPost, "/chaos/down", "")
+	require.Contains(t, body, `"undo":"Undone by POST /chaos/none."`)
 }
 
 func TestNoChaosForARealUpstream(t *testing.T) {

@@ -15,17 +15,21 @@
 // -json prints the figures and nothing else, as [incident] has them, and
 // -plot FILE.svg draws the incident.
 //
-//	go run -C examples/gateway . -serve :8080 [-upstream https://api.example.com]
+//	go run -C examples/gateway . -serve :8080 [-debug :9090] [-upstream https://api.example.com]
 //
 // runs the gateway for real:
 //
+//	/                  an index of all that follows
 //	/v1/...            to the upstream, streams word by word
 //	/health/liveness   200 while the process runs
 //	/health/readiness  200 while the recovering client is fit to serve, else 503
 //	/metrics           Prometheus
 //	/debug/respawn     a page that shows what respawn has done and is doing
-//	/chaos/{fault}     POST: injects one of the faults above into the embedded
-//	                   upstream; none undoes it
+//	/chaos/            the faults above for the embedded upstream, and how to
+//	                   undo them; POST /chaos/{fault} injects one
+//
+// With -debug all but /v1/ is on that address, which need not be public. It
+// starts while its upstream is down, and is ready once that has answered.
 //
 // Traces go by OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT says; with
 // nothing set, recreations are written to standard output. Logs go to standard
@@ -68,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		status = statusFailed
 		if opts.serve != "" {
-			err = serve(ctx, service{opts.serve, opts.upstream, opts.firstByte}, stdout, stderr)
+			err = serve(ctx, service{opts.serve, opts.debug, opts.upstream, opts.firstByte}, stdout, stderr)
 		} else {
 			err = present(ctx, opts, stdout, stderr)
 		}
@@ -90,6 +94,7 @@ type options struct {
 	plot  string
 
 	serve     string
+	debug     string
 	upstream  *url.URL
 	firstByte time.Duration
 }
@@ -102,6 +107,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.BoolVar(&o.json, "json", false, "print only the show's figures, as JSON")
 	flags.StringVar(&o.plot, "plot", "", "draw the show into this SVG `file`")
 	flags.StringVar(&o.serve, "serve", "", "run the gateway on this `address`, such as :8080, instead of the show")
+	flags.StringVar(&o.debug, "debug", "", "with -serve: an `address` of its own, such as :9090, for all that is not for the public")
 	upstream := flags.String("upstream", "", "with -serve: the `URL` of a real upstream (default: an embedded one)")
 	flags.DurationVar(&o.firstByte, "first-byte", 30*time.Second, "with -serve: how long the upstream may take to begin its answer")
 	if err := flags.Parse(args); err != nil {
@@ -123,7 +129,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	if o.fault, err = parseFault(*name); err != nil {
 		return o, err
 	}
-	show, service := []string{"fault", "json", "plot"}, []string{"upstream", "first-byte"}
+	show, service := []string{"fault", "json", "plot"}, []string{"debug", "upstream", "first-byte"}
 	alien, why := service, "needs -serve"
 	if o.serve != "" {
 		alien, why = show, "is for the show, not for -serve"

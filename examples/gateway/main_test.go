@@ -48,18 +48,19 @@ func TestErrorsAreOneLineAndAStatus(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":         {[]string{"-nope"}, statusUsage, "-nope"},
-		"unknown fault":        {[]string{"-fault", "earthquake"}, statusUsage, "blackhole, closed, tunnel, down"},
-		"stray argument":       {[]string{"blackhole"}, statusUsage, `unexpected argument "blackhole"`},
-		"no number":            {[]string{"-serve", ":0", "-first-byte", "soon"}, statusUsage, "-first-byte"},
-		"no time":              {[]string{"-serve", ":0", "-first-byte", "0s"}, statusUsage, "-first-byte 0s"},
-		"serve nowhere":        {[]string{"-serve", ""}, statusUsage, "-serve needs an address"},
-		"show flag to serve":   {[]string{"-serve", ":0", "-json"}, statusUsage, "-json is for the show"},
-		"serve flag to show":   {[]string{"-upstream", "http://localhost"}, statusUsage, "-upstream needs -serve"},
-		"no URL":               {[]string{"-serve", ":0", "-upstream", "localhost:80"}, statusUsage, "give an http or https URL"},
-		"taken port":           {[]string{"-serve", takenPort(t)}, statusFailed, "address already in use"},
-		"unreachable upstream": {[]string{"-serve", "127.0.0.1:0", "-upstream", "http://" + freePort(t)}, statusFailed, "check -upstream"},
-		"unwritable picture":   {[]string{"-plot", filepath.Join(t.TempDir(), "no", "dir.svg")}, statusFailed, "-plot"},
+		"unknown flag":       {[]string{"-nope"}, statusUsage, "-nope"},
+		"unknown fault":      {[]string{"-fault", "earthquake"}, statusUsage, "blackhole, closed, tunnel, down"},
+		"stray argument":     {[]string{"blackhole"}, statusUsage, `unexpected argument "blackhole"`},
+		"no number":          {[]string{"-serve", ":0", "-first-byte", "soon"}, statusUsage, "-first-byte"},
+		"no time":            {[]string{"-serve", ":0", "-first-byte", "0s"}, statusUsage, "-first-byte 0s"},
+		"serve nowhere":      {[]string{"-serve", ""}, statusUsage, "-serve needs an address"},
+		"show flag to serve": {[]string{"-serve", ":0", "-json"}, statusUsage, "-json is for the show"},
+		"serve flag to show": {[]string{"-upstream", "http://localhost"}, statusUsage, "-upstream needs -serve"},
+		"no URL":             {[]string{"-serve", ":0", "-upstream", "localhost:80"}, statusUsage, "give an http or https URL"},
+		"taken port":         {[]string{"-serve", takenPort(t)}, statusFailed, "address already in use"},
+		"taken debug port":   {[]string{"-serve", "127.0.0.1:0", "-debug", takenPort(t)}, statusFailed, "choose another address for -debug"},
+		"debug flag to show": {[]string{"-debug", ":0"}, statusUsage, "-debug needs -serve"},
+		"unwritable picture": {[]string{"-plot", filepath.Join(t.TempDir(), "no", "dir.svg")}, statusFailed, "-plot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // should it start all the same

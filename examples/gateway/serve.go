@@ -9,14 +9,16 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/respawnhttp/respawn"
 )
 
 const (
 	// grace is how long requests may go on after SIGTERM.
 	grace = 30 * time.Second
-	// probeTimeout is how long an upstream may take to answer at the start.
-	probeTimeout = 5 * time.Second
 	// typingPace is the embedded upstream's when people look at it.
 	typingPace = 50 * time.Millisecond
 )
@@ -24,6 +26,7 @@ const (
 // A service is what -serve runs.
 type service struct {
 	address   string
+	debug     string   // "": on the same address
 	upstream  *url.URL // nil: the embedded one
 	firstByte time.Duration
 }
@@ -39,14 +42,15 @@ func serve(ctx context.Context, s service, stdout, stderr io.Writer) error {
 	}
 	defer flush(t, stderr)
 
-	// Before the upstream is asked: a taken port is the cheaper mistake.
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
+	listeners, err := listen(ctx, s)
 	if err != nil {
-		return fmt.Errorf("cannot listen, choose another address for -serve: %w", err)
+		return err
 	}
-	defer listener.Close()
+	for _, l := range listeners {
+		defer l.Close()
+	}
 
-	target, pool, chaos := s.upstream, &sessions{cfg: sessionConfig{firstByte: s.firstByte}}, http.Handler(nil)
+	target, pool, chaos := s.upstream, &sessions{cfg: sessionConfig{firstByte: s.firstByte}}, []route(nil)
 	if target == nil {
 		embedded, err := newUpstream(typingPace)
 		if err != nil {
@@ -60,72 +64,115 @@ func serve(ctx context.Context, s service, stdout, stderr io.Writer) error {
 		if target, err = url.Parse(l.url()); err != nil {
 			return err
 		}
-		pool, chaos = l.sessions, chaosHandler(l, t.logger)
-	}
-	if err := probe(ctx, target, pool.cfg); err != nil {
-		return err
+		pool, chaos = l.sessions, chaosRoutes(l, t.logger)
 	}
 	rt, err := recovering("upstream", pool, t)
 	if err != nil {
 		return err
 	}
 	defer rt.Close()
+	c := newContact(target, pool.cfg, t.logger)
 
-	announce(stdout, listener.Addr(), s.upstream)
-	return listenAndDrain(ctx, listener, newGateway(target, rt, t, chaos), t.logger)
+	g := &running{rt: rt, contact: c, logger: t.logger}
+	public, debug := publicRoutes(target, rt, t), append(debugRoutes(rt, t, c), chaos...)
+	if s.debug == "" {
+		g.serve(listeners[0], mount("respawn's gateway", append(public, debug...)...))
+	} else {
+		g.serve(listeners[0], mount("respawn's gateway", public...))
+		g.serve(listeners[1], mount("respawn's gateway, for those who run it", debug...))
+	}
+	announce(stdout, listeners, s.upstream)
+	return g.untilDrained(ctx)
 }
 
-// probe asks the upstream for anything at all, on a session of its own so that
-// a mistyped address is no business of the recovering client. Any answer will
-// do: most upstreams refuse those who come without a key.
-func probe(ctx context.Context, target *url.URL, cfg sessionConfig) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, target.String(), nil)
-	if err != nil {
-		return fmt.Errorf("cannot ask the upstream, check -upstream: %w", err)
+// listen takes the ports before anything else is done: a taken one is the
+// cheapest mistake.
+func listen(ctx context.Context, s service) ([]net.Listener, error) {
+	listeners := make([]net.Listener, 0, 2)
+	for _, at := range [][2]string{{"-serve", s.address}, {"-debug", s.debug}} {
+		if at[1] == "" {
+			continue
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at[1])
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return nil, fmt.Errorf("cannot listen, choose another address for %s: %w", at[0], err)
+		}
+		listeners = append(listeners, l)
 	}
-	s := newSession(cfg)
-	defer s.Close()
-	resp, err := s.RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("cannot reach the upstream %s, check -upstream: %w", target.Redacted(), err)
-	}
-	return resp.Body.Close()
+	return listeners, nil
 }
 
-// listenAndDrain serves until ctx ends. Requests do not end with it: they have
-// the grace to finish.
-func listenAndDrain(ctx context.Context, listener net.Listener, handler http.Handler, logger *slog.Logger) error {
+// A running gateway has one server a port. The first is the public one.
+type running struct {
+	rt      *respawn.RecoveringRoundTripper
+	contact *contact
+	logger  *slog.Logger
+	servers []*http.Server
+	failed  chan error
+}
+
+func (g *running) serve(l net.Listener, handler http.Handler) {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(g.logger.Handler(), slog.LevelWarn),
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	if g.failed == nil {
+		g.failed = make(chan error, 2)
+	}
+	g.servers = append(g.servers, server)
+	go func() { g.failed <- server.Serve(l) }()
+}
+
+// untilDrained returns when ctx has ended and what was in flight then has
+// finished. Requests do not end with ctx: they have the grace to finish, and so
+// has what the recovering client still drains. The debug port stays until then.
+func (g *running) untilDrained(ctx context.Context) error {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	establishing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asking.Go(func() { g.contact.establish(establishing) })
+
 	select {
-	case err := <-failed:
+	case err := <-g.failed:
 		return fmt.Errorf("cannot serve any longer: %w", err)
 	case <-ctx.Done():
 	}
-	logger.Info("gateway: shutting down, running requests may finish", "grace", grace)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("some requests had to be cut off: %w", errors.Join(err, server.Close()))
+	asking.Wait() // it must not call the gateway ready now
+	g.contact.setUnfit("the gateway is shutting down")
+	g.logger.Info("gateway: shutting down, running requests may finish", "grace", grace)
+	ctx, cancelGrace := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancelGrace()
+	public, others := g.servers[0], g.servers[1:]
+	err := public.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("some requests had to be cut off: %w", errors.Join(err, public.Close()))
+	} else if err = g.rt.Shutdown(ctx); err != nil {
+		err = fmt.Errorf("the recovering client could not finish: %w", err)
 	}
-	return nil
+	for _, server := range others {
+		err = errors.Join(err, server.Close())
+	}
+	return err
 }
 
-func announce(w io.Writer, address net.Addr, upstream *url.URL) {
-	base := "http://" + address.String()
+func announce(w io.Writer, listeners []net.Listener, upstream *url.URL) {
+	base := "http://" + listeners[0].Addr().String()
+	debug := "http://" + listeners[len(listeners)-1].Addr().String()
 	fmt.Fprintf(w, "gateway: listening on %s\n", base)
+	if debug != base {
+		fmt.Fprintf(w, "gateway: for those who run it %s\n", debug)
+	}
 	fmt.Fprintf(w, "  ask:    curl -N %s/v1/chat/completions -d '{\"model\":\"m\",\"stream\":true,\"messages\":[]}'\n", base)
-	fmt.Fprintf(w, "  look:   curl %s/health/readiness; curl %s/metrics\n", base, base)
-	fmt.Fprintf(w, "  watch:  %s/debug/respawn in a browser\n", base)
+	fmt.Fprintf(w, "  look:   curl %s/health/readiness; curl %s/metrics\n", debug, debug)
+	fmt.Fprintf(w, "  watch:  %s/debug/respawn in a browser\n", debug)
 	if upstream == nil {
-		fmt.Fprintf(w, "  break:  curl -X POST %s/chaos/%s (one of %s; %s undoes it)\n", base, faultBlackhole, faultNames(), chaosNone)
+		fmt.Fprintf(w, "  break:  curl -X POST %s/chaos/%s (or %s; curl %s/chaos/ explains them)\n",
+			debug, faultBlackhole, strings.Join(faultList()[1:], ", "), debug)
 	}
 }
 

@@ -26,6 +26,23 @@ func startGateway(t *testing.T, args ...string) (*exec.Cmd, string, *safeBuffer)
 // startGatewayWith is startGateway with more variables in its environment.
 func startGatewayWith(t *testing.T, env []string, args ...string) (*exec.Cmd, string, *safeBuffer) {
 	t.Helper()
+	cmd, base, stderr := launchGateway(t, env, args...)
+	require.Eventually(t, func() bool { return status(t, base+"/health/readiness") == http.StatusOK }, patience, 10*time.Millisecond)
+	return cmd, base, stderr
+}
+
+// status is what a GET is answered with.
+func status(t *testing.T, url string) int {
+	t.Helper()
+	resp, err := http.Get(url)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+// launchGateway does not wait until the gateway is ready.
+func launchGateway(t *testing.T, env []string, args ...string) (*exec.Cmd, string, *safeBuffer) {
+	t.Helper()
 	stderr := &safeBuffer{}
 	cmd := exec.Command(os.Args[0], append([]string{"-serve", "127.0.0.1:0"}, args...)...)
 	cmd.Env = slices.Concat(os.Environ(), []string{asMain + "=1"}, env)
@@ -95,7 +112,7 @@ func TestServeARealUpstream(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 
-	_, base, _ := startGateway(t, "-upstream", "http://"+l.Addr().String()+"/base")
+	_, base, _ := launchGateway(t, nil, "-upstream", "http://"+l.Addr().String()+"/base")
 	resp, err := http.Get(base + "/v1/models")
 	require.NoError(t, err)
 	defer resp.Body.Close()
@@ -103,4 +120,63 @@ func TestServeARealUpstream(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "/base/v1/models", string(body))
 	require.Equal(t, l.Addr().String(), resp.Header.Get("X-Host"), "the upstream's own name, not the gateway's")
+}
+
+// A pod that starts in the middle of an outage must be there when it is over.
+func TestItStartsWhileItsUpstreamIsDown(t *testing.T) {
+	t.Parallel()
+	address := freePort(t)
+	_, base, stderr := launchGateway(t, nil, "-upstream", "http://"+address)
+	readiness := base + "/health/readiness"
+	require.Eventually(t, func() bool {
+		resp, err := http.Get(readiness)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+		require.Equal(t, "application/health+json", resp.Header.Get("Content-Type"))
+		return strings.Contains(string(body), "has not answered since the gateway started") && strings.Contains(string(body), "refused")
+	}, patience, 10*time.Millisecond)
+	require.Equal(t, http.StatusOK, status(t, base+"/health/liveness"), "a restart would not help")
+	require.Equal(t, http.StatusBadGateway, status(t, base+"/v1/models"))
+	require.Contains(t, stderr.String(), "gateway: not ready, the upstream does not answer")
+
+	l, err := net.Listen("tcp", address)
+	require.NoError(t, err)
+	server := &http.Server{Handler: http.NotFoundHandler()} // an answer is an answer
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	require.Eventually(t, func() bool { return status(t, readiness) == http.StatusOK }, patience, 10*time.Millisecond)
+	require.Contains(t, stderr.String(), "gateway: ready, the upstream answers")
+	require.Equal(t, 1, strings.Count(stderr.String(), "gateway: not ready"), "said once")
+}
+
+func TestAPortOfItsOwnForThoseWhoRunIt(t *testing.T) {
+	t.Parallel()
+	address := freePort(t)
+	debug := "http://" + address
+	cmd, base, stderr := launchGateway(t, nil, "-debug", address)
+	require.Eventually(t, func() bool { return status(t, debug+"/health/readiness") == http.StatusOK }, patience, 10*time.Millisecond)
+	require.Equal(t, http.StatusOK, status(t, base+"/v1/models"))
+	for _, path := range []string{"/health/liveness", "/health/readiness", "/metrics", "/debug/respawn", "/chaos/"} {
+		require.Equal(t, http.StatusOK, status(t, debug+path), path)
+		require.Equal(t, http.StatusNotFound, status(t, base+path), path)
+	}
+	require.Equal(t, http.StatusNotFound, status(t, debug+"/v1/models"))
+	require.Equal(t, http.StatusOK, status(t, base+"/"))
+	require.Equal(t, http.StatusOK, status(t, debug+"/"))
+
+	// While a stream runs on after SIGTERM, the debug port says why nobody else
+	// is let in.
+	resp, err := http.Post(base+"/v1/chat/completions", "application/json", strings.NewReader(`{"stream":true,"max_tokens":30}`))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return status(t, debug+"/health/readiness") == http.StatusServiceUnavailable }, patience, 10*time.Millisecond)
+	require.Equal(t, http.StatusOK, status(t, debug+"/metrics"), "the last of them can be scraped")
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), "data: [DONE]")
+	require.NoError(t, cmd.Wait(), stderr)
 }

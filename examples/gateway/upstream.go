@@ -168,7 +168,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		panic("unreachable: of strings and numbers alone: " + err.Error())
 	}
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1)) // so that the client knows the end when it has it
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // the client left: nobody to tell

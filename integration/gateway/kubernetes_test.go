@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"debug/elf"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,10 +24,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 )
 
-// A manifest is examples/gateway/kubernetes.yaml.
+var gatewayDir = filepath.Join("..", "..", "examples", "gateway")
+
+// A manifest is what kustomize makes of examples/gateway.
 type manifest struct {
 	deployment appsv1.Deployment
 	service    corev1.Service
@@ -40,7 +46,7 @@ func decode(text string) (m manifest, err error) {
 		"v1 Service":                    &m.service,
 		"policy/v1 PodDisruptionBudget": &m.budget,
 	}
-	for _, doc := range strings.Split(text, "\n---\n") {
+	for doc := range strings.SplitSeq(text, "\n---\n") {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(doc), &kind); err != nil {
 			return m, err
@@ -63,7 +69,9 @@ func decode(text string) (m manifest, err error) {
 
 func readManifest(t *testing.T) (m manifest, text string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "examples", "gateway", "kubernetes.yaml"))
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), gatewayDir)
+	require.NoError(t, err)
+	b, err := resources.AsYaml()
 	require.NoError(t, err)
 	m, err = decode(string(b))
 	require.NoError(t, err)
@@ -73,12 +81,12 @@ func readManifest(t *testing.T) (m manifest, text string) {
 func TestManifestIsDecodedStrictly(t *testing.T) {
 	_, text := readManifest(t)
 	for good, bad := range map[string]string{
-		"readinessProbe:":     "readynessProbe:",
-		"failureThreshold: 3": "failureThreshold: three",
-		"memory: 256Mi":       "memory: 256 mebibytes",
-		"replicas: 2":         "replicas: 2\n  replicas: 3",
-		"apps/v1":             "apps/v1beta1",
-		"path: /health/liveness\n              port: http\n            periodSeconds: 10": "paths: [/health/liveness]",
+		"readinessProbe:":        "readynessProbe:",
+		"failureThreshold: 3":    "failureThreshold: three",
+		"memory: 256Mi":          "memory: 256 mebibytes",
+		"replicas: 2":            "replicas: 2\n  replicas: 3",
+		"apps/v1":                "apps/v1beta1",
+		"path: /health/liveness": "paths: [/health/liveness]",
 	} {
 		broken := strings.Replace(text, good, bad, 1)
 		require.NotEqual(t, text, broken, good)
@@ -104,19 +112,18 @@ func TestManifestHangsTogether(t *testing.T) {
 
 	require.Len(t, pod.Spec.Containers, 1)
 	c := pod.Spec.Containers[0]
-	require.Len(t, c.Ports, 1)
-	listens := argument(t, c.Args, "-serve")
-	_, port, err := net.SplitHostPort(listens)
-	require.NoError(t, err)
-	assert.Equal(t, port, strconv.Itoa(int(c.Ports[0].ContainerPort)), "what the gateway is told to listen on")
-	assert.Equal(t, port, pod.Annotations["prometheus.io/port"])
+	assert.NotEqual(t, "gateway", c.Image, "the kustomization says where it is")
+	require.Len(t, c.Ports, 2)
+	public, debug := port(t, c.Args, "-serve"), port(t, c.Args, "-debug")
+	assert.Equal(t, []int{public, debug}, []int{int(c.Ports[0].ContainerPort), int(c.Ports[1].ContainerPort)}, "what the gateway is told to listen on")
+	assert.Equal(t, strconv.Itoa(debug), pod.Annotations["prometheus.io/port"])
 	require.Len(t, m.service.Spec.Ports, 1)
-	assert.Equal(t, int(c.Ports[0].ContainerPort), resolve(t, c, m.service.Spec.Ports[0].TargetPort))
+	assert.Equal(t, public, resolve(t, c, m.service.Spec.Ports[0].TargetPort), "the Service leads to the public port alone")
 
 	for what, p := range probes(c) {
 		require.NotNil(t, p, what)
 		require.NotNil(t, p.HTTPGet, what)
-		assert.Equal(t, int(c.Ports[0].ContainerPort), resolve(t, c, p.HTTPGet.Port), what)
+		assert.Equal(t, debug, resolve(t, c, p.HTTPGet.Port), what)
 	}
 	assert.NotEqual(t, c.LivenessProbe.HTTPGet.Path, c.ReadinessProbe.HTTPGet.Path)
 	for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
@@ -135,7 +142,7 @@ func TestManifestHangsTogether(t *testing.T) {
 	}
 
 	// Whoever is in flight may finish before the pod is killed.
-	source, err := os.ReadFile(filepath.Join("..", "..", "examples", "gateway", "serve.go"))
+	source, err := os.ReadFile(filepath.Join(gatewayDir, "serve.go"))
 	require.NoError(t, err)
 	found := regexp.MustCompile(`grace = ([0-9]+) \* time\.Second`).FindSubmatch(source)
 	require.NotNil(t, found)
@@ -173,7 +180,43 @@ func TestManifestIsTheGateways(t *testing.T) {
 }
 
 func probes(c corev1.Container) map[string]*corev1.Probe {
-	return map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe}
+	return map[string]*corev1.Probe{"liveness": c.LivenessProbe, "readiness": c.ReadinessProbe}
+}
+
+// The image is what the manifest takes it for: the same ports and arguments,
+// nobody with a name, and a program that needs nothing else.
+func TestTheImageIsTheManifests(t *testing.T) {
+	m, _ := readManifest(t)
+	pod := m.deployment.Spec.Template.Spec
+	c := pod.Containers[0]
+	text, err := os.ReadFile(filepath.Join(gatewayDir, "Dockerfile"))
+	require.NoError(t, err)
+	said := instructions(string(text))
+	assert.Equal(t, fmt.Sprint(*pod.SecurityContext.RunAsUser), said["USER"])
+	assert.Equal(t, fmt.Sprintf("%d %d", c.Ports[0].ContainerPort, c.Ports[1].ContainerPort), said["EXPOSE"])
+	var args []string
+	require.NoError(t, json.Unmarshal([]byte(said["CMD"]), &args))
+	assert.Equal(t, port(t, c.Args, "-serve"), port(t, args, "-serve"))
+	assert.Equal(t, port(t, c.Args, "-debug"), port(t, args, "-debug"))
+	assert.Equal(t, `["/gateway"]`, said["ENTRYPOINT"])
+	assert.Contains(t, said["COPY"], "--from=build /gateway")
+
+	program, err := elf.Open(binary)
+	require.NoError(t, err)
+	defer program.Close()
+	libraries, err := program.ImportedLibraries()
+	require.NoError(t, err)
+	assert.Empty(t, libraries, "there are none in the image")
+}
+
+// port is that of an address flag.
+func port(t *testing.T, args []string, flag string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(argument(t, args, flag))
+	require.NoError(t, err)
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
 }
 
 // argument is the value of a flag.

@@ -21,7 +21,8 @@ import (
 // machine.
 const patience = 30 * time.Second
 
-// binary is the path of the gateway; written once, by TestMain.
+// binary is the path of the gateway, built as its image has it; written once, by
+// TestMain.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -34,13 +35,29 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "gateway")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join("..", "..", "examples", "gateway")
+	image, err := os.ReadFile(filepath.Join(gatewayDir, "Dockerfile"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	build := exec.Command("sh", "-c", strings.Replace(instructions(string(image))["RUN"], "-o /gateway", "-o "+binary, 1))
+	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "integration: the gateway cannot be built: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
+}
+
+// instructions are those of a Dockerfile, of each kind the last.
+func instructions(text string) map[string]string {
+	said := map[string]string{}
+	for line := range strings.Lines(text) {
+		if word, rest, ok := strings.Cut(strings.TrimSpace(line), " "); ok && word != "#" {
+			said[word] = rest
+		}
+	}
+	return said
 }
 
 // A gateway is examples/gateway with its embedded upstream, in a process of
@@ -68,6 +85,12 @@ func startGateway(t *testing.T) *gateway {
 	base, ok := strings.CutPrefix(strings.TrimSpace(line), "gateway: listening on ")
 	require.True(t, ok, line)
 	go func() { _, _ = io.Copy(io.Discard, stdout) }()
+	require.Eventually(t, func() bool {
+		resp, err := http.Get(base + "/health/readiness")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode == http.StatusOK
+	}, patience, 20*time.Millisecond, "it is ready when its upstream has answered")
 	return &gateway{t, base}
 }
 
