@@ -51,6 +51,26 @@ func (f fault) headline() string {
 	return string(f)
 }
 
+// victim is what dies of it.
+func (f fault) victim() string {
+	switch f {
+	case faultClosed:
+		return "session"
+	case faultTunnel:
+		return "tunnel"
+	}
+	return "connection"
+}
+
+// next is what to look at after it, on the command line.
+func (f fault) next() string {
+	following := map[fault]fault{faultBlackhole: faultTunnel, faultTunnel: faultClosed, faultClosed: faultDown}
+	if n, ok := following[f]; ok {
+		return "-fault " + string(n)
+	}
+	return "-serve :8080"
+}
+
 // undo says how the fault ends, for people.
 func (f fault) undo() string {
 	if f == faultDown {

@@ -29,6 +29,7 @@ type figures struct {
 	Failed        int      `json:"failed"`
 	LongestOutage float64  `json:"longest_outage_seconds"` // longest time without any answer
 	RecoveredAt   *float64 `json:"recovered_at_seconds"`   // first answer after the fault's first failure; null: never
+	LostLater     int      `json:"failed_after_recovery"`  // sent after that, and failed all the same
 	P50           float64  `json:"p50_seconds"`            // of answered requests, to the last word
 	P99           float64  `json:"p99_seconds"`
 	Connections   int64    `json:"connections_opened"`
@@ -64,6 +65,11 @@ func sumUp(records []record, faultAt, length time.Duration) figures {
 	f.LongestOutage = longest.Seconds()
 	if at, ok := recovery(records, faultAt); ok {
 		f.RecoveredAt = new(at.Seconds())
+		for _, r := range records {
+			if r.failed() && r.sent > at {
+				f.LostLater++
+			}
+		}
 	}
 	return f
 }
@@ -103,9 +109,9 @@ func (in *incident) writeJSONTo(w io.Writer) error {
 	return nil
 }
 
-// writeTo writes the figures for people: both lanes side by side, and then what
-// respawn's spans say.
-func (in *incident) writeTo(w io.Writer) {
+// writeTo writes the figures for people: both lanes side by side, what respawn's
+// spans say, and what it comes to. Lines are at most width columns; 0 is any.
+func (in *incident) writeTo(w io.Writer, width int) {
 	row := func(label string, value func(figures) string) {
 		fmt.Fprintf(w, "%-20s%14s%14s\n", label, value(in.Plain), value(in.Respawn))
 	}
@@ -126,10 +132,12 @@ func (in *incident) writeTo(w io.Writer) {
 	row("p99", func(f figures) string { return fmt.Sprintf("%.0f ms", f.P99*1000) })
 	row("connections opened", func(f figures) string { return fmt.Sprint(f.Connections) })
 	row("transports built", func(f figures) string { return fmt.Sprint(f.Transports) })
-	fmt.Fprintf(w, "p50 and p99 are of answered requests. respawn swapped %d time(s)\nand threw %d candidate(s) away.\n",
-		in.Promotions, in.Rejections)
+	fmt.Fprintln(w, wrap(fmt.Sprintf("p50 and p99 are of answered requests. respawn swapped %d time(s) and threw %d candidate(s) away.",
+		in.Promotions, in.Rejections), width, 0))
 	for _, r := range in.Recreations {
 		fmt.Fprintln(w)
 		r.writeTo(w)
 	}
+	fmt.Fprintf(w, "\n%s\n", wrap(in.verdict(), width, 0))
+	fmt.Fprintf(w, "Try next: %s\n", in.Fault.next())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func TestPercentile(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
-	sample().writeTo(&out)
+	sample().writeTo(&out, 0)
 	require.Contains(t, out.String(), `
 sent                            80            80
 failed                          60            30
@@ -96,4 +97,56 @@ HTTP transport_recreation
   outage         1.050 s
   links          8 to earlier failing requests
 `)
+}
+
+func TestFiguresAreAsWideAsTheTerminal(t *testing.T) {
+	for _, width := range []int{60, 80, 120} {
+		var out bytes.Buffer
+		sample().writeTo(&out, width)
+		for line := range strings.Lines(out.String()) {
+			require.LessOrEqual(t, len([]rune(line))-1, width, line)
+		}
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	outage := func(failed int, recovered float64, later int) figures {
+		f := figures{Failed: failed, LostLater: later}
+		if recovered > 0 {
+			f.RecoveredAt = new(recovered)
+		}
+		return f
+	}
+	for says, in := range map[string]*incident{
+		"plain never recovered; respawn was back 1.6 s after the fault; 21 lost, all on the dead connection.": {
+			Fault: faultBlackhole, Seconds: 12, FaultAt: 3, Plain: outage(180, 0, 0), Respawn: outage(21, 4.6, 0)},
+		"plain never recovered; respawn was back 0.1 s after the fault; 3 lost, all on the dead tunnel.": {
+			Fault: faultTunnel, Seconds: 12, FaultAt: 3, Plain: outage(180, 0, 0), Respawn: outage(3, 3.1, 0)},
+		"plain was back 5.0 s after the fault; respawn was back 1.0 s after the fault; 21 lost, 2 of them later.": {
+			Fault: faultBlackhole, Seconds: 12, FaultAt: 3, Plain: outage(90, 8, 0), Respawn: outage(21, 4, 2)},
+		"plain never recovered; respawn never failed; it lost nothing.": {
+			Fault: faultClosed, Seconds: 12, FaultAt: 3, Plain: outage(180, 0, 0)},
+		"plain never recovered; respawn never recovered; 9 lost.": {
+			Fault: faultClosed, Seconds: 4, FaultAt: 3, Plain: outage(9, 0, 0), Respawn: outage(9, 0, 0)},
+		"plain was back 0.1 s after the upstream; respawn was back 0.2 s after the upstream; " +
+			"respawn tried 4 fresh transport(s) and swapped 0, since the old one was not to blame.": {
+			Fault: faultDown, Seconds: 12, FaultAt: 3, HealedAt: new(6.0), Rejections: 4,
+			Plain: outage(60, 6.1, 0), Respawn: outage(60, 6.2, 0)},
+		"The show ended before the fault.": {Fault: faultDown, Seconds: 2, FaultAt: 3},
+	} {
+		require.Equal(t, says, in.verdict())
+	}
+}
+
+// Each fault leads to the next, and all of them to the gateway.
+func TestEveryShowSaysWhatToTryNext(t *testing.T) {
+	said := map[string]bool{}
+	for _, f := range faults() {
+		said[f.next()] = true
+	}
+	require.Len(t, said, len(faults()))
+	require.Contains(t, said, "-serve :8080")
+	var out bytes.Buffer
+	sample().writeTo(&out, 0)
+	require.True(t, strings.HasSuffix(out.String(), "\nTry next: -fault tunnel\n"), out.String())
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // The few control sequences that the live display needs; every terminal of
@@ -27,18 +29,18 @@ const laneIndent = 9
 type liveScreen struct {
 	mu    sync.Mutex
 	w     io.Writer
-	width int
+	width func() int // of the terminal as it is now
 	color bool
 
 	script  script
 	start   time.Time
 	now     time.Duration
 	lanes   [2][]tick // plain, respawn
-	drawn   int       // lines of the block on the terminal
+	drawn   []int     // how long the block's lines on the terminal are
 	running bool
 }
 
-func newLiveScreen(w io.Writer, width int, color bool) *liveScreen {
+func newLiveScreen(w io.Writer, width func() int, color bool) *liveScreen {
 	return &liveScreen{w: w, width: width, color: color}
 }
 
@@ -46,7 +48,7 @@ func (l *liveScreen) begin(s script) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.script, l.start, l.running = s, time.Now(), true
-	fmt.Fprintf(l.w, "%s%s%s\n", hideCursor, title(s), legend(s, l.style))
+	fmt.Fprintf(l.w, "%s%s%s\n", hideCursor, title(s, l.width()), legend(s, l.style))
 	l.redraw("")
 }
 
@@ -60,7 +62,7 @@ func (l *liveScreen) draw(now time.Duration, plain, respawn []tick) {
 func (l *liveScreen) note(now time.Duration, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line := fmt.Sprintf("%5.1f s  %s\n", now.Seconds(), text)
+	line := fmt.Sprintf("%5.1f s  %s\n", now.Seconds(), wrap(text, l.width(), laneIndent))
 	if !l.running {
 		fmt.Fprint(l.w, line)
 		return
@@ -87,29 +89,50 @@ func (l *liveScreen) logs() slog.Handler {
 // redraw replaces the block on the terminal, with above before it; the caller
 // holds l.mu. It is one write, so that nothing flickers.
 func (l *liveScreen) redraw(above string) {
+	width := l.width()
+	if width <= 0 { // it cannot be asked any more
+		width = liveWidth
+	}
 	var b strings.Builder
-	if l.drawn > 0 {
-		fmt.Fprintf(&b, lineUp, l.drawn)
+	if up := rows(l.drawn, width); up > 0 {
+		fmt.Fprintf(&b, lineUp, up)
 	}
 	b.WriteString(eraseDown + above)
-	block := l.block()
-	l.drawn = strings.Count(block, "\n")
-	b.WriteString(block)
+	lines := l.block(width)
+	l.drawn = l.drawn[:0]
+	for _, line := range lines {
+		l.drawn = append(l.drawn, columns(line))
+		b.WriteString(line + "\n")
+	}
 	_, _ = io.WriteString(l.w, b.String()) // a terminal that has gone: the figures will say so
 }
 
+// rows is how many rows of a terminal lines of these lengths take. One that has
+// become narrower has broken those that were drawn for more.
+func rows(lengths []int, width int) int {
+	n := 0
+	for _, length := range lengths {
+		n += max((length+width-1)/width, 1)
+	}
+	return n
+}
+
+var styles = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// columns is how many columns a line takes.
+func columns(line string) int { return utf8.RuneCountInString(styles.ReplaceAllString(line, "")) }
+
 // block is the progress bar, and below it bands of as many ticks as the
 // terminal is wide, each with both lanes, so that the two are easy to compare.
-func (l *liveScreen) block() string {
-	var b strings.Builder
+func (l *liveScreen) block(width int) []string {
 	n := l.script.ticks()
-	perBand := min(n, (l.width-laneIndent-1)/10*10)
-	b.WriteString(l.progress(perBand))
+	perBand := min(n, max((width-laneIndent-1)/10*10, 10))
+	lines := []string{l.progress(perBand)}
 	for from := 0; from < n; from += perBand {
 		to := min(from+perBand, n)
-		b.WriteString(l.axis(from, to))
+		lines = append(lines, l.axis(from, to))
 		for i, name := range []string{"plain", "respawn"} {
-			fmt.Fprintf(&b, "%-*s%s\n", laneIndent, name, l.paint(between(l.lanes[i], from, to)))
+			lines = append(lines, fmt.Sprintf("%-*s%s", laneIndent, name, l.paint(between(l.lanes[i], from, to))))
 		}
 	}
 	for i, name := range []string{"plain", "respawn"} {
@@ -119,14 +142,14 @@ func (l *liveScreen) block() string {
 			sum.failed += t.failed
 			sum.waiting = t.waiting // now
 		}
-		fmt.Fprintf(&b, "%-*sanswered %4d   failed %4d   waiting %3d\n", laneIndent, name, sum.answered, sum.failed, sum.waiting)
+		lines = append(lines, fmt.Sprintf("%-*sanswered %4d   failed %4d   waiting %3d", laneIndent, name, sum.answered, sum.failed, sum.waiting))
 	}
-	return b.String()
+	return lines
 }
 
 func (l *liveScreen) progress(width int) string {
 	done := int(int64(width) * int64(l.now) / int64(l.script.length))
-	return fmt.Sprintf("%4.1f s   %s%s\n", l.now.Seconds(), strings.Repeat("━", done), strings.Repeat("─", width-done))
+	return fmt.Sprintf("%4.1f s   %s%s", l.now.Seconds(), strings.Repeat("━", done), strings.Repeat("─", width-done))
 }
 
 // axis marks the seconds of a band, and the fault.
@@ -151,7 +174,7 @@ func (l *liveScreen) axis(from, to int) string {
 	if l.script.fault.passes() && l.now >= l.script.healAt {
 		put(int(l.script.healAt/l.script.tick), "▲ back")
 	}
-	return strings.Repeat(" ", laneIndent) + string(marks) + "\n"
+	return strings.Repeat(" ", laneIndent) + strings.TrimRight(string(marks), " ")
 }
 
 func between(ticks []tick, from, to int) []tick {

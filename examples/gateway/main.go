@@ -175,10 +175,11 @@ func present(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if !o.json {
 		view = newScreen(stdout)
 	}
-	in, err := show(ctx, fullScript(o.fault), view, stderr)
-	if err != nil {
-		return err
+	in, interrupted := show(ctx, fullScript(o.fault), view, stderr)
+	if in == nil {
+		return interrupted
 	}
+	defer func() { err = errors.Join(err, interrupted) }()
 	if picture != nil {
 		if err := picture.Truncate(0); err != nil {
 			return fmt.Errorf("cannot write the picture: %w", err)
@@ -190,6 +191,6 @@ func present(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if o.json {
 		return in.writeJSONTo(stdout)
 	}
-	in.writeTo(stdout)
+	in.writeTo(stdout, terminalWidth(stdout))
 	return nil
 }

@@ -25,20 +25,29 @@ type screen interface {
 }
 
 // liveWidth is what the narrowest terminal must have for the live display.
-const liveWidth = 72
+const liveWidth = 60
 
 // newScreen returns a live display for a terminal, and plain lines for
 // everything else.
 func newScreen(w io.Writer) screen {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
-		return newLineScreen(w)
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width < liveWidth {
-		return newLineScreen(w)
+	width := func() int { return terminalWidth(w) }
+	if width() < liveWidth || os.Getenv("TERM") == "dumb" {
+		return newLineScreen(w, width())
 	}
 	return newLiveScreen(w, width, os.Getenv("NO_COLOR") == "")
+}
+
+// terminalWidth is a terminal's in columns, and 0 for what is none.
+func terminalWidth(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // A muteScreen shows nothing.
@@ -78,11 +87,13 @@ func legend(s script, style func(look) string) string {
 		s.tick, style(lookAnswered), style(lookFailed), style(lookWaiting))
 }
 
-func title(s script) string {
-	return fmt.Sprintf("The same load through a plain http.Client and through respawn:\n"+
-		"a request every %v, each with a deadline of %v.\nAt second %g: %s.\n",
-		s.every, s.deadline, s.faultAt.Seconds(), s.fault)
+func title(s script, width int) string {
+	return wrap(fmt.Sprintf("The same load through a plain http.Client and through respawn: a request every %v, each with a deadline of %v.",
+		s.every, s.deadline), width, 0) + fmt.Sprintf("\nAt second %g: %s.\n", s.faultAt.Seconds(), s.fault)
 }
+
+// noteIndent is the room for what comes before a note of a lineScreen.
+const noteIndent = 13
 
 // A noteHandler turns log records into notes, without what a note has already
 // or what every record has.
@@ -128,17 +139,18 @@ func (h noteHandler) WithGroup(string) slog.Handler { return h }
 type lineScreen struct {
 	mu    sync.Mutex
 	w     io.Writer
+	width int
 	start time.Time
 	tick  time.Duration
 }
 
-func newLineScreen(w io.Writer) *lineScreen { return &lineScreen{w: w} }
+func newLineScreen(w io.Writer, width int) *lineScreen { return &lineScreen{w: w, width: width} }
 
 func (l *lineScreen) begin(s script) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.start, l.tick = time.Now(), s.tick
-	fmt.Fprintf(l.w, "%s%s\n%8s  %-10s  %s\n", title(s), legend(s, glyph), "second", "plain", "respawn")
+	fmt.Fprintf(l.w, "%s%s\n%8s  %-10s  %s\n", title(s, l.width), legend(s, glyph), "second", "plain", "respawn")
 }
 
 func (l *lineScreen) draw(now time.Duration, plain, respawn []tick) {
@@ -153,7 +165,7 @@ func (l *lineScreen) draw(now time.Duration, plain, respawn []tick) {
 func (l *lineScreen) note(now time.Duration, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintf(l.w, "%8.1f  -- %s\n", now.Seconds(), text)
+	fmt.Fprintf(l.w, "%8.1f  -- %s\n", now.Seconds(), wrap(text, l.width, noteIndent))
 }
 
 func (l *lineScreen) end() {

@@ -28,6 +28,16 @@ type script struct {
 	tick     time.Duration // of the display
 }
 
+// callersDeadline is that of each of the show's requests. A connection that goes
+// dark is noticed by the deadlines that pass, so it says how long that takes.
+const callersDeadline = 500 * time.Millisecond
+
+// lastWait is how long the show waits at its end for what has no answer yet.
+const lastWait = 500 * time.Millisecond
+
+// errInterrupted comes with the figures up to then.
+var errInterrupted = errors.New("interrupted")
+
 // fullScript is the show of 12 s that the program gives.
 func fullScript(f fault) script {
 	return script{
@@ -36,7 +46,7 @@ func fullScript(f fault) script {
 		faultAt:  3 * time.Second,
 		healAt:   6 * time.Second,
 		every:    50 * time.Millisecond,
-		deadline: 500 * time.Millisecond,
+		deadline: callersDeadline,
 		tick:     100 * time.Millisecond,
 	}
 }
@@ -55,7 +65,8 @@ type lane struct {
 }
 
 // show plays the script against an upstream, once through a plain http.Client
-// and once through respawn, and draws both on the screen while it lasts.
+// and once through respawn, and draws both on the screen while it lasts. If ctx
+// ends first it returns what there was until then, with errInterrupted.
 func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*incident, error) {
 	memory := tracetest.NewInMemoryExporter()
 	t, err := newTelemetry(ctx, summary{logs: screen.logs()}, sdktrace.NewSimpleSpanProcessor(memory))
@@ -89,9 +100,11 @@ func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*inci
 			return nil, err
 		}
 	}
-	if err := play(ctx, s, screen, plain, respawned); err != nil {
+	played, err := play(ctx, s, screen, plain, respawned)
+	if err != nil && !errors.Is(err, errInterrupted) {
 		return nil, err
 	}
+	s.length = played
 
 	health := rt.Health()
 	in := &incident{
@@ -106,10 +119,10 @@ func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*inci
 	}
 	in.Plain.Transports = 1
 	in.Respawn.Transports = 1 + health.Promotions + health.Rejections // the factory never fails here
-	if s.fault.passes() {
+	if s.fault.passes() && s.healAt < s.length {
 		in.HealedAt = new(s.healAt.Seconds())
 	}
-	return in, nil
+	return in, err
 }
 
 // steadyBackOff is the default policy without its jitter, with which no two shows
@@ -125,8 +138,9 @@ func steadyBackOff() backoff.BackOff {
 }
 
 // play puts the same load through both lanes, breaks them at the same moment,
-// and returns when the last request has ended.
-func play(ctx context.Context, s script, screen screen, plain, respawned *lane) error {
+// and returns when the last request has ended, with how much of the script that
+// was.
+func play(ctx context.Context, s script, screen screen, plain, respawned *lane) (time.Duration, error) {
 	start := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	var loads sync.WaitGroup
@@ -141,7 +155,7 @@ func play(ctx context.Context, s script, screen screen, plain, respawned *lane) 
 	defer screen.end()
 	for i := 1; i <= s.ticks(); i++ {
 		if !sleepUntil(ctx, start.Add(time.Duration(i)*s.tick)) {
-			return errors.New("interrupted")
+			return time.Duration(i-1) * s.tick, errInterrupted
 		}
 		now := time.Duration(i) * s.tick
 		var views [2][]tick
@@ -159,13 +173,14 @@ func play(ctx context.Context, s script, screen screen, plain, respawned *lane) 
 			screen.note(now, "the upstream is back")
 			for _, l := range lanes {
 				if err := l.link.heal(ctx); err != nil {
-					return err
+					return now, err
 				}
 			}
 		}
 	}
+	time.AfterFunc(lastWait, cancel) // what waits longer has lost
 	loads.Wait()
-	return nil
+	return s.length, nil
 }
 
 // comesNow reports whether an event is due in the tick that ends now.

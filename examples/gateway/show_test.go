@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -146,14 +147,31 @@ func TestShowDown(t *testing.T) {
 	}
 }
 
-func TestShowEndsWhenInterrupted(t *testing.T) {
+func TestAnInterruptedShowHasItsFiguresSoFar(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	start := time.Now()
-	_, err := show(ctx, fullScript(faultDown), muteScreen{}, io.Discard)
-	require.EqualError(t, err, "interrupted")
+	in, err := show(ctx, fullScript(faultDown), muteScreen{}, io.Discard)
+	require.ErrorIs(t, err, errInterrupted)
 	require.Less(t, time.Since(start), 5*time.Second)
+	require.NotNil(t, in)
+	require.Positive(t, in.Seconds)
+	require.Less(t, in.Seconds, 5.0)
+	require.Len(t, in.Plain.ticks, int(math.Round(in.Seconds*10)))
+	require.NotZero(t, in.Plain.Answered)
+	require.Contains(t, in.verdict(), "ended before the fault")
+}
+
+func TestCtrlCPrintsWhatThereIs(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, statusFailed, run(ctx, nil, &stdout, &stderr))
+	require.Equal(t, "gateway: interrupted\n", stderr.String())
+	require.Contains(t, stdout.String(), "longest outage")
+	require.Contains(t, stdout.String(), "The show ended before the fault.")
 }
 
 // sample is an incident as a show of four seconds might leave it.
@@ -196,7 +214,7 @@ func TestJSONHasTheDocumentedFields(t *testing.T) {
 		"fault", "seconds", "fault_at_seconds", "plain", "respawn", "promotions", "rejections", "recreations"})
 	for _, lane := range []string{"plain", "respawn"} {
 		require.ElementsMatch(t, keys(doc[lane].(map[string]any)), []string{
-			"sent", "answered", "failed", "longest_outage_seconds", "recovered_at_seconds",
+			"sent", "answered", "failed", "longest_outage_seconds", "recovered_at_seconds", "failed_after_recovery",
 			"p50_seconds", "p99_seconds", "connections_opened", "transports_built"})
 	}
 	require.ElementsMatch(t, keys(doc["recreations"].([]any)[0].(map[string]any)), []string{
