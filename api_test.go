@@ -99,21 +99,23 @@ func receiver(method *ast.FuncDecl) string {
 	return typ.(*ast.Ident).Name
 }
 
-// README's first snippet is the Example, its table of options is whole, and
-// every test that it names is there.
+// README's quickstarts are parts of Examples, its table of options is whole, and every
+// test that it names is there.
 func TestReadme(t *testing.T) {
 	b, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	readme := string(b)
+	assert.LessOrEqual(t, len(strings.Fields(readme)), 1500, "words: say the rest on a page of docs")
 
-	_, snippet, ok := strings.Cut(readme, "```go\n")
-	require.True(t, ok)
-	snippet, _, _ = strings.Cut(snippet, "```")
-	assert.LessOrEqual(t, strings.Count(readme[:strings.Index(readme, snippet)], "\n")+1, 20, "by line 20")
 	example, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
-	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(strings.TrimSpace(snippet), "\t$1")
-	assert.Contains(t, string(example), indented, "the snippet is a part of an Example, which compiles and runs")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme, -1)
+	require.GreaterOrEqual(t, len(blocks), 2)
+	for _, block := range blocks[:2] {
+		indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(strings.TrimSpace(block[1]), "\t$1")
+		assert.True(t, strings.Contains(string(example), indented), "%s\nThe snippet is to be a part of an Example, which compiles and runs", block[1])
+	}
+	assert.LessOrEqual(t, strings.Count(readme[:strings.Index(readme, blocks[0][1])], "\n")+1, 25, "on the first screen")
 
 	declared := map[string]bool{}
 	for _, name := range append(goFiles(t, "."), goFiles(t, "test")...) {
@@ -123,7 +125,7 @@ func TestReadme(t *testing.T) {
 			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
 				declared[fn.Name.Name] = true
 				if strings.HasPrefix(fn.Name.Name, "With") && !strings.HasSuffix(name, "_test.go") {
-					assert.Contains(t, readme, "`"+fn.Name.Name+"`")
+					assert.True(t, strings.Contains(readme, "`"+fn.Name.Name+"`"), "README has no %s", fn.Name.Name)
 				}
 			}
 		}

@@ -60,23 +60,19 @@ func (t *tunnelTransport) Close() error { return t.tunnel.Close() }
 
 // A tunnel under the dialer is rebuilt with the transport: a clone would keep
 // the dead one. The factory's context limits the dial; the tunnel itself must
-// outlive it.
+// outlive it. Without a base the first request has the first tunnel dialed.
 func ExampleWithFactory_tunnel() {
-	build := func(ctx context.Context) (http.RoundTripper, error) {
+	tunneled := func(ctx context.Context) (http.RoundTripper, error) {
 		tunnel, err := dialTunnel(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return &tunnelTransport{
 			Transport: &http.Transport{DialContext: tunnel.DialContext, ForceAttemptHTTP2: true},
-			tunnel:    tunnel,
+			tunnel:    tunnel, // its Close closes the tunnel, when respawn retires it
 		}, nil
 	}
-	first, err := build(context.Background())
-	if err != nil {
-		log.Fatal(err)
-	}
-	rt, err := respawn.New(first, respawn.WithName("bastion"), respawn.WithFactory(build))
+	rt, err := respawn.New(nil, respawn.WithFactory(tunneled))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func few(all []figures.Figures) (string, error) {
 		}
 		rows = append(rows, all[i])
 	}
-	return figures.Table(rows), nil
+	return figures.Short(rows), nil
 }
 
 // measure runs the tests, which show what they do meanwhile.

@@ -96,6 +96,16 @@ func Table(all []Figures) string {
 	return rows.String() + soak.String()
 }
 
+// Short is a table of what callers feel of these scenarios.
+func Short(some []Figures) string {
+	var rows strings.Builder
+	rows.WriteString("| scenario | bare: failed of sent | respawn: failed of sent | recovered in |\n| --- | ---: | ---: | ---: |\n")
+	for _, f := range some {
+		fmt.Fprintf(&rows, "| %s | %s | **%d** of %d | %s |\n", f.Scenario, bare(f), f.Failed+f.Cut, f.Sent, rounded(f.Recovery))
+	}
+	return rows.String()
+}
+
 func bare(f Figures) string {
 	if f.BareNote != "" {
 		return f.BareNote
