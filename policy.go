@@ -3,8 +3,11 @@ package respawn
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/build"
+	settings "github.com/respawnhttp/respawn/internal/config"
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
@@ -87,6 +90,28 @@ func (r Replay) String() string {
 	return "unknown"
 }
 
+// ContextWithReplay says for the requests under ctx how they may be sent again, or
+// copied: as r allows and [WithReplay] does, too. Like a deadline it can make things
+// stricter and never laxer, also where ctx has a Replay already. A GET that takes
+// something, a message from a queue say, wants [ReplayNever]: as any GET it would be
+// sent again, and copied while it waits. What is no Replay counts as ReplayNever.
+//
+// It is looked at once a request has failed, waits for long, or may be sent only once;
+// the others pay nothing for it. A first attempt is watched only as WithReplay has it:
+// with [ReplayUnsent] here alone a GET that failed is sent again only where its error
+// itself names a failed dial.
+func ContextWithReplay(ctx context.Context, r Replay) context.Context {
+	return settings.ContextWithReplay(ctx, body.Replay(r))
+}
+
+// ContextWithWaitForReady says for the requests under ctx for how long they wait for
+// ready, in place of [WithWaitForReady]. It may be more or less; 0, and what is
+// negative, fails fast. It is looked at once a request has failed or its authority is
+// under suspicion.
+func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Context {
+	return settings.ContextWithWaitForReady(ctx, d)
+}
+
 // A Factory builds a fresh transport, down to its dialer, tunnel or
 // certificates. It is called by one goroutine at a time per recreation, never
 // under a lock, and gets a context that carries the recreation's span and ends
@@ -99,6 +124,25 @@ func (r Replay) String() string {
 // refused. A returned transport belongs to respawn, which retires it with
 // CloseIdleConnections and, if it has one, Close.
 type Factory func(ctx context.Context) (http.RoundTripper, error)
+
+// NewTransport returns what [New] takes for a nil base, to adapt. It has a pool for a
+// shared client: 300 idle connections, 50 per host, idle for 120 s. And it finds dead
+// connections by itself, so that hung POSTs and silent bodies, which nobody can send
+// again, get their error:
+//
+//   - An HTTP/2 ping after 30 s without a frame, and 15 s for its answer. A server may
+//     take that for abuse: gRPC's allow one per 5 min by default, and close the
+//     connection. Set HTTP2.SendPingTimeout to more than that for them, above all where
+//     streams are silent for long, as watches are. Elsewhere pings also keep a silent
+//     stream's connection alive in NATs and load balancers.
+//   - TCP keep-alive: probes after 10 s, each 5 s, 3 of them.
+//   - On Linux a limit of 60 s for what was sent and not acknowledged (TCP_USER_TIMEOUT),
+//     which also takes the place of the number of probes. It ends a connection whose peer
+//     lives and reads nothing for that long, too: for uploads to one that may pause
+//     longer, set a DialContext of your own.
+//
+// A DialContext of your own has none of the last two. Each call returns a new one.
+func NewTransport() *http.Transport { return build.NewTransport() }
 
 // The internal packages' values are these: an index that is not 0 does not compile.
 var (

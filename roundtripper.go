@@ -135,25 +135,6 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	return rt, nil
 }
 
-// NewTransport returns what [New] takes for a nil base, to adapt. It has a pool for a
-// shared client: 300 idle connections, 50 per host, idle for 120 s. And it finds dead
-// connections by itself, so that hung POSTs and silent bodies, which nobody can send
-// again, get their error:
-//
-//   - An HTTP/2 ping after 30 s without a frame, and 15 s for its answer. A server may
-//     take that for abuse: gRPC's allow one per 5 min by default, and close the
-//     connection. Set HTTP2.SendPingTimeout to more than that for them, above all where
-//     streams are silent for long, as watches are. Elsewhere pings also keep a silent
-//     stream's connection alive in NATs and load balancers.
-//   - TCP keep-alive: probes after 10 s, each 5 s, 3 of them.
-//   - On Linux a limit of 60 s for what was sent and not acknowledged (TCP_USER_TIMEOUT),
-//     which also takes the place of the number of probes. It ends a connection whose peer
-//     lives and reads nothing for that long, too: for uploads to one that may pause
-//     longer, set a DialContext of your own.
-//
-// A DialContext of your own has none of the last two. Each call returns a new one.
-func NewTransport() *http.Transport { return build.NewTransport() }
-
 // within returns the client that t is, or wraps, as far as t says what it wraps
 // (WrappedRoundTripper); nil if there is none to be seen.
 func within(t http.RoundTripper) *RecoveringRoundTripper {
@@ -180,7 +161,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if rt.gate.Alert() != nil && rt.suspects(req) || g.Ended() {
 		return rt.calls.Do(req)
 	}
-	if !body.IsPlainGet(req) && rt.cfg.Replay.NeedsWatch(req) || rt.cfg.Replay == body.Unsent {
+	if (!body.IsPlainGet(req) || rt.cfg.Replay == body.Unsent) && rt.watches(req) {
 		return rt.calls.Watched(req, g)
 	}
 	if rt.gate.Waits.Accompanies(req.Context()) {
@@ -199,6 +180,12 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 		rt.calls.Answered(req, g, began)
 	}
 	return s.Track(req, resp), nil
+}
+
+// watches reports whether req has to be watched from its first attempt, as the
+// client and req's own context have it.
+func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
+	return rt.cfg.Replay.NeedsWatch(req) && rt.cfg.ReplayOf(req).NeedsWatch(req)
 }
 
 // suspects reports whether req has to ask the core: its authority is not known to

@@ -55,6 +55,7 @@ type call struct {
 	*Maker
 	req    *http.Request // the caller's, never changed; a clone of it where a flight may outlive the call
 	core   core.Call
+	replay body.Replay // the client's, or the request's own
 	lender body.Lender
 	err    error // the caller's, if nothing better comes
 
@@ -71,14 +72,14 @@ type call struct {
 }
 
 func (m *Maker) newCall(req *http.Request) *call {
-	replay := m.Config.Replay
+	replay := m.Config.ReplayOf(req)
 	c := &call{
-		Maker: m, req: req, lender: body.NewLender(req, replay),
+		Maker: m, req: req, replay: replay, lender: body.NewLender(req, replay),
 		woken: make(chan struct{}, 1), results: make(chan result), over: make(chan struct{}),
 	}
 	c.core = core.Call{
 		Authority: evidence.AuthorityOf(req.URL), Method: req.Method, Kind: kindOf(req, replay),
-		Sealed: replay == body.Never, Ready: m.Config.WaitForReady, Ticket: c,
+		Sealed: replay == body.Never, Ready: m.Config.ReadyOf(req), Ticket: c,
 	}
 	c.core.Deadline, _ = req.Context().Deadline()
 	if c.core.Kind == core.Copyable {

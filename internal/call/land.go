@@ -153,7 +153,7 @@ func (c *call) outcome(r result) core.Outcome {
 	// Only what speaks against a transport is worth sending again; a trial that was
 	// not sent, whatever kept it, costs no request its next round.
 	worth := o.Verdict != core.Neutral || r.trial && o.Unsent
-	o.Again = worth && !gone && c.Config.Replay.Allows(c.req, o.Unsent) && c.lender.Left()
+	o.Again = worth && !gone && c.replay.Allows(c.req, o.Unsent) && c.lender.Left()
 	return o
 }
 

@@ -19,7 +19,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 	if s == nil {
 		return m.Do(req) // the generation was retired in between
 	}
-	lender := body.NewLender(req, m.Config.Replay)
+	lender := body.NewLender(req, m.Config.ReplayOf(req))
 	sent, _ := lender.Lend() // the first time it always has a body
 	fl := &flight{}
 	fl.req = fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
@@ -40,14 +40,14 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 // called back is no matter of the healthy path: where its answer comes before its
 // body has gone, its context goes its own ways.
 func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
-	if kindOf(req, m.Config.Replay) == core.Repeatable {
+	if kindOf(req, m.Config.ReplayOf(req)) == core.Repeatable {
 		return m.Do(req)
 	}
 	v := &struct {
 		vigil
 		fl  flight
 		len body.Lender
-	}{vigil: vigil{Maker: m, req: req, gen: gen}, len: body.NewLender(req, m.Config.Replay)}
+	}{vigil: vigil{Maker: m, req: req, gen: gen}, len: body.NewLender(req, m.Config.ReplayOf(req))}
 	v.lender, v.watched = &v.len, &v.fl
 	v.mu.Lock()
 	if !v.beginLocked() {
@@ -69,7 +69,7 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*ht
 // Accompanied makes a request on the healthy path that nobody has to watch, and whose
 // caller has time to spare.
 func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*http.Response, error) {
-	switch kindOf(req, m.Config.Replay) {
+	switch kindOf(req, m.Config.ReplayOf(req)) {
 	case core.Repeatable:
 		return m.Do(req) // see watchedVigil
 	case core.Once:
