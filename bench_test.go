@@ -35,9 +35,10 @@ func (*emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (*emptyBody) Close() error             { return nil }
 
 // well returns a client over base, which never needs another transport.
-func well(t testing.TB, base http.RoundTripper) *respawn.RecoveringRoundTripper {
+func well(t testing.TB, base http.RoundTripper, opts ...respawn.Option) *respawn.RecoveringRoundTripper {
 	t.Helper()
-	rt, err := respawn.New(base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} }).Make))
+	opts = append(opts, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} }).Make))
+	rt, err := respawn.New(base, opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Close()) })
 	return rt
@@ -119,7 +120,7 @@ func TestASuspectCostsOthersNoAllocation(t *testing.T) {
 	buf := make([]byte, 512)
 	req := testkit.Request(near(t), http.MethodGet, "http://a.test/", nil)
 	for name, make := range map[string]func(testing.TB, http.RoundTripper) *respawn.RecoveringRoundTripper{
-		"well": well, "one suspect": suspecting,
+		"well": func(t testing.TB, base http.RoundTripper) *respawn.RecoveringRoundTripper { return well(t, base) }, "one suspect": suspecting,
 	} {
 		rt := make(t, &sink{body: http.NoBody})
 		assert.Zero(t, testing.AllocsPerRun(1000, func() { exchange(rt, req, buf) }), name)
@@ -164,6 +165,32 @@ func BenchmarkRoundTrip(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// What a caller with time to spare pays, beside one whose deadline is near.
+func BenchmarkPatience(b *testing.B) {
+	buf := make([]byte, 512)
+	far, cancel := context.WithTimeout(b.Context(), 100*time.Hour)
+	defer cancel()
+	bare := &sink{body: http.NoBody}
+	rt, off := well(b, &sink{body: http.NoBody}), well(b, &sink{body: http.NoBody}, respawn.WithPatience(0))
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, t := range []struct {
+			name string
+			rt   http.RoundTripper
+			ctx  context.Context
+		}{
+			{"bare", bare, far}, {"off", off, far}, {"near-deadline", rt, near(b)}, {"far-deadline", rt, far}, {"no-deadline", rt, context.Background()},
+		} {
+			b.Run(method+"/"+t.name, func(b *testing.B) {
+				req := testkit.Request(t.ctx, method, "http://a.test/", nil)
+				b.ReportAllocs()
+				for b.Loop() {
+					exchange(t.rt, req, buf)
+				}
+			})
+		}
 	}
 }
 

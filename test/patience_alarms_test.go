@@ -20,22 +20,18 @@ import (
 	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
-// alarms are ten minutes of a client whose upstream is well.
+// alarms are ten minutes of a client whose upstream is well, and of its callers.
 type alarms struct {
-	client
-	copies  int // requests that reached the upstream more than once
-	swaps   int
-	twice   int // POSTs that did
-	answers int
-}
-
-// A client of a crowd: what its callers do until the end.
-type client struct {
 	t     *testing.T
 	rt    http.RoundTripper
-	mu    *sync.Mutex
-	ids   int
 	sends sync.WaitGroup
+
+	mu      sync.Mutex // guards the below
+	ids     int
+	answers int
+
+	copies int // requests that reached the upstream once more
+	swaps  int
 }
 
 func (a *alarms) String() string {
@@ -163,7 +159,7 @@ func TestPatienceReplacesNothingThatIsWell(t *testing.T) {
 					n.Serve("a.test:80", upstream(&s))
 					p := testkit.NewProbe(t)
 					rt := start(t, transport(n), append(observed(p), patient(5*time.Second))...)
-					a := &alarms{client: client{t: t, rt: rt, mu: new(sync.Mutex)}}
+					a := &alarms{t: t, rt: rt}
 					a.send(t.Context(), get, "/")
 					for _, l := range tt.loads {
 						l(a, time.Now().Add(10*time.Minute))

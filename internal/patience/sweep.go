@@ -39,7 +39,7 @@ func (r *Registry) sweep() {
 	for _, c := range r.takeCondemned() {
 		r.condemn(c)
 	}
-	s := sweep{Registry: r, now: now, patience: make(map[core.Authority]time.Duration), told: make(map[core.Authority]int)}
+	s := sweep{Registry: r, now: now, all: make(map[core.Authority]*awaited)}
 	for i := range r.shards {
 		for _, e := range r.shards[i].due(now, r.least) {
 			s.look(e)
@@ -128,13 +128,20 @@ func (r *Registry) nextLocked() (next time.Time) {
 	return next
 }
 
-// A sweep looks at those who are due. What it has learnt of an authority holds for
-// all of them.
+// A sweep looks at those who are due. What it hears of an authority holds for all of
+// them.
 type sweep struct {
 	*Registry
-	now      time.Time
-	patience map[core.Authority]time.Duration
-	told     map[core.Authority]int
+	now  time.Time
+	all  map[core.Authority]*awaited
+	last *awaited // of them: many in a row wait for one
+}
+
+// awaited is an authority that somebody waits for.
+type awaited struct {
+	core.Authority
+	patience time.Duration
+	told     int // how many waiters
 }
 
 // look tells e's waiter if it has been silent for another patience.
@@ -143,20 +150,22 @@ func (s *sweep) look(e *Entry) {
 	if since.IsZero() {
 		return
 	}
-	a := e.waiter.Authority()
-	if s.silent(e, since, s.of(a)) && s.told[a] < mostTold {
-		s.told[a]++
+	a := s.awaited(e.waiter.Authority())
+	if s.silent(e, since, a.patience) && a.told < mostTold {
+		a.told++
 		e.waiter.Silent()
 	}
 }
 
-func (s *sweep) of(a core.Authority) time.Duration {
-	d, ok := s.patience[a]
-	if !ok {
-		d = s.Registry.of(a)
-		s.patience[a] = d
+func (s *sweep) awaited(a core.Authority) *awaited {
+	if s.last != nil && s.last.Authority == a {
+		return s.last
 	}
-	return d
+	if s.last = s.all[a]; s.last == nil {
+		s.last = &awaited{Authority: a, patience: s.of(a)}
+		s.all[a] = s.last
+	}
+	return s.last
 }
 
 // silent reports whether e has been for another patience.
