@@ -128,7 +128,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
 	if t, ok := base.(*http.Transport); ok && build.Pingless(t) {
-		rt.telemetry.pingless()
+		build.Safely(rt.telemetry.pingless) // the logger is the user's
 	}
 	rt.calls = call.Maker{Config: &rt.cfg, Gate: &rt.gate, Listener: rt.telemetry}
 	rt.gate.Open(&rt.cfg, rt, base, rt.telemetry)
