@@ -42,7 +42,7 @@ func readRules(page string) ([]*rule, error) {
 	return rules, nil
 }
 
-var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 
 // testPackages says where each test of the module is.
 func testPackages() (map[string]string, error) {
