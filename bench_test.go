@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,76 @@ func TestASuspectCostsOthersNoAllocation(t *testing.T) {
 	} {
 		rt := make(t, &sink{body: http.NoBody})
 		assert.Zero(t, testing.AllocsPerRun(1000, func() { exchange(rt, req, buf) }), name)
+	}
+}
+
+// once are the requests that may be sent only once, by body, and what they cost. Each is
+// watched from its first attempt, since else nobody could tell afterwards whether it was
+// sent; what of a body can fail or wait is looked at, too.
+var once = []struct {
+	name    string
+	body    func() io.ReadCloser
+	getBody bool
+	allocs  int
+}{
+	{"no body", func() io.ReadCloser { return nil }, false, 5},
+	{"in memory", func() io.ReadCloser { return io.NopCloser(strings.NewReader("once")) }, true, 5},
+	{"a reader", func() io.ReadCloser { return &emptyBody{} }, false, 8},
+	{"a reader, GetBody", func() io.ReadCloser { return &emptyBody{} }, true, 8},
+}
+
+func post(ctx context.Context, body io.ReadCloser, getBody bool) *http.Request {
+	req := testkit.Request(ctx, http.MethodPost, "http://a.test/", nil)
+	req.Body = body
+	if getBody {
+		req.GetBody = func() (io.ReadCloser, error) { return body, nil }
+	}
+	return req
+}
+
+// traced is a context whose caller looks at its attempts itself.
+func traced(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {}})
+}
+
+// Hooks that a caller has of its own are composed with those that watch.
+const composed = 4
+
+func TestOnceOnlyAllocations(t *testing.T) {
+	for _, tt := range once {
+		for name, ctx := range map[string]context.Context{"": t.Context(), ", traced by its caller": traced(t.Context())} {
+			t.Run(tt.name+name, func(t *testing.T) {
+				most := tt.allocs
+				if name != "" {
+					most += composed
+				}
+				rt := well(t, &sink{body: http.NoBody})
+				req := post(ctx, tt.body(), tt.getBody)
+				assert.LessOrEqual(t, testing.AllocsPerRun(1000, func() { exchange(rt, req, nil) }), float64(most))
+			})
+		}
+	}
+}
+
+func BenchmarkOnceOnly(b *testing.B) {
+	for _, tt := range once {
+		bare := &sink{body: http.NoBody}
+		for _, t := range []struct {
+			name string
+			rt   http.RoundTripper
+			ctx  context.Context
+		}{
+			{"bare", bare, b.Context()}, {"respawn", well(b, bare), b.Context()},
+			{"traced/bare", bare, traced(b.Context())}, {"traced/respawn", well(b, bare), traced(b.Context())},
+		} {
+			b.Run(strings.ReplaceAll(tt.name, " ", "-")+"/"+t.name, func(b *testing.B) {
+				req := post(t.ctx, tt.body(), tt.getBody)
+				b.ReportAllocs()
+				for b.Loop() {
+					exchange(t.rt, req, nil)
+				}
+			})
+		}
 	}
 }
 
