@@ -52,7 +52,41 @@ type Classifier func(req *http.Request, err error) Verdict
 // DefaultClassifier is the [Classifier] used without [WithClassifier]. It goes
 // by the types of errors; for those that have none, as the errors of custom
 // dialers, by how far the attempt got, which it takes from req's context: a
-// classifier that wraps this one must hand on the req it was given.
+// classifier that wraps this one must hand on the req it was given. Top down:
+//
+//	the caller's deadline passed before an answer              Stall
+//	  but it waited for a place in its own pool
+//	  (MaxConnsPerHost), or for the caller's body,
+//	  or had passed before the attempt began                   Neutral
+//	the caller canceled                                        Neutral
+//	this machine is out of files, ports, buffers or memory,
+//	  on any system, also where a resolver keeps the text only Neutral
+//	the caller's body failed to be read                        Neutral
+//	the request is malformed, or the answer is                 Neutral
+//	the server is closing the connection (GOAWAY)              Neutral
+//	there is no such host                                      Neutral
+//	http.Transport.ResponseHeaderTimeout passed                Stall
+//	no connection was to be had: refused, reset, a dial
+//	  timeout, TLS, a resolver or dialer that fails            Failure
+//	a connection broke, or failed at its first use             Failure
+//	a stream was reset, or refused after a GOAWAY              Failure
+//	another timeout, while the caller still has time           Stall
+//	anything else                                              Failure
+//
+// An answer is a response: neither its first byte nor a 1xx is one. What is called
+// Failure here and is the request's fault all the same, or the upstream's, replaces
+// nothing: a fresh transport is put in service only for what the current one fails
+// and the fresh one answers.
+//
+// Where the far end of a tunnel refuses a connection, as an SSH server does that
+// cannot reach the upstream, the tunnel itself is well. A classifier can say so:
+//
+//	func(req *http.Request, err error) respawn.Verdict {
+//		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+//			return respawn.Neutral
+//		}
+//		return respawn.DefaultClassifier(req, err)
+//	}
 func DefaultClassifier(req *http.Request, err error) Verdict {
 	return Verdict(evidence.Classify(req, err))
 }

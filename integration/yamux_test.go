@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/yamux"
 	"github.com/stretchr/testify/assert"
@@ -32,8 +33,61 @@ func dialYamux(ctx context.Context, addr string) (*yamuxTransport, error) {
 		conn.Close()
 		return nil, err
 	}
-	dial := func(context.Context, string, string) (net.Conn, error) { return session.Open() }
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		s, err := session.OpenStream()
+		if err != nil {
+			return nil, err
+		}
+		return newStream(s), nil
+	}
 	return &yamuxTransport{&http.Transport{DialContext: dial}, session}, nil
+}
+
+// A yamuxStream ends with its session. Yamux's own spins in Read from then on until the
+// session has told it so (v0.1.2), which a thousand of them keep it from.
+type yamuxStream struct {
+	*yamux.Stream
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newStream(s *yamux.Stream) *yamuxStream {
+	st := &yamuxStream{Stream: s, closed: make(chan struct{})}
+	go func() {
+		select {
+		case <-s.Session().CloseChan():
+			_ = s.SetReadDeadline(time.Unix(1, 0))
+		case <-st.closed:
+		}
+	}()
+	return st
+}
+
+func (s *yamuxStream) Read(p []byte) (int, error) {
+	if s.Session().IsClosed() {
+		return 0, io.EOF
+	}
+	n, err := s.Stream.Read(p)
+	if err != nil && s.Session().IsClosed() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *yamuxStream) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Stream.Close()
+}
+
+// yamuxStreams is a session as a listener.
+type yamuxStreams struct{ *yamux.Session }
+
+func (l yamuxStreams) Accept() (net.Conn, error) {
+	s, err := l.AcceptStream()
+	if err != nil {
+		return nil, err
+	}
+	return newStream(s), nil
 }
 
 func yamuxConfig() *yamux.Config {
@@ -60,7 +114,7 @@ func newYamuxWorld(r *report) (*world, *yamuxServer) {
 		s.rests(conn, state == http.StateIdle)
 	}
 	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		return context.WithValue(ctx, sessionKey{}, conn.(*yamux.Stream).Session())
+		return context.WithValue(ctx, sessionKey{}, conn.(*yamuxStream).Session())
 	}
 	l := listen(r.t)
 	var all sync.WaitGroup
@@ -87,7 +141,7 @@ func newYamuxWorld(r *report) (*world, *yamuxServer) {
 			s.mu.Lock()
 			s.sessions[session] = false
 			s.mu.Unlock()
-			all.Go(func() { _ = s.Serve(session) }) // how it ends is up to the test
+			all.Go(func() { _ = s.Serve(yamuxStreams{session}) }) // how it ends is up to the test
 			all.Go(func() {
 				<-session.CloseChan()
 				session.Close()
@@ -128,7 +182,7 @@ func (s *yamuxServer) rests(conn net.Conn, idle bool) {
 	delete(s.idle, conn)
 	switch {
 	case !idle:
-	case s.sessions[conn.(*yamux.Stream).Session()]:
+	case s.sessions[conn.(*yamuxStream).Session()]:
 		conn.Close()
 	default:
 		s.idle[conn] = true
@@ -150,9 +204,9 @@ func (s *yamuxServer) goAway(t *testing.T, _ http.RoundTripper) {
 			leaving = append(leaving, session)
 		}
 	}
-	for stream := range s.idle {
-		if s.sessions[stream.(*yamux.Stream).Session()] {
-			stream.Close()
+	for idle := range s.idle {
+		if s.sessions[idle.(*yamuxStream).Session()] {
+			idle.Close()
 		}
 	}
 	for _, session := range leaving { // last: no stream is idle once one is refused
