@@ -88,6 +88,9 @@ func (t *telemetry) Begin(r *gate.Recreation) context.Context {
 		}
 	}
 	ctx, span := t.tracer(r.Ctx).Start(r.Ctx, spanName, opts...)
+	if ctx == nil || span == nil {
+		return r.Ctx // as of a tracer that panics: the recreation goes on without a span
+	}
 	r.Seen = sighting{span}
 	return ctx
 }

@@ -304,6 +304,9 @@ var rulesBroken = []mutant{
 		"case false:"},
 
 	// Telemetry.
+	{"a tracer's nil context ends the process", "otel.go",
+		"if ctx == nil || span == nil {",
+		"if false {"},
 	{"a span never ends", "otel.go",
 		"defer span.End(trace.WithTimestamp(told.At))",
 		"_ = trace.WithTimestamp"},
