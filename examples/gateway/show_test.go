@@ -122,7 +122,7 @@ func TestShowTunnel(t *testing.T) {
 	requireDead(t, s, in.Plain)
 	requireRecovered(t, s, in.Respawn, slack/2)
 	requirePromotedOnce(t, in, "_OTHER", "connection_closed") // session shutdown has no kind
-	require.EqualValues(t, 4, in.Recreations[0].Failures, "the threshold and the control")
+	require.GreaterOrEqual(t, in.Recreations[0].Failures, int64(4), "the threshold and the control, and who came between them")
 }
 
 func TestShowDown(t *testing.T) {
