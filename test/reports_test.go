@@ -15,7 +15,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
-	"github.com/respawnhttp/respawn/respawntest"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // What others have reported of net/http and of clients around it, each for its kind: none
@@ -25,7 +25,7 @@ import (
 // into a deadline: that is the caller's own limit.
 func TestWhoWaitsForAPlaceInItsOwnPoolIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := respawntest.NewNetwork(t)
+		n := testnet.New(t)
 		host := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/stream" {
 				_ = http.NewResponseController(w).Flush()
@@ -61,7 +61,7 @@ func TestAnAnswerThatBreaksOffProvesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := respawntest.NewNetwork(t)
+				n := testnet.New(t)
 				l := n.Listen("a.test:80")
 				var came atomic.Int64
 				go func() {
