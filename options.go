@@ -93,9 +93,10 @@ func WithThreshold(n int) Option {
 }
 
 // WithStallThreshold sets the rule for stalls, that is for callers' deadlines
-// which passed without a first response byte: n of them, the first and the
-// last at least d apart and no success between, trip the authority. The default
-// is 3 over 1 s. Zero n turns the rule off; negative values are errors.
+// which passed without a first response byte, and for the waits of [WithPatience]: n of
+// them, the first and the last at least d apart and no success between, trip the
+// authority. The default is 3 over 1 s. Zero n turns the rule off; negative values are
+// errors.
 func WithStallThreshold(n int, d time.Duration) Option {
 	return func(c *config) error {
 		if n < 0 || d < 0 {

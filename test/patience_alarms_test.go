@@ -180,3 +180,32 @@ func TestPatienceReplacesNothingThatIsWell(t *testing.T) {
 		}
 	}
 }
+
+// Deadlines that are shorter than most answers say little about the transport: answers
+// of three seconds on average, spread exponentially, and callers that wait for two.
+func TestDeadlinesShorterThanAnswersReplaceLittle(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rnd := rand.New(rand.NewPCG(3, 4))
+				var mu sync.Mutex
+				n := testnet.New(t)
+				n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					mu.Lock()
+					takes := time.Duration(3e9 * rnd.ExpFloat64())
+					mu.Unlock()
+					select {
+					case <-time.After(takes):
+						saysOK(w, req)
+					case <-req.Context().Done():
+					}
+				}))
+				rt := start(t, n.HTTP2(), patient(5*time.Second))
+				sum := flow{method: method, period: time.Second, deadline: 2 * time.Second, length: 20 * time.Minute}.run(t, rt, "http://a.test/")
+				t.Log(sum, rt.Health().Generation)
+				assert.LessOrEqual(t, rt.Health().Generation, uint64(3))
+				assert.Greater(t, sum.sent-sum.lost, sum.sent/4)
+			})
+		})
+	}
+}

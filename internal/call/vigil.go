@@ -18,7 +18,8 @@ import (
 // may be called back a context. The request is made on its caller's goroutine; a
 // goroutine of its own, as flights have that may be copied, would cost every request
 // what one in an outage needs. Only when the request is silent, or its transport was
-// replaced, a call is made of it, and becomes known to the core.
+// replaced, a call is made of it, and becomes known to the core. A transport that does
+// not heed its request's context keeps its caller, as it does without respawn.
 type vigil struct {
 	patience.Entry
 	*Maker

@@ -7,7 +7,8 @@ import (
 )
 
 // A Held is the body of an attempt that has a context of its own, and the attempt's
-// hold on that. It is a part of something else, so that it costs no allocation.
+// hold on that. It is a part of something else, so that it costs no allocation. Who
+// reads a body to its end and does not close it leaves the context to the caller's.
 type Held struct {
 	io.ReadCloser
 	heldSeat
