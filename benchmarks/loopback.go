@@ -50,7 +50,7 @@ func runLoopback(rnd *rand.Rand, e effort, peers []peer, u *upstream) ([]loopbac
 func loopbackContender(e effort, p peer, proto protocol, goroutines int) (contender, error) {
 	reqs := make([]*http.Request, goroutines)
 	for i := range reqs {
-		reqs[i] = get(context.Background(), proto.url)
+		reqs[i] = get(hurried{context.Background()}, proto.url)
 	}
 	with := func(use func(rt http.RoundTripper) error) error {
 		base := proto.client()

@@ -28,7 +28,7 @@ func (s stub) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // stubRequest is a request to a stub.
 func stubRequest(url string) *http.Request {
-	req := get(context.Background(), url)
+	req := get(hurried{context.Background()}, url)
 	req.Response = &http.Response{
 		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, ContentLength: -1,

@@ -29,7 +29,7 @@ func runUnpooled(rnd *rand.Rand, e effort, u *upstream) ([]unpooledResult, error
 	for _, proto := range []protocol{u.h1(true), u.h2()} {
 		reqs := make([]*http.Request, goroutines)
 		for i := range reqs {
-			reqs[i] = get(context.Background(), proto.url)
+			reqs[i] = get(hurried{context.Background()}, proto.url)
 		}
 		pool := proto.client()
 		defer pool.CloseIdleConnections()

@@ -22,7 +22,7 @@ func TestUnpooledConnectsEachTime(t *testing.T) {
 			return transport
 		}}
 		for n := range int64(5) {
-			require.NoError(t, exchange(rt, get(context.Background(), proto.url), make([]byte, 2*bodySize)))
+			require.NoError(t, exchange(rt, get(hurried{context.Background()}, proto.url), make([]byte, 2*bodySize)))
 			assert.Equal(t, n+1, w.dials.Load())
 		}
 		assert.Zero(t, leftOver(w), proto.name)
