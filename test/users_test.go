@@ -191,6 +191,7 @@ var possessions = []possession{
 	value("WithName", respawn.WithName("\xff\x00")),
 	value("WithThreshold", respawn.WithThreshold(1)),
 	value("WithStallThreshold", respawn.WithStallThreshold(1, 0)),
+	value("WithPatience", respawn.WithPatience(time.Second)),
 	value("WithRecreateTimeout", respawn.WithRecreateTimeout(time.Second)),
 	value("WithReplay", respawn.WithReplay(respawn.ReplayNever)),
 	value("WithWaitForReady", respawn.WithWaitForReady(time.Hour)),
