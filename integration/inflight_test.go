@@ -136,14 +136,12 @@ func inFlight(r *report, at int, how func(*yamuxServer, http.RoundTripper) error
 			assert.Positive(t, times, q.message)
 		case q.cut():
 			r.Cut++
+		case q.upload != nil && (q.shown.Load() || q.upload.lost):
+			r.Unsafe++
 		case q.ended.Sub(died) >= time.Second:
 			r.Late++ // to the rules what takes that long to fail is silent
-		case q.upload == nil:
-			t.Errorf("%s is lost: %v", q.message, q.err)
-		case !q.shown.Load() && !q.upload.lost:
-			t.Errorf("%s was not sent, and is lost: %v", q.message, q.err)
 		default:
-			r.Unsafe++
+			t.Errorf("%s was not sent, and is lost: %v", q.message, q.err)
 		}
 	}
 	r.Failed = r.Late + r.Unsafe
