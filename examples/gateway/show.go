@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,8 +112,8 @@ func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*inci
 		Fault:       s.fault,
 		Seconds:     s.length.Seconds(),
 		FaultAt:     s.faultAt.Seconds(),
-		Plain:       plain.figures(s),
-		Respawn:     respawned.figures(s),
+		Plain:       plain.figures(s, err != nil),
+		Respawn:     respawned.figures(s, err != nil),
 		Promotions:  health.Promotions,
 		Rejections:  health.Rejections,
 		Recreations: recreationsOf(memory.GetSpans().Snapshots()),
@@ -259,8 +260,13 @@ func ask(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-func (l *lane) figures(s script) figures {
+// figures are those of a script that was played, or interrupted at its end. What
+// was in flight then has not failed, and has not been answered.
+func (l *lane) figures(s script, interrupted bool) figures {
 	records := l.ledger.snapshot()
+	if interrupted {
+		records = slices.DeleteFunc(records, func(r record) bool { return r.waiting() || r.ended > s.length })
+	}
 	f := sumUp(records, s.faultAt, s.length)
 	f.Connections = l.link.door.accepted.Load()
 	f.ticks = ticksOf(records, s.tick, s.ticks(), s.length)

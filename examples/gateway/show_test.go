@@ -159,7 +159,10 @@ func TestAnInterruptedShowHasItsFiguresSoFar(t *testing.T) {
 	require.Positive(t, in.Seconds)
 	require.Less(t, in.Seconds, 5.0)
 	require.Len(t, in.Plain.ticks, int(math.Round(in.Seconds*10)))
-	require.NotZero(t, in.Plain.Answered)
+	for _, f := range []figures{in.Plain, in.Respawn} {
+		require.NotZero(t, f.Answered)
+		require.Zero(t, f.Failed, "what was in flight has not failed")
+	}
 	require.Contains(t, in.verdict(), "ended before the fault")
 }
 
