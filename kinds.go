@@ -80,3 +80,21 @@ const (
 	ErrorTypeFactoryNameResolutionError ErrorType = "factory_name_resolution_error"
 	ErrorTypeFactoryTLSError            ErrorType = "factory_tls_error"
 )
+
+// An OutageEnd is what ended an outage. "" is nothing yet.
+type OutageEnd string
+
+const (
+	// OutageEndSwap: a fresh transport was answered.
+	OutageEndSwap OutageEnd = "swap"
+	// OutageEndUpstreamReturned: the transport that it began on was, after fresh ones
+	// had failed, too.
+	OutageEndUpstreamReturned OutageEnd = "upstream_returned"
+	// OutageEndCurrentRecovered: the same, and no fresh one had failed.
+	OutageEndCurrentRecovered OutageEnd = "current_recovered"
+	// OutageEndForgotten: nobody asked any more. It is known to have lasted until
+	// somebody last did.
+	OutageEndForgotten OutageEnd = "forgotten"
+	// OutageEndClosed: the client was.
+	OutageEndClosed OutageEnd = "closed"
+)

@@ -31,7 +31,7 @@ func (s *silentStreak) wait(k Kind) *Attempt {
 func (s *silentStreak) after(d time.Duration) { s.now = s.now.Add(d) }
 
 func (s *silentStreak) state() string {
-	if v := s.View().Authorities; len(v) > 0 {
+	if v := s.View(s.now, 0).Authorities; len(v) > 0 {
 		return map[State]string{Suspected: "suspected", Tripped: "tripped", Healing: "healing"}[v[0].State]
 	}
 	return "well"

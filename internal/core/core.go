@@ -46,7 +46,7 @@ package core
 import "time"
 
 // An Instant orders events causally: it advances with each failure in service,
-// build, refusal and promotion.
+// build, refusal and promotion, and when the transport in service has ended.
 type Instant uint64
 
 // A Client is the state of one client. It is not safe for concurrent use: the
@@ -61,6 +61,7 @@ type Client struct {
 	ended   bool // it says so itself, or there is none yet
 	absent  bool // there is none yet: the first is to be built
 	endedAt time.Time
+	endedIn Instant   // before which nothing that has been answered since then began
 	agedAt  time.Time // when it is due to be replaced by age; zero: it is not
 
 	suspects []*suspect             // the first to fail first
@@ -68,6 +69,7 @@ type Client struct {
 	busy     []*suspect             // those of them that may have copies, or a probe
 	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
 	changes  uint64                 // of who is among them
+	answered Instant                // when the latest attempt began that was answered in service
 	recent   recent
 	patience patience
 

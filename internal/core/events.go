@@ -138,6 +138,7 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 		if s := c.suspect(q.Authority); s != nil && s.probe == a {
 			s.probe = nil
 		}
+		c.answered = max(c.answered, a.began)
 		c.controlAnswered(now, q, a)
 		c.served(now, a)
 	case on != nil:
@@ -220,7 +221,8 @@ func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 		return
 	}
 	c.pace.tripped(c.recent.calm(now, Authority{}) && now.Sub(c.promoted) >= calm)
-	c.ended, c.endedAt = true, now
+	c.ended, c.endedAt, c.endedIn = true, now, c.now
+	c.now++ // what begins from here on is later
 	c.report(now, Report{What: HasTripped, About: c.aboutEnded()})
 	switch r := c.cand; {
 	case r == nil || r.stage == Building:
@@ -255,6 +257,7 @@ func (c *Client) Close(now time.Time) {
 		c.end(now, ClosedMeanwhile)
 	}
 	c.closed, c.agedAt = true, time.Time{}
+	c.abandonOutages(now)
 	c.suspectOnly(nil)
 	c.condemned = attempts{}
 	for _, o := range c.orders {

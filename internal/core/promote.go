@@ -140,7 +140,7 @@ func (c *Client) endOfEnded(now time.Time) {
 	if c.ended {
 		c.ended = false
 		c.recent.over(now, Authority{})
-		c.report(now, Report{What: HasRecovered, About: c.aboutEnded()})
+		c.report(now, Report{What: HasRecovered, About: c.aboutEnded(), Kind: BySwap, Over: now})
 	}
 }
 

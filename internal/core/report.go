@@ -26,6 +26,15 @@ const (
 	ClosedMeanwhile  = "closed"
 )
 
+// What ends an outage.
+const (
+	BySwap     = "swap"              // the first answer on a fresh transport
+	ByCurrent  = "current_recovered" // an answer on the transport that it began on
+	ByUpstream = "upstream_returned" // the same, after a fresh transport had been refused: it was the upstream
+	ByOblivion = "forgotten"         // nobody asked any more
+	ByClose    = "closed"
+)
+
 // The triggers that are the core's own. All others come with a failure.
 const (
 	Silence        = "silence" // a wait that its caller's deadline did not end
@@ -40,9 +49,10 @@ type Report struct {
 	Seq       uint64
 	At        time.Time
 	What      Event
-	About     About  // the authority that decided; zero if none did
-	Candidate uint64 // of refusals, promotions and rejections
-	Kind      string // of refusals and rejections
+	About     About     // the authority that decided; zero if none did
+	Candidate uint64    // of refusals, promotions and rejections
+	Kind      string    // of refusals and rejections; of an outage that is over, what ended it
+	Over      time.Time // when that outage was
 }
 
 // About is what is known of an authority, or of the client where its transport

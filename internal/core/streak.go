@@ -17,7 +17,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	s.failed, s.trigger = now, o.Trigger
 	s.see(o.Witness)
 	if s.opened == 0 {
-		s.opened = a.began
+		s.opened, s.from = a.began, c.now
 	}
 	if a.under == s && a.over {
 		s.ended++

@@ -41,6 +41,7 @@ type suspect struct {
 
 	// The streak, on the transport in service.
 	opened     Instant // when the first attempt counted in it began; 0: nothing is counted
+	from       Instant // its first failure: what began later, and is answered, was served since
 	failures   int
 	counted    Instant // the latest failure that counted
 	stalls     int
@@ -155,18 +156,41 @@ func (c *Client) acquit(now time.Time, s *suspect) {
 	c.drop(s)
 	if s.outage() {
 		c.recent.over(now, s.authority)
-		c.report(now, Report{What: HasRecovered, About: s.about()})
+		c.report(now, Report{What: HasRecovered, About: s.about(), Kind: s.endedBy(), Over: now})
 	}
 	c.noLongerNeeded(now, s, CurrentRecovered)
+}
+
+// endedBy says what an answer that ends the outage of s came by.
+func (s *suspect) endedBy() string {
+	switch {
+	case s.state == Healing:
+		return BySwap
+	case s.refusals > 0:
+		return ByUpstream
+	}
+	return ByCurrent
 }
 
 // forget: nobody has asked for s, or it has not failed, for long enough.
 func (c *Client) forget(now time.Time, s *suspect) {
 	c.drop(s)
 	if s.outage() {
-		c.report(now, Report{What: WasForgotten, About: s.about()})
+		c.report(now, Report{What: WasForgotten, About: s.about(), Kind: ByOblivion, Over: s.asked})
 	}
 	c.noLongerNeeded(now, s, Untried)
+}
+
+// abandonOutages: the client is closed, and nobody will see them end.
+func (c *Client) abandonOutages(now time.Time) {
+	for _, s := range c.suspects {
+		if s.outage() {
+			c.report(now, Report{What: WasForgotten, About: s.about(), Kind: ByClose, Over: now})
+		}
+	}
+	if c.ended && !c.absent {
+		c.report(now, Report{What: WasForgotten, About: c.aboutEnded(), Kind: ByClose, Over: now})
+	}
 }
 
 func (c *Client) drop(s *suspect) {

@@ -30,6 +30,7 @@ type Gate struct {
 	current atomic.Pointer[generation.Generation] // in service; nil once closed
 	alert   atomic.Pointer[Alert]                 // nil: nothing is suspected or under way
 	clock   atomic.Uint64                         // the core's
+	served  atomic.Uint64                         // when the latest attempt began that was answered and the core does not know
 
 	Waits patience.Registry // who waits for an answer; it has locks of its own
 
@@ -113,6 +114,18 @@ func (g *Gate) Absent() error {
 
 // Clock is what an attempt on the healthy path notes before it begins.
 func (g *Gate) Clock() core.Instant { return core.Instant(g.clock.Load()) }
+
+// Served notes an answer that the core hears nothing of, of an attempt that began at
+// that instant: of an authority that is well, on the healthy path while something else
+// is suspected, or of the fallback. For most of them that is one load.
+func (g *Gate) Served(began core.Instant) {
+	for {
+		latest := g.served.Load()
+		if latest >= uint64(began) || g.served.CompareAndSwap(latest, uint64(began)) {
+			return
+		}
+	}
+}
 
 // do is how everything happens: an event, under the lock, and then what the core
 // asks for, without it. ctx is of whoever brought the event.

@@ -35,6 +35,14 @@ func (r *Recreation) Begun() bool {
 	}
 }
 
+// protocol is that of the candidate's latest answer.
+func (r *Recreation) protocol() string {
+	if r.generation == nil {
+		return ""
+	}
+	return r.generation.Protocol()
+}
+
 // beginLocked notes a build, which the caller starts without the lock.
 func (g *Gate) beginLocked(ctx context.Context, now time.Time, b core.Build) *Recreation {
 	r := &Recreation{Build: b, Start: now, begun: make(chan struct{})}

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
@@ -34,6 +35,8 @@ type Told struct {
 	Ctx        context.Context // of the event's bringer
 	Recreation *Recreation     // the candidate's; nil: the report is of none
 	Generation uint64          // in service after the event
+	Age        time.Duration   // of the transport that was in service at the event
+	Protocol   string          // of the candidate's latest answer, as network.protocol.version has it; "" if it gave none
 	Retired    *generation.Generation
 	InFlight   int64 // on Retired, at that time
 	Fault      error // behind a rejection; nil if there is none
@@ -59,13 +62,13 @@ func (q *queue) claimLocked() bool {
 // tellLocked queues reports.
 func (g *Gate) tellLocked(ctx context.Context, reports []core.Report) {
 	for _, r := range reports {
-		t := Told{Report: r, Ctx: ctx, Recreation: g.recreations[r.Candidate], Generation: g.last.Number}
+		t := Told{Report: r, Ctx: ctx, Recreation: g.recreations[r.Candidate], Generation: g.last.Number, Age: r.At.Sub(g.last.Born)}
 		if r.What == core.WasPromoted {
 			t.Generation++
 			t.Retired, t.InFlight = g.last, g.last.InFlight()
 		}
 		if t.Recreation != nil {
-			t.Fault, t.Unbuilt = t.Recreation.fault, t.Recreation.over
+			t.Fault, t.Unbuilt, t.Protocol = t.Recreation.fault, t.Recreation.over, t.Recreation.protocol()
 		}
 		g.listener.Note(t)
 		g.told.waiting = append(g.told.waiting, t)

@@ -32,10 +32,16 @@ type Retired struct {
 }
 
 // View returns how the gate is, without waiting for anything.
-func (g *Gate) View() View {
+func (g *Gate) View() View { return g.ViewWith(func() {}) }
+
+// ViewWith is View, and calls also at the same instant, under the lock: what a
+// [Listener] has noted then is of that instant, too.
+func (g *Gate) ViewWith(also func()) View {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v := View{View: g.core.View(), Time: time.Now(), Serving: g.last, Failure: g.failure}
+	also()
+	now := time.Now()
+	v := View{View: g.core.View(now, core.Instant(g.served.Load())), Time: now, Serving: g.last, Failure: g.failure}
 	for gen, since := range g.retired {
 		v.Retired = append(v.Retired, Retired{gen, since})
 	}

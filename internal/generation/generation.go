@@ -34,6 +34,8 @@ type Generation struct {
 	heir    Heir   // the same, as quiet
 	quiet   bool   // nothing was in flight when it was retired
 
+	protocol atomic.Int64 // of its latest answer that was noted
+
 	empty  atomic.Bool   // retired, and nothing is in flight any more
 	shut   atomic.Bool   // the transport is being closed, or was
 	closed chan struct{} // closed when it was

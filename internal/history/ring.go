@@ -46,6 +46,13 @@ func (h *Ring[Record]) Change(id uint64, change func(record *Record)) {
 	}
 }
 
+// Each changes all records that are remembered.
+func (h *Ring[Record]) Each(change func(record *Record)) {
+	for i := range h.entries {
+		change(&h.entries[i].record)
+	}
+}
+
 // Drained lets go of g, whose last request has left, and has the record of its
 // retirement changed.
 func (h *Ring[Record]) Drained(g *generation.Generation, change func(record *Record, since time.Time)) {
