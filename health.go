@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/history"
 )
 
 // A State says in one word how a client is.
@@ -23,36 +23,60 @@ const (
 	// StateRecovering serves what the current transport can; a fresh one is
 	// being tried, or will be when the backoff allows.
 	StateRecovering State = "recovering"
-	// StateFailing cannot serve for now: the transport has ended, or an
-	// authority is tripped and the factory gave no transport to try, and the
-	// backoff forbids the next attempt. It does not last: where a request
-	// would start a recreation the state is StateRecovering, or a readiness
-	// probe would keep that request away.
+	// StateFailing can serve nobody for now: the transport has ended, or an
+	// authority is tripped and the factory gave no transport to try; the backoff
+	// forbids the next attempt; and nobody has been answered since, by the current
+	// transport or by the fallback. It does not last: where a request would start
+	// a recreation the state is StateRecovering, or a readiness probe would keep
+	// that request away.
 	StateFailing State = "failing"
 	// StateClosed was closed.
 	StateClosed State = "closed"
 )
 
 // Health is a snapshot of one client. It holds hosts and kinds of errors,
-// never paths, headers or error texts.
+// never paths, headers or error texts. In JSON all durations are in seconds.
 type Health struct {
-	Name       string        `json:"name"`
-	State      State         `json:"state"`
-	Generation uint64        `json:"generation"` // in service, from 1; 0: there is no transport yet
-	Age        time.Duration `json:"-"`          // of that generation
-	InFlight   int64         `json:"in_flight"`  // requests, those on draining generations included
-	Draining   int           `json:"draining"`   // retired generations with requests in flight
-	Recreating bool          `json:"recreating"` // a recreation is under way
+	Name        string        `json:"name"`
+	State       State         `json:"state"`
+	Started     time.Time     `json:"started"`               // when New made the client
+	Generation  uint64        `json:"generation"`            // in service, from 1; 0: there is no transport yet
+	Age         time.Duration `json:"-"`                     // of that generation; age_seconds in JSON
+	InFlight    int64         `json:"in_flight"`             // requests, those on draining generations included
+	Draining    int           `json:"draining"`              // retired generations with requests in flight
+	Recreating  bool          `json:"recreating"`            // a recreation is under way
+	NextAttempt time.Time     `json:"next_attempt,omitzero"` // before which the backoff allows none; zero: nothing waits for one, or the next request makes it
 
 	DrainingGenerations []GenerationHealth `json:"draining_generations,omitempty"` // each of them, the oldest first
 
-	Promotions int `json:"promotions"` // recreations that brought a new generation
-	Rejections int `json:"rejections"` // recreations that did not
+	// Since New.
+	Failures   int64 `json:"failures"`   // attempts that failed in service
+	Replays    int64 `json:"replays"`    // times that a request, or a copy of it, was sent again
+	Outages    int   `json:"outages"`    // that have begun
+	Promotions int   `json:"promotions"` // recreations that brought a new generation
+	Rejections int   `json:"rejections"` // recreations that did not
 
-	Streaks       []StreakHealth `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
-	LastFailure   *FailureHealth `json:"last_failure,omitempty"`   // nil: none since New
-	LastRejection ErrorType      `json:"last_rejection,omitempty"` // "" if none since New
+	Streaks       []StreakHealth   `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
+	LastFailure   *FailureHealth   `json:"last_failure,omitempty"`   // nil: none since New
+	LastRejection *RejectionHealth `json:"last_rejection,omitempty"` // nil: none since New
+	OpenOutages   []OutageHealth   `json:"open_outages,omitempty"`   // that last, the first to begin first
+	EndedOutages  []OutageHealth   `json:"ended_outages,omitempty"`  // at most 64, the latest to end last
+
+	Options OptionsHealth `json:"options"` // in force
 }
+
+// MarshalJSON gives the durations as seconds.
+func (h Health) MarshalJSON() ([]byte, error) { return json.Marshal(h.fields()) }
+
+// healthFields is Health without its methods, for what embeds it in JSON.
+type healthFields Health
+
+type healthJSON struct {
+	healthFields
+	Age float64 `json:"age_seconds"`
+}
+
+func (h Health) fields() healthJSON { return healthJSON{healthFields(h), h.Age.Seconds()} }
 
 // StreakHealth is the streak of one authority.
 type StreakHealth struct {
@@ -77,6 +101,65 @@ type FailureHealth struct {
 	Reason    Trigger   `json:"reason"`
 }
 
+// RejectionHealth is the last rejection of a fresh transport.
+type RejectionHealth struct {
+	Time      time.Time `json:"time"`
+	Authority string    `json:"authority,omitempty"` // that it was built for; "" if for none
+	Reason    ErrorType `json:"reason"`
+}
+
+// OutageHealth is an outage: of one authority, or of the client whose transport had
+// ended. It begins with the first failure, and ends with the first answer in service,
+// across promotions.
+type OutageHealth struct {
+	Authority string        `json:"authority,omitempty"` // "" if the transport had ended
+	Trigger   Trigger       `json:"trigger"`             // of the failure that tripped it
+	Begin     time.Time     `json:"begin"`
+	End       time.Time     `json:"end,omitzero"`       // zero: it lasts
+	Duration  time.Duration `json:"-"`                  // until now if it lasts; duration_seconds in JSON
+	EndedBy   OutageEnd     `json:"ended_by,omitempty"` // "" while it lasts
+}
+
+// MarshalJSON gives the duration as seconds.
+func (o OutageHealth) MarshalJSON() ([]byte, error) {
+	type fields OutageHealth // without this method
+	return json.Marshal(struct {
+		fields
+		Duration float64 `json:"duration_seconds"`
+	}{fields(o), o.Duration.Seconds()})
+}
+
+// OptionsHealth are the options in force. In JSON the durations have names that end
+// in _seconds.
+type OptionsHealth struct {
+	Threshold       int           `json:"threshold"`
+	StallThreshold  int           `json:"stall_threshold"` // 0: stalls never trip
+	StallSpan       time.Duration `json:"-"`
+	Patience        time.Duration `json:"-"` // 0: only deadlines that pass count
+	RecreateTimeout time.Duration `json:"-"`
+	WaitForReady    time.Duration `json:"-"`        // 0: not at all
+	MaxAge          time.Duration `json:"-"`        // 0: no limit
+	DrainTimeout    time.Duration `json:"-"`        // 0: no limit
+	Replay          string        `json:"replay"`   // idempotent, unsent or never
+	Fallback        bool          `json:"fallback"` // there is one
+}
+
+// MarshalJSON gives the durations as seconds.
+func (o OptionsHealth) MarshalJSON() ([]byte, error) {
+	type fields OptionsHealth // without this method
+	return json.Marshal(struct {
+		fields
+		StallSpan       float64 `json:"stall_span_seconds"`
+		Patience        float64 `json:"patience_seconds"`
+		RecreateTimeout float64 `json:"recreate_timeout_seconds"`
+		WaitForReady    float64 `json:"wait_for_ready_seconds"`
+		MaxAge          float64 `json:"max_age_seconds"`
+		DrainTimeout    float64 `json:"drain_timeout_seconds"`
+	}{
+		fields(o), o.StallSpan.Seconds(), o.Patience.Seconds(), o.RecreateTimeout.Seconds(), o.WaitForReady.Seconds(), o.MaxAge.Seconds(), o.DrainTimeout.Seconds(),
+	})
+}
+
 // Health returns how the client is. It never blocks, whatever a recreation is
 // doing, unless the transport's own Err() does, and is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Health() Health {
@@ -84,52 +167,82 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	if g := rt.gate.Current(); g != nil {
 		ended = g.Ended()
 	}
-	v, t := rt.gate.View(), rt.records.totals()
-	h := Health{Name: rt.cfg.Name, State: stateOf(v, t, ended), Promotions: t.promotions, Rejections: t.rejections, LastRejection: t.last.kind}
+	var p past
+	v := rt.gate.ViewWith(func() { p = rt.records.past() })
+	h := Health{Name: rt.cfg.Name, State: stateOf(v, p.last, ended)}
 	if v.Serving == nil {
 		return h // the zero value
 	}
-	h.Generation, h.Recreating = v.Serving.Number, v.Candidate
+	h.Started, h.Options = rt.started, optionsOf(&rt.cfg)
+	h.Generation, h.Recreating, h.NextAttempt = v.Serving.Number, v.Candidate, v.NextBuild
 	if h.Generation > 0 {
 		h.Age = v.Time.Sub(v.Serving.Born)
 	}
-	if !v.Closed {
-		h.InFlight = v.Serving.InFlight()
-	}
-	for _, old := range v.Retired {
-		if n := old.InFlight(); n > 0 {
-			h.InFlight += n
-			h.Draining++
-			h.DrainingGenerations = append(h.DrainingGenerations, GenerationHealth{old.Number, n, old.Since})
-		}
-	}
+	h.InFlight, h.DrainingGenerations = inFlightOf(v)
+	h.Draining = len(h.DrainingGenerations)
+	h.Failures, h.Replays = rt.records.failures.Load(), rt.records.replays.Load()
+	h.Outages, h.Promotions, h.Rejections = p.outages, p.promoted, p.rejected
 	if f := v.Failure; !f.Time.IsZero() {
 		h.LastFailure = &FailureHealth{f.Time, f.Authority.String(), Trigger(f.Trigger)}
+	}
+	if r := p.last; !r.at.IsZero() {
+		h.LastRejection = &RejectionHealth{r.at, r.authority.String(), r.kind}
 	}
 	for _, a := range v.Authorities {
 		h.Streaks = append(h.Streaks, StreakHealth{a.Authority.String(), a.Failures, a.Stalls, a.State == core.Tripped, a.Since})
 	}
 	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
+	h.OpenOutages, h.EndedOutages = outagesOf(p.open, v.Time), outagesOf(p.ended, v.Time)
 	return h
 }
 
+// inFlightOf counts what is in flight, and tells of the retired generations among it.
+func inFlightOf(v gate.View) (n int64, draining []GenerationHealth) {
+	if !v.Closed {
+		n = v.Serving.InFlight()
+	}
+	for _, old := range v.Retired {
+		if m := old.InFlight(); m > 0 {
+			n += m
+			draining = append(draining, GenerationHealth{old.Number, m, old.Since})
+		}
+	}
+	return n, draining
+}
+
+func outagesOf(outages []history.Outage, now time.Time) []OutageHealth {
+	var all []OutageHealth
+	for _, o := range outages {
+		all = append(all, OutageHealth{o.Authority.String(), Trigger(o.Trigger), o.Begin, o.End, o.Lasts(now), OutageEnd(o.EndedBy)})
+	}
+	return all
+}
+
+func optionsOf(c *config) OptionsHealth {
+	return OptionsHealth{
+		Threshold: c.Threshold, StallThreshold: c.Stalls, StallSpan: c.StallSpan, Patience: c.Patience, RecreateTimeout: c.RecreateTimeout,
+		WaitForReady: c.WaitForReady, MaxAge: c.MaxAge, DrainTimeout: c.DrainTimeout,
+		Replay: c.Replay.String(), Fallback: c.Fallback != nil,
+	}
+}
+
 // stateOf says in one word how a client is.
-func stateOf(v gate.View, t totals, ended bool) State {
+func stateOf(v gate.View, last rejection, ended bool) State {
 	outage, unbuilt := false, false
 	for _, a := range v.Authorities {
 		outage = outage || a.State != core.Suspected
 		// A coarse clock may tell no difference between a failure and the rejection
 		// of what was built for it.
-		unbuilt = unbuilt || a.State == core.Tripped && t.last.unbuilt && !t.last.at.Before(a.Since)
+		unbuilt = unbuilt || a.State == core.Tripped && last.unbuilt && !last.at.Before(a.Since)
 	}
 	if v.Absent {
-		ended = t.last.unbuilt // a start is no outage, unless it fails
+		ended = last.unbuilt // a start is no outage, unless it fails
 	}
-	none := !v.Candidate && v.Time.Before(v.NextBuild) // nor may one be built now
+	none := !v.NextBuild.IsZero() // is there, nor may one be built now
 	switch {
 	case v.Closed || v.Serving == nil:
 		return StateClosed
-	case none && (ended || unbuilt):
+	case none && v.Unserved && (ended || unbuilt):
 		return StateFailing
 	case outage || ended:
 		return StateRecovering
@@ -145,72 +258,11 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 	case StateClosed:
 		return ErrClosed
 	case StateFailing:
-		reason := h.LastRejection
-		if reason == "" {
-			reason = ErrorType(TriggerTransportEnded)
+		reason := ErrorType(TriggerTransportEnded)
+		if h.LastRejection != nil {
+			reason = h.LastRejection.Reason
 		}
 		return build.NewKindError(string(reason), fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
 	}
 	return nil
-}
-
-// healthDocument follows draft-inadarei-api-health-check-06.
-type healthDocument struct {
-	Status  string                   `json:"status"`
-	Version string                   `json:"version"`
-	Checks  map[string][]healthCheck `json:"checks,omitempty"`
-}
-
-type healthCheck struct {
-	ComponentType string    `json:"componentType"`
-	Status        string    `json:"status"`
-	Time          time.Time `json:"time"`
-	ObservedValue float64   `json:"observedValue"` // the generation's age
-	ObservedUnit  string    `json:"observedUnit"`
-	Health
-}
-
-// HealthHandler returns a handler that says at once how the clients are, as
-// application/health+json: pass, warn while one recovers, or fail. The worst
-// of them is the status: 200 for pass and warn, 503 for fail. It answers GET
-// and HEAD and is safe for concurrent use. It panics if a client is nil.
-func HealthHandler(rts ...*RecoveringRoundTripper) http.Handler {
-	for i, rt := range rts {
-		if rt == nil {
-			panic(fmt.Sprintf("respawn: HealthHandler: client %d is nil: pass what New returned", i+1))
-		}
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "use GET or HEAD", http.StatusMethodNotAllowed)
-			return
-		}
-		doc := healthDocument{Status: "pass", Version: Version, Checks: map[string][]healthCheck{}}
-		code := http.StatusOK
-		now := time.Now()
-		for _, rt := range rts {
-			h := rt.Health()
-			check := healthCheck{
-				ComponentType: "component", Status: "pass", Time: now,
-				ObservedValue: h.Age.Seconds(), ObservedUnit: "s", Health: h,
-			}
-			switch h.State {
-			case StateRecovering:
-				check.Status = "warn"
-				if doc.Status == "pass" {
-					doc.Status = "warn"
-				}
-			case StateFailing, StateClosed:
-				check.Status, doc.Status = "fail", "fail"
-				code = http.StatusServiceUnavailable
-			}
-			key := h.Name + ":age"
-			doc.Checks[key] = append(doc.Checks[key], check)
-		}
-		w.Header().Set("Content-Type", "application/health+json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(doc) // the client left: nobody to tell
-	})
 }

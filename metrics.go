@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"weak"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/gate"
 )
 
 // meters are the instruments of one client.
@@ -18,21 +23,45 @@ type meters struct {
 	replays            metric.Int64Counter
 	recreationDuration metric.Float64Histogram
 	recoveryDuration   metric.Float64Histogram
-	gauges             metric.Registration
-	dropped            runtime.Cleanup // ends the gauges of a client that was dropped without Close
+
+	generation metric.Int64ObservableGauge
+	inFlight   metric.Int64ObservableUpDownCounter
+	draining   metric.Int64ObservableUpDownCounter
+	tripped    metric.Int64ObservableUpDownCounter
+	observed   metric.Registration
+	dropped    runtime.Cleanup // ends what is observed of a client that was dropped without Close
+
+	client attribute.KeyValue // respawn.name
+	hosts  *hosts             // nil: metrics tell no hosts apart
 }
 
-// open makes the instruments. name is on what is observed, not recorded.
-func (m *meters) open(rt *RecoveringRoundTripper, name metric.MeasurementOption) error {
+// open makes the instruments. What is counted begins at 0, so that who asks for an
+// increase sees the first event, too.
+func (m *meters) open(rt *RecoveringRoundTripper, name attribute.KeyValue) error {
+	m.client = name
+	if rt.cfg.HostMetrics {
+		m.hosts = &hosts{known: make(map[host]bool)}
+	}
 	provider := rt.cfg.MeterProvider
 	if provider == nil {
 		provider = otel.GetMeterProvider()
 	}
 	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(Version), metric.WithSchemaURL(semconv.SchemaURL))
+	if err := errors.Join(m.openRecorded(meter), m.openObserved(meter)); err != nil {
+		return err
+	}
+	m.begin(core.Authority{})
+	m.replays.Add(context.Background(), 0, m.measured(core.Authority{}))
+	for _, trigger := range failureTriggers {
+		m.failures.Add(context.Background(), 0, m.measured(core.Authority{}, keyTrigger.String(string(trigger))))
+	}
+	return m.observe(rt, meter)
+}
 
-	var errs [9]error
+func (m *meters) openRecorded(meter metric.Meter) error {
+	var errs [5]error
 	m.recreations, errs[0] = meter.Int64Counter("respawn.transport.recreations",
-		metric.WithUnit("{recreation}"), metric.WithDescription("Recreations of the transport, by trigger and outcome."))
+		metric.WithUnit("{recreation}"), metric.WithDescription("Recreations of the transport, by outcome."))
 	m.failures, errs[1] = meter.Int64Counter("respawn.transport.failures",
 		metric.WithUnit("{failure}"), metric.WithDescription("Attempts whose error spoke against the transport in service."))
 	m.replays, errs[2] = meter.Int64Counter("respawn.request.replays",
@@ -42,43 +71,172 @@ func (m *meters) open(rt *RecoveringRoundTripper, name metric.MeasurementOption)
 		metric.WithUnit("s"), metric.WithDescription("Time from the start of a recreation to its promotion or rejection."), bounds)
 	m.recoveryDuration, errs[4] = meter.Float64Histogram("respawn.recovery.duration",
 		metric.WithUnit("s"), metric.WithDescription("Time from an outage's first failure to its first success."), bounds)
-
-	var generation, inFlight, draining metric.Int64ObservableGauge
-	generation, errs[5] = meter.Int64ObservableGauge("respawn.transport.generation",
-		metric.WithUnit("{generation}"), metric.WithDescription("Number of the transport generation in service."))
-	inFlight, errs[6] = meter.Int64ObservableGauge("respawn.transport.in_flight",
-		metric.WithUnit("{request}"), metric.WithDescription("Requests in flight, those on draining generations included."))
-	draining, errs[7] = meter.Int64ObservableGauge("respawn.transport.draining",
-		metric.WithUnit("{generation}"), metric.WithDescription("Retired generations that still have requests in flight."))
-	if err := errors.Join(errs[:]...); err != nil {
-		return err
-	}
-	client := weak.Make(rt) // the provider lives on
-	m.gauges, errs[8] = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		rt := client.Value()
-		if rt == nil {
-			return nil
-		}
-		h := rt.Health()
-		o.ObserveInt64(generation, int64(h.Generation), name)
-		o.ObserveInt64(inFlight, h.InFlight, name)
-		o.ObserveInt64(draining, int64(h.Draining), name)
-		return nil
-	}, generation, inFlight, draining)
-	// Unregister waits for the provider, and the next cleanup for this one.
-	m.dropped = runtime.AddCleanup(rt, func(r metric.Registration) { go unregister(r) }, m.gauges)
-	return errs[8]
+	return errors.Join(errs[:]...)
 }
 
-// close ends the gauges.
+func (m *meters) openObserved(meter metric.Meter) error {
+	var errs [4]error
+	m.generation, errs[0] = meter.Int64ObservableGauge("respawn.transport.generation",
+		metric.WithUnit("{generation}"), metric.WithDescription("Number of the transport generation in service."))
+	m.inFlight, errs[1] = meter.Int64ObservableUpDownCounter("respawn.transport.in_flight",
+		metric.WithUnit("{request}"), metric.WithDescription("Requests in flight, those on draining generations included."))
+	m.draining, errs[2] = meter.Int64ObservableUpDownCounter("respawn.transport.draining",
+		metric.WithUnit("{generation}"), metric.WithDescription("Retired generations that still have requests in flight."))
+	m.tripped, errs[3] = meter.Int64ObservableUpDownCounter("respawn.authority.tripped",
+		metric.WithUnit("{authority}"), metric.WithDescription("Authorities that are tripped; a transport that has ended counts as one."))
+	return errors.Join(errs[:]...)
+}
+
+// observe has the provider ask the client, which it does not keep alive.
+func (m *meters) observe(rt *RecoveringRoundTripper, meter metric.Meter) (err error) {
+	client := weak.Make(rt) // the provider lives on
+	mine := *m              // m is a part of rt
+	m.observed, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		if rt := client.Value(); rt != nil {
+			mine.observeNow(o, rt.gate.View())
+		}
+		return nil
+	}, m.generation, m.inFlight, m.draining, m.tripped)
+	// Unregister waits for the provider, and the next cleanup for this one.
+	m.dropped = runtime.AddCleanup(rt, func(r metric.Registration) { go unregister(r) }, m.observed)
+	return err
+}
+
+// observeNow observes how the gate is. Counts add up over the clients of one name.
+func (m *meters) observeNow(o metric.Observer, v gate.View) {
+	if v.Serving == nil {
+		return // New still runs
+	}
+	none := m.with(nil)
+	inFlight, draining := inFlightOf(v)
+	o.ObserveInt64(m.generation, int64(v.Serving.Number), none)
+	o.ObserveInt64(m.inFlight, inFlight, none)
+	o.ObserveInt64(m.draining, int64(len(draining)), none)
+	own, tripped := int64(0), map[host]int64{}
+	if v.Ended && !v.Absent { // a start is no outage
+		own++
+	}
+	m.hosts.each(func(h host) { tripped[h] = 0 })
+	for _, a := range v.Authorities {
+		switch {
+		case a.State != core.Tripped:
+		case m.hosts == nil:
+			own++
+		default:
+			tripped[m.hosts.of(a.Authority)]++
+		}
+	}
+	o.ObserveInt64(m.tripped, own, none)
+	for h, n := range tripped {
+		o.ObserveInt64(m.tripped, n, m.with(h.attributes()))
+	}
+}
+
+// close ends what is observed.
 func (m *meters) close() {
 	m.dropped.Stop()
-	unregister(m.gauges)
+	unregister(m.observed)
 }
 
-// unregister ends gauges. Whether the provider could do so, or panicked, is nothing
-// that anybody can do anything about.
+// unregister ends what is observed. Whether the provider could do so, or panicked, is
+// nothing that anybody can do anything about.
 func unregister(r metric.Registration) {
 	defer func() { _ = recover() }()
 	_ = r.Unregister()
+}
+
+// failureTriggers are the kinds of failures that can be counted.
+var failureTriggers = []Trigger{
+	TriggerConnectionRefused, TriggerConnectionReset, TriggerConnectionClosed, TriggerDialTimeout, TriggerDialError,
+	TriggerNameResolutionError, TriggerTLSError, TriggerStall, TriggerTransportEnded, TriggerOther,
+}
+
+// begin makes the counts of recreations exist for an authority.
+func (m *meters) begin(a core.Authority) {
+	for _, outcome := range []Outcome{OutcomePromoted, OutcomeRejected} {
+		m.recreations.Add(context.Background(), 0, m.with(m.hosts.attributes(a), keyOutcome.String(string(outcome))))
+	}
+}
+
+// measured are the attributes of a measurement that is about that authority, or about
+// none.
+func (m *meters) measured(a core.Authority, more ...attribute.KeyValue) metric.MeasurementOption {
+	if m.hosts.admit(a) {
+		m.begin(a)
+	}
+	return m.with(m.hosts.attributes(a), more...)
+}
+
+func (m *meters) with(host []attribute.KeyValue, more ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributes(append(append(host, m.client), more...)...)
+}
+
+// mostHosts is how many hosts the metrics of one client tell apart.
+const mostHosts = 32
+
+// hosts are those that metrics tell apart. Nil tells none apart.
+type hosts struct {
+	mu    sync.Mutex // guards known
+	known map[host]bool
+}
+
+type host struct {
+	name string
+	port int
+}
+
+// otherHost stands for all that are not told apart.
+var otherHost = host{name: "_OTHER"}
+
+func (h host) attributes() []attribute.KeyValue {
+	if h == otherHost {
+		return []attribute.KeyValue{semconv.ServerAddress(h.name)}
+	}
+	return []attribute.KeyValue{semconv.ServerAddress(h.name), semconv.ServerPort(h.port)}
+}
+
+// admit makes the host of a one of those that are told apart, while there are not too
+// many. It reports whether it is a new one.
+func (h *hosts) admit(a core.Authority) bool {
+	if h == nil || a == (core.Authority{}) {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of := host{a.Host, a.PortNumber()}
+	if h.known[of] || len(h.known) >= mostHosts {
+		return false
+	}
+	h.known[host{a.Clone().Host, of.port}] = true
+	return true
+}
+
+// of is the host that a is told of as.
+func (h *hosts) of(a core.Authority) host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if of := (host{a.Host, a.PortNumber()}); h.known[of] {
+		return of
+	}
+	return otherHost
+}
+
+// each calls f for each host that is told apart.
+func (h *hosts) each(f func(host)) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for known := range h.known {
+		f(known)
+	}
+}
+
+// attributes tell the host of a; nothing for none.
+func (h *hosts) attributes(a core.Authority) []attribute.KeyValue {
+	if h == nil || a == (core.Authority{}) {
+		return nil
+	}
+	return h.of(a).attributes()
 }

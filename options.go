@@ -1,6 +1,7 @@
 package respawn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -244,6 +245,33 @@ func WithDrainTimeout(d time.Duration) Option {
 		}
 		c.DrainTimeout = d
 		return hasUnit(d, "WithDrainTimeout(%v)", d)
+	}
+}
+
+// WithOnRecreation has f called after each recreation, promoted or rejected, as
+// [RecoveringRoundTripper.Recreations] tells of it then: to warm caches, to count, to
+// page. f gets the values of the recreation's context, its span among them, which does
+// not end. The calls are in order, one at a time, on a goroutine of their own: f may
+// block or panic, and holds up nothing but the calls after it, of which the last 64
+// wait. Nil is an error. The default is none.
+func WithOnRecreation(f func(context.Context, RecreationRecord)) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("WithOnRecreation(nil): pass a function, or leave the option out")
+		}
+		c.OnRecreation = func(ctx context.Context, r any) { f(ctx, r.(RecreationRecord)) }
+		return nil
+	}
+}
+
+// WithHostMetrics puts server.address and server.port on the client's metrics, for the
+// first 32 hosts that fail; those after them share the address _OTHER, so that names
+// which come from requests cannot flood a backend. The default is none: spans, logs
+// and [RecoveringRoundTripper.Health] have the hosts.
+func WithHostMetrics() Option {
+	return func(c *config) error {
+		c.HostMetrics = true
+		return nil
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/hook"
 )
 
 const (
@@ -28,8 +28,10 @@ const (
 	keyOutcome    = attribute.Key("respawn.outcome")
 	keyFailures   = attribute.Key("respawn.failure.count")
 	keyGeneration = attribute.Key("respawn.transport.generation")
+	keyAge        = attribute.Key("respawn.transport.age")
 	keyDelay      = attribute.Key("respawn.backoff.delay")
 	keyOutage     = attribute.Key("respawn.outage.duration")
+	keyEndedBy    = attribute.Key("respawn.outage.ended_by")
 )
 
 // telemetry says what happened. Nothing of it runs on the healthy path, and
@@ -39,6 +41,8 @@ type telemetry struct {
 	name   attribute.KeyValue
 	traces trace.TracerProvider // nil: resolved per recreation
 	logger *slog.Logger         // nil: slog.Default at the time
+	hook   func(context.Context, any)
+	hooked hook.Queue
 
 	meters
 
@@ -50,9 +54,9 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	t := &telemetry{
 		name:   keyName.String(rt.cfg.Name),
 		traces: rt.cfg.TracerProvider,
-		logger: rt.cfg.Logger, records: &rt.records,
+		logger: rt.cfg.Logger, hook: rt.cfg.OnRecreation, records: &rt.records,
 	}
-	return t, t.open(rt, metric.WithAttributes(t.name))
+	return t, t.open(rt, t.name)
 }
 
 // tracer resolves the provider anew: the request's own, if there is one, leads
@@ -137,11 +141,7 @@ func (t *telemetry) Broke(g *generation.Generation, method string) {
 }
 
 // Note implements [gate.Listener]: who hears of a verdict finds its record.
-func (t *telemetry) Note(told gate.Told) {
-	if told.What == core.WasPromoted || told.What == core.WasRejected {
-		t.records.add(told)
-	}
-}
+func (t *telemetry) Note(told gate.Told) { t.records.note(told) }
 
 // tripped: a false alarm pages nobody, so it is no warning.
 func (t *telemetry) tripped(told gate.Told) {
@@ -163,10 +163,11 @@ func (t *telemetry) recovered(told gate.Told) {
 	if a.State == core.Healing && t.promoted != nil {
 		ctx = t.promoted
 	}
-	outage := told.At.Sub(a.Since).Seconds()
-	t.recoveryDuration.Record(ctx, outage, metric.WithAttributes(t.name, keyTrigger.String(a.Trigger)))
+	outage := told.Over.Sub(a.Since).Seconds()
+	t.recoveryDuration.Record(ctx, outage, t.measured(a.Authority, keyTrigger.String(a.Trigger)))
 	t.log(ctx, slog.LevelInfo, "respawn: recovered",
-		append(authorityLog(a.Authority), slog.String(string(keyTrigger), a.Trigger), slog.Float64(string(keyOutage), outage))...)
+		append(authorityLog(a.Authority), slog.String(string(keyTrigger), a.Trigger),
+			slog.Float64(string(keyOutage), outage), slog.String(string(keyEndedBy), told.Kind))...)
 }
 
 // refused: one authority's verdict is an event of the recreation's span.
@@ -186,9 +187,10 @@ func spanOf(r *gate.Recreation) trace.Span {
 // ended ends the recreation's span, counts it and logs it. It was remembered at its
 // event.
 func (t *telemetry) ended(told gate.Told) {
-	r, record := told.Recreation, recordOf(told)
+	r, record := told.Recreation, t.records.traced(told)
 	about, _ := whose(told)
-	attrs := []attribute.KeyValue{t.name, keyTrigger.String(string(record.Trigger)), keyOutcome.String(string(record.Outcome))}
+	outcome := keyOutcome.String(string(record.Outcome))
+	attrs := []attribute.KeyValue{keyTrigger.String(string(record.Trigger)), outcome}
 	span := spanOf(r)
 	if told.What == core.WasRejected {
 		kind := semconv.ErrorTypeKey.String(told.Kind)
@@ -198,18 +200,28 @@ func (t *telemetry) ended(told gate.Told) {
 		t.promoted = r.Ctx
 	}
 	span.SetAttributes(attrs...)
-	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyFailures.Int(about.Failures))
+	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyAge.Float64(told.Age.Seconds()), keyFailures.Int(about.Failures))
 	span.SetAttributes(authorityAttributes(about.Authority)...)
-	if !about.Tripped.IsZero() {
+	if told.Protocol != "" {
+		span.SetAttributes(semconv.NetworkProtocolVersion(told.Protocol))
+	}
+	if !about.Tripped.IsZero() && !record.OutageOpen { // one that lasts has no length yet
 		span.SetAttributes(keyOutage.Float64(record.Outage.Seconds()))
 	}
-	t.records.traced(told.Candidate, record.TraceID)
 	// One of these that panics does not take the others along.
+	defer t.tellHook(r.Ctx, record)
 	defer t.logEnd(told, record, about.Authority)
 	defer span.End(trace.WithTimestamp(told.At))
-	set := metric.WithAttributes(attrs...)
-	t.recreations.Add(r.Ctx, 1, set)
-	t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), set)
+	t.recreations.Add(r.Ctx, 1, t.measured(about.Authority, outcome))
+	t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), t.measured(about.Authority, attrs...))
+}
+
+// tellHook has the user's hook called, on a goroutine that is nobody's.
+func (t *telemetry) tellHook(ctx context.Context, record RecreationRecord) {
+	if t.hook != nil {
+		ctx = context.WithoutCancel(ctx) // that of the build is over
+		t.hooked.Add(func() { t.hook(ctx, record) })
+	}
 }
 
 // logEnd warns of a swap and of a rejection. What was called off, or was a false
@@ -239,15 +251,17 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 // service was well, or the recreation was called off.
 var quiet = []string{core.CurrentRecovered, core.UpstreamSlow, core.Superseded, core.GivenUp, core.ClosedMeanwhile}
 
-// Failed implements [call.Listener].
-func (t *telemetry) Failed(ctx context.Context, trigger string) {
-	t.failures.Add(ctx, 1, metric.WithAttributes(t.name, keyTrigger.String(trigger)))
+// Failed implements [call.Listener]. It counts a failure.
+func (t *telemetry) Failed(ctx context.Context, a core.Authority, trigger string) {
+	t.records.failures.Add(1)
+	t.failures.Add(ctx, 1, t.measured(a, keyTrigger.String(trigger)))
 }
 
 // Resent implements [call.Listener]. It counts a replay, and says so on the request's own span if that is a
 // CLIENT span: http.request.resend_count is defined for those.
-func (t *telemetry) Resent(ctx context.Context, n int) {
-	t.replays.Add(ctx, 1, metric.WithAttributes(t.name))
+func (t *telemetry) Resent(ctx context.Context, a core.Authority, n int) {
+	t.records.replays.Add(1)
+	t.replays.Add(ctx, 1, t.measured(a))
 	span := trace.SpanFromContext(ctx)
 	if k, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && k.SpanKind() == trace.SpanKindClient {
 		span.SetAttributes(semconv.HTTPRequestResendCount(n))

@@ -3,6 +3,7 @@ package respawn
 import (
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/core"
@@ -24,7 +25,8 @@ type RecreationRecord struct {
 	Generation uint64        `json:"generation"`           // in service after it
 	Failures   int           `json:"failures"`             // that led to it
 	TraceID    string        `json:"trace_id,omitempty"`   // of its span; "" if nothing traces
-	Outage     time.Duration `json:"-"`                    // from the first failure to its end; 0 if there was none; outage_seconds in JSON
+	Outage     time.Duration `json:"-"`                    // that it was built in, from the first failure to the first answer; 0 if there was none; outage_seconds in JSON
+	OutageOpen bool          `json:"outage_open"`          // that lasts: Outage is until now
 
 	// What a promotion retired.
 	Drained   int64         `json:"drained"`  // requests that were in flight on it then
@@ -48,26 +50,40 @@ func (r RecreationRecord) MarshalJSON() ([]byte, error) {
 // for concurrent use.
 func (rt *RecoveringRoundTripper) Recreations() []RecreationRecord { return rt.records.all() }
 
-// records are what is told of recreations that have ended.
+// records are what is told of recreations and outages.
 type records struct {
-	mu    sync.Mutex // guards all below
-	ring  history.Ring[RecreationRecord]
-	total totals
+	failures, replays atomic.Int64
+
+	mu       sync.Mutex // guards all below; the gate's lock may be held
+	ring     history.Ring[remembered]
+	outages  history.Outages
+	promoted int
+	rejected int
+	last     rejection
 }
 
-type totals struct {
-	promotions, rejections int
-	last                   rejection
+// A remembered recreation knows its outage.
+type remembered struct {
+	RecreationRecord
+	of history.Key
+}
+
+// A past is what records know at an instant.
+type past struct {
+	promoted, rejected, outages int
+	last                        rejection
+	open, ended                 []history.Outage
 }
 
 // A rejection is the latest one.
 type rejection struct {
-	at      time.Time
-	kind    ErrorType
-	unbuilt bool // the factory gave no transport to try
+	at        time.Time
+	authority core.Authority
+	kind      ErrorType
+	unbuilt   bool // the factory gave no transport to try
 }
 
-// recordOf is the record of a recreation that has ended.
+// recordOf is the record of a recreation that has ended, but for its outage.
 func recordOf(t gate.Told) RecreationRecord {
 	about, trigger := whose(t)
 	record := RecreationRecord{
@@ -77,9 +93,6 @@ func recordOf(t gate.Told) RecreationRecord {
 	}
 	if t.What == core.WasRejected {
 		record.Outcome, record.ErrorType = OutcomeRejected, ErrorType(t.Kind)
-	}
-	if !about.Tripped.IsZero() {
-		record.Outage = t.At.Sub(about.Since)
 	}
 	return record
 }
@@ -108,29 +121,63 @@ func traceID(r *gate.Recreation) string {
 	return ""
 }
 
-// add notes the end of a recreation.
-func (r *records) add(t gate.Told) {
-	record := recordOf(t)
+// note takes a report, at its event.
+func (r *records) note(t gate.Told) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if record.Outcome == OutcomePromoted {
-		r.total.promotions++
-	} else {
-		r.total.rejections++
-		r.total.last = rejection{at: t.At, kind: record.ErrorType, unbuilt: t.Unbuilt}
+	switch t.What {
+	case core.HasTripped, core.HasRecovered, core.WasForgotten:
+		r.noteOutageLocked(t)
+	case core.WasPromoted, core.WasRejected:
+		r.addLocked(t)
 	}
-	var draining *generation.Generation
-	if record.Draining {
-		draining = t.Retired
-	}
-	r.ring.Add(t.Candidate, record, draining, t.At)
 }
 
-// traced notes the trace of a recreation that ended before its span was there.
-func (r *records) traced(candidate uint64, id string) {
+// noteOutageLocked notes that an outage begins, or is over: its recreations have its
+// true length from then on.
+func (r *records) noteOutageLocked(t gate.Told) {
+	over, isOver := r.outages.Note(t.Report)
+	if !isOver {
+		return
+	}
+	r.ring.Each(func(m *remembered) {
+		if m.of == over.Key {
+			m.Outage, m.OutageOpen = over.Lasts(t.At), false
+		}
+	})
+}
+
+// addLocked notes the end of a recreation.
+func (r *records) addLocked(t gate.Told) {
+	about, _ := whose(t)
+	m := remembered{recordOf(t), history.KeyOf(about)}
+	if m.Outcome == OutcomePromoted {
+		r.promoted++
+	} else {
+		r.rejected++
+		r.last = rejection{at: t.At, authority: about.Authority, kind: m.ErrorType, unbuilt: t.Unbuilt}
+	}
+	if outage, ok := r.outages.Find(m.of); ok {
+		m.Outage, m.OutageOpen = outage.Lasts(t.At), outage.End.IsZero()
+	}
+	var draining *generation.Generation
+	if m.Draining {
+		draining = t.Retired
+	}
+	r.ring.Add(t.Candidate, m, draining, t.At)
+}
+
+// traced notes the trace of a recreation that ended before its span was there, and
+// returns its record.
+func (r *records) traced(t gate.Told) (record RecreationRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ring.Change(candidate, func(record *RecreationRecord) { record.TraceID = id })
+	record = recordOf(t) // where it is not remembered any more
+	r.ring.Change(t.Candidate, func(m *remembered) {
+		m.TraceID = record.TraceID
+		record = m.RecreationRecord
+	})
+	return record
 }
 
 // drained notes that the last request has left g.
@@ -138,19 +185,32 @@ func (r *records) drained(g *generation.Generation) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ring.Drained(g, func(record *RecreationRecord, since time.Time) {
-		record.DrainTime, record.Draining = now.Sub(since), false
+	r.ring.Drained(g, func(m *remembered, since time.Time) {
+		m.DrainTime, m.Draining = now.Sub(since), false
 	})
 }
 
 func (r *records) all() []RecreationRecord {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ring.All()
+	all := r.ring.All()
+	records := make([]RecreationRecord, 0, len(all))
+	for _, m := range all {
+		if m.OutageOpen {
+			m.Outage = now.Sub(m.of.Begin)
+		}
+		records = append(records, m.RecreationRecord)
+	}
+	return records
 }
 
-func (r *records) totals() totals {
+// past is what there is to tell of what was.
+func (r *records) past() past {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.total
+	return past{
+		promoted: r.promoted, rejected: r.rejected, outages: r.outages.Total, last: r.last,
+		open: r.outages.Open(), ended: r.outages.Ended(),
+	}
 }

@@ -36,10 +36,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/call"
+	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
@@ -63,6 +65,7 @@ type RecoveringRoundTripper struct {
 	cfg       config // read-only after New, as all but the gate
 	gate      gate.Gate
 	calls     call.Maker
+	started   time.Time
 	telemetry *telemetry
 	records   records
 }
@@ -123,7 +126,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		cloner := &build.Cloner{Base: t, Pinged: func() { rt.telemetry.pingsLost() }}
 		cfg.Factory = cloner.Make
 	}
-	rt.cfg = cfg
+	rt.cfg, rt.started = cfg, time.Now()
 	if rt.telemetry, err = newTelemetry(rt); err != nil {
 		return nil, fmt.Errorf("respawn: New: %w", err)
 	}
@@ -176,8 +179,8 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if err != nil {
 		return rt.calls.Resume(req, g, began, resp, err)
 	}
-	if rt.gate.Alert() != nil && rt.suspects(req) {
-		rt.calls.Answered(req, g, began)
+	if rt.gate.Alert() != nil {
+		rt.answered(req, g, began)
 	}
 	return s.Track(req, resp), nil
 }
@@ -193,6 +196,17 @@ func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
 func (rt *RecoveringRoundTripper) suspects(req *http.Request) bool {
 	a := rt.gate.Alert()
 	return a != nil && a.Covers(evidence.AuthorityOf(req.URL))
+}
+
+// answered tells of an answer that came on the healthy path while something is
+// suspected: of its own authority to the core; of another one it notes only that
+// somebody is served.
+func (rt *RecoveringRoundTripper) answered(req *http.Request, g *generation.Generation, began core.Instant) {
+	if rt.suspects(req) {
+		rt.calls.Answered(req, g, began)
+		return
+	}
+	rt.gate.Served(began)
 }
 
 // shut is what a request gets after Close.

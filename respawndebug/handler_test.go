@@ -60,7 +60,7 @@ func TestStatesInWords(t *testing.T) {
 		{"ended", "recovering", "The transport has ended: the next request gets a fresh one.", func(r *rig) {
 			r.first.ended.Store(true)
 		}},
-		{"nothing can be built", "failing", "Cannot serve for now: no fresh transport could be had (factory_error), and the backoff holds back the next attempt.", func(r *rig) {
+		{"nothing can be built", "failing", "Serves nobody for now: no fresh transport could be had (factory_error), and the backoff holds back the next attempt.", func(r *rig) {
 			r.fails.Store(&failure)
 			r.trip(api)
 			time.Sleep(time.Second)
@@ -119,31 +119,33 @@ func TestPageShowsAnIncident(t *testing.T) {
 		page := look(t, r.rt)
 
 		assert.Equal(t, [][]string{
-			{"00:00:13", "promoted", "connection_refused", "https://api.test:443", "2", "5", "2.0 s", "15 s", "40 requests, still draining"},
-			{"00:00:00", "rejected connection_refused", "connection_refused", "https://api.test:443", "1", "3", "500 ms", "500 ms", ""},
+			{"00:00:13", "promoted", "connection_refused", "https://api.test:443", "2", "5", "2.0 s", "15.5 s", "40 requests, still draining"},
+			{"00:00:00", "rejected connection_refused", "connection_refused", "https://api.test:443", "1", "3", "500 ms", "15.5 s", ""},
 		}, page.rows("recreations"), "the newest first")
 		assert.Equal(t, [][]string{{"1", "10", "3.0 s ago"}}, page.rows("draining"))
 		assert.Empty(t, page.rows("streaks"))
 		assert.Equal(t, []string{
-			"Generation 2 in service for 3.0 s", "In flight 10 10 of them draining", "Promoted 1 fresh transports",
-			"Rejected 1 last: connection_refused", "Last failure connection_refused https://api.test:443, 3.0 s ago",
+			"Failing none of the hosts", "Next attempt none nothing waits for one", "In flight 10 10 of them draining", "Failures 5 0 sent again",
+			"Recreations 1 promoted, 1 rejected generation 2 in service for 3.0 s",
+			"Last failure connection_refused https://api.test:443, 3.0 s ago", "Last rejection connection_refused https://api.test:443, 18.0 s ago",
 		}, facts(page))
 
 		plot := page.all("svg", "plot")
 		require.Len(t, plot, 1)
 		assert.Equal(t, "img", plot[0].attr("role"))
-		assert.Equal(t, "2 recreations since 00:00:00", plot[0].all("title", "")[0].text())
-		assert.Equal(t, "1 promoted, 1 rejected. Longest outage: 15 s. Retired with 40 requests in flight.", plot[0].all("desc", "")[0].text())
+		assert.Equal(t, "1 outage, 2 recreations since 00:00:00", plot[0].all("title", "")[0].text())
+		assert.Equal(t, "1 promoted, 1 rejected. Longest outage: 15.5 s. Retired with 40 requests in flight.", plot[0].all("desc", "")[0].text())
 		assert.Equal(t, []string{
 			"00:00:00 connection_refused: rejected (connection_refused) after 500 ms, generation 1 in service, https://api.test:443",
 			"00:00:13 connection_refused: promoted after 2.0 s, generation 2 in service, https://api.test:443",
 		}, plot[0].titles("g", "mark"))
 		assert.Len(t, plot[0].all("use", "promoted"), 1)
 		assert.Len(t, plot[0].all("use", "rejected"), 1)
-		assert.Equal(t, []string{
-			"https://api.test:443: outage of 15 s, since the first failure",
-			"https://api.test:443: outage of 500 ms, since the first failure",
-		}, plot[0].titles("rect", "outage"), "the shorter one on top of the longer")
+		assert.Equal(t, []string{"https://api.test:443: outage of 15.5 s, from 00:00:00 to 00:00:15"}, plot[0].titles("rect", "outage"), "one bar")
+		assert.Equal(t, "15.5 s", plot[0].all("text", "length")[0].text())
+		assert.Equal(t, [][]string{
+			{"https://api.test:443", "15.5 s", "00:00:00", "00:00:15", "connection_refused", "ended by a fresh transport"},
+		}, page.rows("outages"))
 		assert.Equal(t, []string{"still draining: 40 requests in flight when it was retired"}, plot[0].titles("rect", "drain"))
 
 		for _, body := range left {
@@ -158,7 +160,7 @@ func TestPageShowsAnIncident(t *testing.T) {
 
 // facts are the figures at the top of a client.
 func facts(page node) (facts []string) {
-	for _, div := range page.all("section", "")[0].all("dl", "")[0].all("div", "") {
+	for _, div := range page.all("dl", "facts")[0].all("div", "") {
 		var words []string
 		for d := range div.ChildNodes() {
 			if d.Type == html.ElementNode {
@@ -275,7 +277,7 @@ func TestJSONIsTheSame(t *testing.T) {
 		assert.JSONEq(t, string(want), string(got.Clients[0]["recreations"]))
 		assert.JSONEq(t, `3`, string(got.Clients[0]["age_seconds"]))
 		assert.JSONEq(t, `"Serving. Nothing is under suspicion."`, string(got.Clients[0]["summary"]))
-		assert.Len(t, got.Clients[0], len(fields)+3)
+		assert.Len(t, got.Clients[0], len(fields)+2)
 	})
 	assert.Contains(t, ask(t, http.MethodGet, "?format=json").Body.String(), `"clients": []`)
 }

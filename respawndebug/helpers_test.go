@@ -123,8 +123,13 @@ func (r *rig) recover(url string) {
 // ask sends a request to the page.
 func ask(t *testing.T, method, query string, rts ...*respawn.RecoveringRoundTripper) *httptest.ResponseRecorder {
 	t.Helper()
+	return serve(t, DebugHandler(rts...), method, query)
+}
+
+func serve(t *testing.T, h http.Handler, method, query string) *httptest.ResponseRecorder {
+	t.Helper()
 	w := httptest.NewRecorder()
-	DebugHandler(rts...).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, "/debug/respawn"+query, nil))
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, "/debug/respawn"+query, nil))
 	return w
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // the page and its style
 	"encoding/base64"
+	"fmt"
 	"html/template"
 	"slices"
 	"strconv"
@@ -37,6 +38,8 @@ type view struct {
 	Style   template.CSS
 	Icon    template.URL
 	Version string
+	Host    string
+	Up      string
 	Time    moment
 	Refresh int
 	State   respawn.State // the worst of all
@@ -47,23 +50,34 @@ type clientView struct {
 	ID            string // of its section
 	Name          string
 	State         respawn.State
+	Folded        bool // among many, and well
 	Summary       string
-	Generation    uint64
-	Age           string
-	InFlight      int64
-	OnRetired     int64
-	Promoted      int
-	Rejected      int
-	Recreating    bool
-	LastFailure   *failureView
-	LastRejection string
+	Short         string // the summary of one that is folded
+	Answers       answers
+	Trace         *trace
+	Failing       fact
+	Attempt       fact
+	InFlight      fact
+	Recreated     fact
+	Failed        fact
+	LastFailure   *eventView
+	LastRejection *eventView
 	Streaks       []streakView
+	Outages       []outageView // the newest first
 	Draining      []drainView
 	Timeline      *timeline
 	Recreations   []recreationView // the newest first
+	Options       []string
+	Ticket        string
 }
 
-type failureView struct {
+// A fact is a figure, and what it is of.
+type fact struct{ Figure, Of string }
+
+// A trace has a link where it is known how to make one.
+type trace struct{ ID, URL string }
+
+type eventView struct {
 	moment
 	Authority, Reason string
 }
@@ -75,6 +89,13 @@ type streakView struct {
 	Since            moment
 }
 
+type outageView struct {
+	Authority, Trigger, Lasted, Ended string
+	Open                              bool
+	Begin                             moment
+	Until                             string
+}
+
 type drainView struct {
 	Generation string
 	InFlight   int64
@@ -83,10 +104,11 @@ type drainView struct {
 
 type recreationView struct {
 	moment
-	Trigger, Authority, TraceID, Outcome, ErrorType, Note string
-	Generation                                            uint64
-	Failures                                              int
-	Took, Outage, Drained                                 string
+	Trigger, Authority, Outcome, ErrorType, Note string
+	Trace                                        *trace
+	Generation                                   uint64
+	Failures                                     int
+	Took, Outage, Drained                        string
 }
 
 // A moment is a time for people and for machines.
@@ -101,44 +123,59 @@ func severity(s respawn.State) int {
 	return slices.Index([]respawn.State{respawn.StateHealthy, respawn.StateRecovering, respawn.StateFailing, respawn.StateClosed}, s)
 }
 
-func newView(d document, refresh int) view {
+// many is how many clients a page has before those that are well are folded.
+const many = 4
+
+func newView(d document, refresh int, traceURL string) view {
 	v := view{
-		Style: template.CSS(style), Version: d.Version, Time: newMoment(d.Time, d.Time),
+		Style: template.CSS(style), Version: d.Version, Host: shown(d.Host), Time: newMoment(d.Time, d.Time),
 		Refresh: refresh, State: respawn.StateHealthy,
 	}
+	started := d.Time
 	for i, c := range d.Clients {
 		if severity(c.State) > severity(v.State) {
 			v.State = c.State
 		}
-		v.Clients = append(v.Clients, newClientView(c, i+1, d.Time))
+		started = earlier(started, c.Started)
+		cv := newClientView(c, d, traceURL)
+		cv.ID = "client-" + strconv.Itoa(i+1)
+		cv.Folded = len(d.Clients) >= many && c.State == respawn.StateHealthy
+		v.Clients = append(v.Clients, cv)
 	}
+	v.Up = brief(d.Time.Sub(started).Truncate(time.Second))
 	v.Icon = icon(v.State)
 	return v
 }
 
-func newClientView(c client, number int, now time.Time) clientView {
+func newClientView(c client, d document, traceURL string) clientView {
+	now := d.Time
 	v := clientView{
-		ID:            "client-" + strconv.Itoa(number),
-		Name:          shown(c.Name),
-		State:         c.State,
-		Summary:       c.Summary,
-		Generation:    c.Generation,
-		Age:           duration(c.Age),
-		InFlight:      c.InFlight,
-		Promoted:      c.Promotions,
-		Rejected:      c.Rejections,
-		Recreating:    c.Recreating,
-		LastRejection: shown(string(c.LastRejection)),
-		Timeline:      newTimeline(c.Recreations, now),
+		Name: shown(c.Name), State: c.State, Summary: c.Summary, Short: short(c, now),
+		Answers: answer(c, now), Options: options(c.Options), Ticket: ticket(c, d, traceURL),
+		Attempt:   attempt(c, now),
+		InFlight:  fact{strconv.FormatInt(c.InFlight, 10), "none draining"},
+		Recreated: fact{fmt.Sprintf("%d promoted, %d rejected", c.Promotions, c.Rejections), fmt.Sprintf("generation %d in service for %s", c.Generation, duration(c.Age))},
+		Failed:    fact{strconv.FormatInt(c.Failures, 10), fmt.Sprintf("%d sent again", c.Replays)},
+		Timeline:  newTimeline(allOutages(c), c.Recreations, now),
+	}
+	v.Failing.Figure, v.Failing.Of = failing(c)
+	v.Trace = newTrace(v.Answers.Trace, traceURL)
+	if n := onRetired(c); n > 0 {
+		v.InFlight.Of = fmt.Sprintf("%d of them draining", n)
 	}
 	if f := c.LastFailure; f != nil {
-		v.LastFailure = &failureView{newMoment(f.Time, now), shown(f.Authority), shown(string(f.Reason))}
+		v.LastFailure = &eventView{newMoment(f.Time, now), shown(f.Authority), shown(f.Reason)}
+	}
+	if r := c.LastRejection; r != nil {
+		v.LastRejection = &eventView{newMoment(r.Time, now), shown(r.Authority), shown(r.Reason)}
 	}
 	for _, s := range c.Streaks {
 		v.Streaks = append(v.Streaks, streakView{shown(s.Authority), standing(s), s.Failures, s.Stalls, newMoment(s.Since, now)})
 	}
+	for _, o := range allOutages(c) {
+		v.Outages = append(v.Outages, newOutageView(o, now))
+	}
 	for _, g := range c.DrainingGenerations {
-		v.OnRetired += g.InFlight
 		name := strconv.FormatUint(g.Generation, 10)
 		if g.Generation == 0 {
 			name = "rejected candidate"
@@ -146,17 +183,63 @@ func newClientView(c client, number int, now time.Time) clientView {
 		v.Draining = append(v.Draining, drainView{name, g.InFlight, newMoment(g.Since, now)})
 	}
 	for _, r := range slices.Backward(c.Recreations) {
-		v.Recreations = append(v.Recreations, newRecreationView(r, now))
+		v.Recreations = append(v.Recreations, newRecreationView(r, now, traceURL))
 	}
 	return v
 }
 
-func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView {
+// short is a client in half a line.
+func short(c client, now time.Time) string {
+	o, found := latest(c)
+	switch {
+	case !found:
+		return "nothing was down"
+	case o.End.IsZero():
+		return "down for " + roughly(o.Duration)
+	}
+	return "was down for " + duration(o.Duration) + ", " + roughly(now.Sub(o.End)) + " ago"
+}
+
+// attempt is when the next one is due.
+func attempt(c client, now time.Time) fact {
+	switch {
+	case c.Recreating:
+		return fact{"now", "a fresh transport is being tried"}
+	case !c.NextAttempt.IsZero():
+		return fact{"in " + ahead(c.NextAttempt.Sub(now)), "at " + clock(c.NextAttempt, now)}
+	case len(c.OpenOutages) > 0 && c.State != respawn.StateClosed:
+		return fact{"next request", "makes it"}
+	}
+	return fact{"none", "nothing waits for one"}
+}
+
+func newTrace(id, traceURL string) *trace {
+	switch {
+	case id == "":
+		return nil
+	case traceURL == "":
+		return &trace{ID: id}
+	}
+	return &trace{id, link(traceURL, id)}
+}
+
+func newOutageView(o respawn.OutageHealth, now time.Time) outageView {
+	v := outageView{
+		Authority: host(o.Authority), Trigger: shown(o.Trigger), Lasted: duration(o.Duration), Ended: ended(o),
+		Open: o.End.IsZero(), Begin: newMoment(o.Begin, now), Until: "now",
+	}
+	if !v.Open {
+		v.Until = clock(o.End, now)
+	}
+	return v
+}
+
+func newRecreationView(r respawn.RecreationRecord, now time.Time, traceURL string) recreationView {
 	v := recreationView{
 		moment:     newMoment(r.Time, now),
 		Trigger:    shown(string(r.Trigger)),
 		Authority:  shown(r.Authority),
-		TraceID:    r.TraceID,
+		Trace:      newTrace(r.TraceID, traceURL),
 		Outcome:    outcome(r),
 		ErrorType:  shown(string(r.ErrorType)),
 		Note:       calledOff[r.ErrorType],
@@ -164,7 +247,10 @@ func newRecreationView(r respawn.RecreationRecord, now time.Time) recreationView
 		Failures:   r.Failures,
 		Took:       duration(r.Duration),
 	}
-	if r.Outage > 0 {
+	switch {
+	case r.OutageOpen:
+		v.Outage = duration(r.Outage) + " so far"
+	case r.Outage > 0:
 		v.Outage = duration(r.Outage)
 	}
 	switch {

@@ -43,7 +43,7 @@ func TestNothingButThePage(t *testing.T) {
 			for _, a := range d.Attr {
 				assert.False(t, strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src", "%s %s", d.Data, a.Key)
 				if a.Key == "href" {
-					assert.Regexp(t, `^(#[a-z-]+[0-9]*|\?(refresh=0|format=json)?|data:image/svg\+xml,.*)$`, a.Val)
+					assert.Regexp(t, `^(#[a-z-]+[0-9]*|\?(refresh=0|format=(json|text))?|data:image/svg\+xml,.*)$`, a.Val)
 				}
 			}
 		}
@@ -69,7 +69,7 @@ func TestNoSecrets(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		require.NotEmpty(t, r.rt.Recreations())
-		for _, query := range []string{"", "?format=json"} {
+		for _, query := range []string{"", "?format=json", "?format=text"} {
 			body := ask(t, http.MethodGet, query, r.rt).Body.String()
 			assert.Contains(t, body, "https://api.test:443")
 			assert.NotContains(t, body, "secret")
@@ -110,17 +110,18 @@ func render(t testing.TB, name string) node {
 	d := document{Version: respawn.Version, Time: now}
 	for range 2 {
 		h := respawn.Health{
-			Name: name, State: respawn.StateFailing, LastRejection: respawn.ErrorType(name),
+			Name: name, State: respawn.StateFailing, LastRejection: &respawn.RejectionHealth{Time: now, Authority: name, Reason: respawn.ErrorType(name)},
 			Streaks:     []respawn.StreakHealth{{Authority: name, Failures: 3, Tripped: true, Since: now}},
 			LastFailure: &respawn.FailureHealth{Time: now, Authority: name, Reason: respawn.Trigger(name)},
+			OpenOutages: []respawn.OutageHealth{{Authority: name, Trigger: respawn.Trigger(name), Begin: now.Add(-time.Hour), Duration: time.Hour}},
 		}
-		d.Clients = append(d.Clients, client{Health: h, Summary: inWords(h), Recreations: []respawn.RecreationRecord{{
+		d.Clients = append(d.Clients, client{health: health(h), Summary: inWords(h), Recreations: []respawn.RecreationRecord{{
 			Time: now.Add(-time.Hour), Duration: time.Second, Outage: time.Minute, Trigger: respawn.Trigger(name), Outcome: respawn.OutcomeRejected,
 			ErrorType: respawn.ErrorType(name), Authority: name,
 		}}})
 	}
 	var b strings.Builder
-	require.NoError(t, page.Execute(&b, newView(d, 5)))
+	require.NoError(t, page.Execute(&b, newView(d, 5, "https://jaeger.test/trace/{id}")))
 	return parse(t, b.String())
 }
 

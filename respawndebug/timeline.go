@@ -1,9 +1,7 @@
 package respawndebug
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -11,21 +9,23 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// A timeline is what the page draws of past recreations. Days can lie between
-// two incidents and milliseconds between two trials, so no single scale shows
-// both: recreations that are near one another make an episode, which has a
-// scale of its own, and the quiet time between episodes is left out.
+// A timeline is what the page draws of past outages and recreations. Days can lie
+// between two incidents and milliseconds between two trials, so no single scale shows
+// both: what is near one another makes an episode, which has a scale of its own, and
+// the quiet time between episodes is left out.
 //
 // All places are percentages of the width, which the browser resolves: text and
 // marks keep their size on every screen.
 type timeline struct {
 	Title, Description string
 	Episodes           []episode
-	Outages            []bar // the longest first, so that those within it are seen
+	Outages            []outageBar
 	Trials             []bar
 	Marks              []mark
 	Drains             []drain
-	Labels             []label
+	Labels             []label // of the axis
+	Ticks              []label // how long after an episode's beginning
+	OutageLanes        int
 	DrainLanes         int
 }
 
@@ -34,6 +34,14 @@ type episode struct{ X, Width float64 }
 type bar struct {
 	X, Width float64
 	Title    string
+}
+
+// An outageBar has its length written above it.
+type outageBar struct {
+	bar
+	Lane int
+	Open bool // it lasts
+	Text label
 }
 
 type mark struct {
@@ -50,77 +58,141 @@ type drain struct {
 
 type label struct {
 	X      float64
-	Anchor string // of the SVG text: start or end
+	Anchor string // of the SVG text: start, middle or end
 	Text   string
 }
 
 // Where the lanes are, in pixels from the top.
 const (
-	outageLane = 10
-	trialLane  = 34
-	drainLane  = 56
-	laneHeight = 12
-	axisHeight = 28
+	top         = 13
+	outageLane  = 28 // high, each
+	drainLane   = 12
+	betweenRows = 24
 )
 
-// Axis is where the time is written.
-func (t *timeline) Axis() int { return drainLane + laneHeight*max(t.DrainLanes, 1) + axisHeight - 14 }
+// Base is where the bar's text stands, and Top its upper edge beneath that.
+func (o outageBar) Base() int { return top + outageLane*o.Lane }
+func (o outageBar) Top() int  { return o.Base() + 4 }
 
-func (t *timeline) Height() int { return drainLane + laneHeight*max(t.DrainLanes, 1) + axisHeight - 8 }
+// TrialY is where the recreations are.
+func (t *timeline) TrialY() int { return top + outageLane*max(t.OutageLanes, 1) + 4 }
 
-// Y is the middle of the drain's lane.
-func (d drain) Y() int { return drainLane + laneHeight*d.Lane }
+// TrialTop is the upper edge of their bars. TrialLabel and DrainLabel are where the
+// rows' names stand, and ticks reach from TickTop to TickBottom.
+func (t *timeline) TrialTop() float64 { return float64(t.TrialY()) - 1.5 }
+func (t *timeline) TrialLabel() int   { return t.TrialY() + 4 }
+func (t *timeline) DrainLabel() int   { return t.DrainY() + 6 }
+func (t *timeline) TickTop() int      { return t.Scale() - 16 }
+func (t *timeline) TickBottom() int   { return t.Scale() - 11 }
+
+// DrainY is where the first drain is, and Y where each is, in the timeline that it
+// is of.
+func (t *timeline) DrainY() int   { return t.TrialY() + betweenRows - 2 }
+func (t *timeline) Y(d drain) int { return t.DrainY() + drainLane*d.Lane }
+
+// Scale and Axis are where the ticks are named and the time is written.
+func (t *timeline) Scale() int {
+	if t.DrainLanes == 0 {
+		return t.TrialY() + betweenRows + 6
+	}
+	return t.DrainY() + drainLane*(t.DrainLanes-1) + betweenRows + 6
+}
+func (t *timeline) Shade() int  { return t.Scale() + 5 }
+func (t *timeline) Axis() int   { return t.Shade() + 13 }
+func (t *timeline) Height() int { return t.Axis() + 6 }
 
 const (
-	quiet       = time.Minute // between episodes: more than the default backoff's longest
-	margin      = 1.5         // percent, at both ends
-	maxGap      = 2.5         // percent that a quiet time takes
-	allGaps     = 25.0        // percent that all of them may take
-	labelWidth  = 23.0        // percent that a label may need on a phone
-	nowWidth    = 12.0
-	maxDrainRow = 3
+	quiet      = time.Minute // between episodes: more than the default backoff's longest
+	margin     = 1.5         // percent, at both ends
+	maxGap     = 2.5         // percent that a quiet time takes
+	allGaps    = 25.0        // percent that all of them may take
+	labelWidth = 23.0        // percent that a label may need on a phone
+	nowWidth   = 12.0
+	tickWidth  = 17.0
+	barWidth   = 24.0 // percent that the length of an outage may need
+	maxLanes   = 3    // of drains, and of outages
 )
 
-// newTimeline lays out records, which are sorted by their ends.
-func newTimeline(records []respawn.RecreationRecord, now time.Time) *timeline {
-	if len(records) == 0 {
+// lanes are rows of bars, each of which says where it is free again.
+type lanes [maxLanes]float64
+
+// take finds a row for what reaches from x to end: the last one where none is free.
+func (l *lanes) take(x, end float64) int {
+	i := slices.IndexFunc(l[:], func(free float64) bool { return free <= x })
+	if i < 0 {
+		i = maxLanes - 1
+	}
+	l[i] = end
+	return i
+}
+
+// newTimeline lays out what happened; records are sorted by their ends. It is nil if
+// nothing did.
+func newTimeline(outages []respawn.OutageHealth, records []respawn.RecreationRecord, now time.Time) *timeline {
+	if len(outages)+len(records) == 0 {
 		return nil
 	}
-	s := newScale(records, now)
-	t := &timeline{}
+	s := newScale(outages, records, now)
+	t := &timeline{Labels: s.labels(now), Ticks: s.ticks()}
 	for _, e := range s.episodes {
 		x := s.at(e.from)
 		t.Episodes = append(t.Episodes, episode{x, s.at(e.to) - x})
 	}
-	var lanes [maxDrainRow]float64 // where each is free again
+	t.drawOutages(s, outages, now)
+	var free lanes
 	for _, r := range records {
 		end := r.Time.Add(r.Duration)
-		if r.Outage > 0 {
-			t.Outages = append(t.Outages, s.bar(end.Add(-r.Outage), end, fmt.Sprintf(
-				"%s: outage of %s, since the first failure", shown(r.Authority), duration(r.Outage))))
-		}
 		title := describe(r, now)
 		t.Trials = append(t.Trials, s.bar(r.Time, end, title))
 		t.Marks = append(t.Marks, mark{s.at(end), outcome(r), title})
-		if r.Drained > 0 {
-			until, text := end.Add(r.DrainTime), fmt.Sprintf("%s drained in %s", count(r.Drained, "request"), duration(r.DrainTime))
-			if r.Draining {
-				until, text = now, fmt.Sprintf("still draining: %s in flight when it was retired", count(r.Drained, "request"))
-			}
-			d := drain{bar: s.bar(end, until, text), Open: r.Draining}
-			d.Lane = slices.IndexFunc(lanes[:], func(free float64) bool { return free <= d.X })
-			if d.Lane < 0 {
-				d.Lane = maxDrainRow - 1
-			}
-			lanes[d.Lane] = d.X + d.Width
-			t.DrainLanes = max(t.DrainLanes, d.Lane+1)
-			t.Drains = append(t.Drains, d)
+		if r.Drained == 0 {
+			continue
 		}
+		until, text := end.Add(r.DrainTime), fmt.Sprintf("%s drained in %s", count(r.Drained, "request"), duration(r.DrainTime))
+		if r.Draining {
+			until, text = now, fmt.Sprintf("still draining: %s in flight when it was retired", count(r.Drained, "request"))
+		}
+		d := drain{bar: s.bar(end, until, text), Open: r.Draining}
+		d.Lane = free.take(d.X, d.X+d.Width)
+		t.DrainLanes = max(t.DrainLanes, d.Lane+1)
+		t.Drains = append(t.Drains, d)
 	}
-	slices.SortStableFunc(t.Outages, func(a, b bar) int { return cmp.Compare(b.Width, a.Width) })
-	t.Labels = s.labels(now)
-	t.Title, t.Description = summarize(records, now)
+	t.Title, t.Description = summarize(outages, records, now)
 	return t
+}
+
+// drawOutages draws a bar for each outage, the first to begin first.
+func (t *timeline) drawOutages(s *scale, outages []respawn.OutageHealth, now time.Time) {
+	sorted := slices.Clone(outages)
+	slices.SortStableFunc(sorted, func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) })
+	var free lanes
+	for _, o := range sorted {
+		b := outageBar{bar: s.bar(o.Begin, o.Begin.Add(o.Duration), describeOutage(o, now)), Open: o.End.IsZero()}
+		b.Text = label{b.X, "start", duration(o.Duration)}
+		if b.X+barWidth > 100 {
+			b.Text.X, b.Text.Anchor = b.X+b.Width, "end"
+		}
+		b.Lane = free.take(b.left(), max(b.X+b.Width, b.X+barWidth))
+		t.OutageLanes = max(t.OutageLanes, b.Lane+1)
+		t.Outages = append(t.Outages, b)
+	}
+}
+
+// left is where the bar or its text begins.
+func (b *outageBar) left() float64 {
+	if b.Text.Anchor == "end" {
+		return min(b.X, b.Text.X-barWidth)
+	}
+	return b.X
+}
+
+// describeOutage is an outage in one sentence.
+func describeOutage(o respawn.OutageHealth, now time.Time) string {
+	who := host(o.Authority)
+	if o.End.IsZero() {
+		return fmt.Sprintf("%s: down for %s, since %s", who, duration(o.Duration), clock(o.Begin, now))
+	}
+	return fmt.Sprintf("%s: outage of %s, from %s to %s", who, duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
 }
 
 // describe is a recreation in one sentence.
@@ -138,14 +210,19 @@ func describe(r respawn.RecreationRecord, now time.Time) string {
 }
 
 // summarize says in words what the timeline shows.
-func summarize(records []respawn.RecreationRecord, now time.Time) (title, description string) {
+func summarize(outages []respawn.OutageHealth, records []respawn.RecreationRecord, now time.Time) (title, description string) {
 	outcomes := map[string]int{}
-	var outage time.Duration
+	var longest time.Duration
 	var drained int64
+	first := now
 	for _, r := range records {
 		outcomes[outcome(r)]++
-		outage = max(outage, r.Outage)
 		drained += r.Drained
+		first = earlier(first, r.Time)
+	}
+	for _, o := range outages {
+		longest = max(longest, o.Duration)
+		first = earlier(first, o.Begin)
 	}
 	var parts []string
 	for _, o := range []string{"promoted", "rejected", "called off"} {
@@ -153,132 +230,22 @@ func summarize(records []respawn.RecreationRecord, now time.Time) (title, descri
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}
 	}
-	first := records[0]
-	title = fmt.Sprintf("%s since %s", count(len(records), "recreation"), clock(first.Time, now))
-	description = strings.Join(parts, ", ") + "."
-	if outage > 0 {
-		description += " Longest outage: " + duration(outage) + "."
+	if len(parts) > 0 {
+		description = strings.Join(parts, ", ") + "."
+	}
+	if longest > 0 {
+		description = strings.TrimSpace(description + " Longest outage: " + duration(longest) + ".")
 	}
 	if drained > 0 {
 		description += " Retired with " + count(drained, "request") + " in flight."
 	}
+	title = fmt.Sprintf("%s, %s since %s", count(len(outages), "outage"), count(len(records), "recreation"), clock(first, now))
 	return title, description
 }
 
-// A scale maps times to places: linear within an episode and between two.
-type scale struct {
-	episodes []interval
-	points   []point // sorted by both
-}
-
-type interval struct {
-	from, to time.Time
-	n        int       // recreations
-	begin    time.Time // from, without the padding
-}
-
-type point struct {
-	at time.Time
-	x  float64
-}
-
-func newScale(records []respawn.RecreationRecord, now time.Time) *scale {
-	s := &scale{}
-	for _, r := range records {
-		end := r.Time.Add(r.Duration)
-		drained := r.DrainTime
-		if r.Draining {
-			drained = now.Sub(end)
-		}
-		// A long outage began before its episode, and a long drain goes on
-		// beyond it: neither may take the room of all others.
-		before := min(max(r.Outage-r.Duration, 0), quiet)
-		s.add(interval{from: r.Time.Add(-before), to: end.Add(min(drained, quiet)), n: 1})
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
 	}
-	total, weights := 0.0, make([]float64, len(s.episodes))
-	for i := range s.episodes {
-		e := &s.episodes[i]
-		d := e.to.Sub(e.from)
-		weights[i] = float64(e.n) + math.Log2(1+d.Seconds())
-		total += weights[i]
-		pad := min(max(d/20, time.Millisecond), quiet/2)
-		e.begin, e.from, e.to = e.from, e.from.Add(-pad), e.to.Add(pad)
-	}
-	gap := min(maxGap, allGaps/float64(len(s.episodes)))
-	room := 100 - 2*margin - gap*float64(len(s.episodes)) // the last gap leads to now
-	x := margin
-	for i, e := range s.episodes {
-		width := room * weights[i] / total
-		s.points = append(s.points, point{e.from, x}, point{e.to, x + width})
-		x += width + gap
-	}
-	last := s.points[len(s.points)-1].at
-	if now.After(last) {
-		last = now
-	}
-	s.points = append(s.points, point{last, 100 - margin})
-	return s
-}
-
-// add merges v with the episodes that it is near to.
-func (s *scale) add(v interval) {
-	for n := len(s.episodes); n > 0; n-- {
-		last := s.episodes[n-1]
-		if v.from.Sub(last.to) > quiet {
-			break
-		}
-		if last.from.Before(v.from) {
-			v.from = last.from
-		}
-		if last.to.After(v.to) {
-			v.to = last.to
-		}
-		v.n += last.n
-		s.episodes = s.episodes[:n-1]
-	}
-	s.episodes = append(s.episodes, v)
-}
-
-// at is the place of t.
-func (s *scale) at(t time.Time) float64 {
-	i, _ := slices.BinarySearchFunc(s.points, t, func(p point, t time.Time) int { return p.at.Compare(t) })
-	switch i {
-	case 0:
-		return s.points[0].x
-	case len(s.points):
-		return s.points[i-1].x
-	}
-	a, b := s.points[i-1], s.points[i]
-	return a.x + (b.x-a.x)*float64(t.Sub(a.at))/float64(b.at.Sub(a.at))
-}
-
-func (s *scale) bar(from, to time.Time, title string) bar {
-	x := s.at(from)
-	return bar{x, max(s.at(to)-x, 0.3), title}
-}
-
-// labels names the beginnings of episodes, the newest first, and the right
-// edge, as far as there is room.
-func (s *scale) labels(now time.Time) []label {
-	var labels []label
-	const edge = 100 - margin
-	free := edge // to the left of it
-	for _, e := range slices.Backward(s.episodes) {
-		x, text := s.at(e.begin), clock(e.begin, now)
-		if day, _, dated := strings.Cut(text, " "); dated {
-			text = day // a whole one is too wide; the table has it
-		}
-		switch {
-		case x+labelWidth <= free:
-			labels = append(labels, label{x, "start", text})
-			if free == edge && x+labelWidth+nowWidth <= edge {
-				labels = append(labels, label{edge, "end", "now"})
-			}
-			free = x
-		case free == edge && x >= labelWidth:
-			labels = append(labels, label{x, "end", text})
-			free = x - labelWidth
-		}
-	}
-	return labels
+	return a
 }

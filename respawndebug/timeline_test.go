@@ -20,58 +20,55 @@ func at(d time.Duration) respawn.RecreationRecord {
 	return respawn.RecreationRecord{Time: night.Add(d), Duration: time.Second, Outcome: "promoted"}
 }
 
+// over is an outage that began so long after the night did.
+func over(begin, d time.Duration) respawn.OutageHealth {
+	from := night.Add(begin)
+	return respawn.OutageHealth{Authority: "https://a.test:443", Begin: from, End: from.Add(d), Duration: d, EndedBy: "swap"}
+}
+
 func TestEpisodes(t *testing.T) {
 	for name, tc := range map[string]struct {
+		outages  []respawn.OutageHealth
 		records  []respawn.RecreationRecord
 		episodes [][2]time.Duration // without their padding
 	}{
-		"one":              {[]respawn.RecreationRecord{at(0)}, [][2]time.Duration{{0, time.Second}}},
-		"near one another": {[]respawn.RecreationRecord{at(0), at(61 * time.Second)}, [][2]time.Duration{{0, 62 * time.Second}}},
-		"quiet in between": {[]respawn.RecreationRecord{at(0), at(62 * time.Second)}, [][2]time.Duration{{0, time.Second}, {62 * time.Second, 63 * time.Second}}},
+		"one":              {nil, []respawn.RecreationRecord{at(0)}, [][2]time.Duration{{0, time.Second}}},
+		"near one another": {nil, []respawn.RecreationRecord{at(0), at(61 * time.Second)}, [][2]time.Duration{{0, 62 * time.Second}}},
+		"quiet in between": {nil, []respawn.RecreationRecord{at(0), at(62 * time.Second)}, [][2]time.Duration{{0, time.Second}, {62 * time.Second, 63 * time.Second}}},
 		"an outage's trials": {
-			[]respawn.RecreationRecord{
-				{Time: night.Add(10 * time.Second), Duration: time.Second, Outage: 11 * time.Second},
-				{Time: night.Add(50 * time.Second), Duration: time.Second, Outage: 51 * time.Second},
-				{Time: night.Add(95 * time.Second), Duration: time.Second, Outage: 96 * time.Second},
-			},
-			[][2]time.Duration{{0, 96 * time.Second}},
+			[]respawn.OutageHealth{over(0, 4*time.Minute)},
+			[]respawn.RecreationRecord{at(10 * time.Second), at(2 * time.Minute)},
+			[][2]time.Duration{{0, 4 * time.Minute}},
 		},
 		"an outage of hours": {
-			[]respawn.RecreationRecord{at(0), {Time: night.Add(5 * time.Hour), Duration: time.Second, Outage: 6 * time.Hour}},
-			[][2]time.Duration{{0, time.Second}, {5*time.Hour - time.Minute, 5*time.Hour + time.Second}},
+			[]respawn.OutageHealth{over(time.Hour, 6*time.Hour)}, []respawn.RecreationRecord{at(0)},
+			[][2]time.Duration{{0, time.Second}, {time.Hour, 7 * time.Hour}},
 		},
+		"an outage alone": {[]respawn.OutageHealth{over(0, time.Minute)}, nil, [][2]time.Duration{{0, time.Minute}}},
 		"a drain": {
-			[]respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, DrainTime: 20 * time.Second}},
+			nil, []respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, DrainTime: 20 * time.Second}},
 			[][2]time.Duration{{0, 21 * time.Second}},
 		},
 		"a drain that does not end": {
-			[]respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, Draining: true}},
+			nil, []respawn.RecreationRecord{{Time: night, Duration: time.Second, Drained: 1, Draining: true}},
 			[][2]time.Duration{{0, 61 * time.Second}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScale(tc.records, night.Add(24*time.Hour))
+			s := newScale(tc.outages, tc.records, night.Add(24*time.Hour))
 			var got [][2]time.Duration
 			for _, e := range s.episodes {
-				d := e.to.Sub(e.from)
-				pad := time.Duration(math.Round(float64(d) / 22)) // a 20th at both ends
-				got = append(got, [2]time.Duration{
-					e.from.Sub(night).Round(time.Millisecond) + pad.Round(time.Millisecond),
-					e.to.Sub(night).Round(time.Millisecond) - pad.Round(time.Millisecond),
-				})
+				assert.True(t, e.from.Before(e.begin) && e.end.Before(e.to), "there is room around it")
+				got = append(got, [2]time.Duration{e.begin.Sub(night), e.end.Sub(night)})
 			}
-			require.Len(t, got, len(tc.episodes))
-			for i := range got {
-				assert.InDelta(t, tc.episodes[i][0].Seconds(), got[i][0].Seconds(), 0.01)
-				assert.InDelta(t, tc.episodes[i][1].Seconds(), got[i][1].Seconds(), 0.01)
-			}
+			assert.Equal(t, tc.episodes, got)
 		})
 	}
 }
 
 // Within an episode the scale is linear, and quiet hours take little room.
 func TestScale(t *testing.T) {
-	s := newScale([]respawn.RecreationRecord{at(0), at(10 * time.Second), at(10 * time.Hour)}, night.Add(20*time.Hour))
+	s := newScale(nil, []respawn.RecreationRecord{at(0), at(10 * time.Second), at(10 * time.Hour)}, night.Add(20*time.Hour))
 	require.Len(t, s.episodes, 2)
 	a, b, c := s.at(night), s.at(night.Add(5*time.Second)), s.at(night.Add(10*time.Second))
 	assert.InDelta(t, b-a, c-b, 1e-9)
@@ -88,6 +85,7 @@ func TestTimelineOfAnyPast(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		now := night
 		records := make([]respawn.RecreationRecord, 1+rnd.IntN(64))
+		var outages []respawn.OutageHealth
 		span := func(longest time.Duration) time.Duration {
 			return time.Duration(math.Pow(float64(longest), rnd.Float64())) // of any magnitude
 		}
@@ -98,7 +96,8 @@ func TestTimelineOfAnyPast(t *testing.T) {
 			now = now.Add(r.Duration)
 			r.Outcome = []respawn.Outcome{respawn.OutcomePromoted, respawn.OutcomeRejected}[rnd.IntN(2)]
 			if rnd.IntN(2) == 0 {
-				r.Outage = span(10 * time.Hour)
+				d := span(10 * time.Hour)
+				outages = append(outages, over(now.Sub(night)-d, d))
 			}
 			if rnd.IntN(2) == 0 {
 				r.Drained, r.DrainTime = 3, span(10*time.Hour)
@@ -108,7 +107,11 @@ func TestTimelineOfAnyPast(t *testing.T) {
 			}
 		}
 		now = now.Add(span(48 * time.Hour))
-		tl := newTimeline(records, now)
+		if rnd.IntN(2) == 0 {
+			d := span(10 * time.Hour)
+			outages = append(outages, respawn.OutageHealth{Begin: now.Add(-d), Duration: d})
+		}
+		tl := newTimeline(outages, records, now)
 
 		inside := func(what string, x, width float64) {
 			require.False(t, math.IsNaN(x) || math.IsNaN(width), "seed %d: %s", seed, what)
@@ -125,12 +128,25 @@ func TestTimelineOfAnyPast(t *testing.T) {
 		}
 		require.True(t, slices.IsSortedFunc(tl.Marks, func(a, b mark) int { return cmp.Compare(a.X, b.X) }),
 			"seed %d: marks are in the order of their times", seed)
+		require.Len(t, tl.Outages, len(outages))
 		for _, o := range tl.Outages {
 			inside("outage", o.X, o.Width)
+			if o.Open {
+				require.InDelta(t, 100-margin, o.X+o.Width, 0.31, "seed %d: what lasts reaches to now", seed)
+			}
+			width := map[string][2]float64{"start": {0, barWidth - 1}, "middle": {1 - barWidth/2, barWidth/2 - 1}, "end": {1 - barWidth, 0}}[o.Text.Anchor]
+			require.GreaterOrEqual(t, o.Text.X+width[0], -barWidth/2, "seed %d", seed)
+			require.LessOrEqual(t, o.Text.X+width[1], 100.0+barWidth/2, "seed %d", seed)
+		}
+		for i, tick := range tl.Ticks {
+			inside("tick", tick.X-tickWidth/2, tickWidth)
+			if i > 0 {
+				require.GreaterOrEqual(t, tick.X-tl.Ticks[i-1].X, tickWidth-1e-9, "seed %d: ticks are written over one another", seed)
+			}
 		}
 		for _, d := range tl.Drains {
 			inside("drain", d.X, d.Width)
-			require.Less(t, d.Y(), tl.Axis())
+			require.Less(t, tl.Y(d)+6, tl.TickTop())
 		}
 		for i, e := range tl.Episodes {
 			inside("episode", e.X, e.Width)
@@ -140,7 +156,7 @@ func TestTimelineOfAnyPast(t *testing.T) {
 		}
 		requireRoom(t, seed, tl.Labels)
 	}
-	assert.Nil(t, newTimeline(nil, night))
+	assert.Nil(t, newTimeline(nil, nil, night))
 }
 
 // requireRoom checks that no label is written over another.
@@ -172,7 +188,7 @@ func TestDrainsSideBySide(t *testing.T) {
 		r.Drained, r.DrainTime = 1, drain
 		return r
 	}
-	tl := newTimeline([]respawn.RecreationRecord{
+	tl := newTimeline(nil, []respawn.RecreationRecord{
 		draining(0, 10*time.Second), draining(5*time.Second, 20*time.Second), draining(12*time.Second, time.Second),
 	}, night.Add(time.Minute))
 	var lanes []int
@@ -190,15 +206,16 @@ func TestLabels(t *testing.T) {
 	for i := range 20 {
 		records = append(records, at(time.Duration(i)*2*time.Hour))
 	}
-	tl := newTimeline(records, night.Add(39*time.Hour))
+	tl := newTimeline(nil, records, night.Add(39*time.Hour))
 	require.GreaterOrEqual(t, len(tl.Labels), 3)
-	assert.Equal(t, "17:00:00", tl.Labels[0].Text, "the last one's, without its padding")
+	assert.Equal(t, label{100 - margin, "end", "now"}, tl.Labels[0], "the axis has an end")
+	assert.Equal(t, "17:00:00", tl.Labels[1].Text, "the last one's, without its padding")
 	assert.Equal(t, "2026-11-24", tl.Labels[len(tl.Labels)-1].Text)
-	assert.Less(t, tl.Labels[0].X, 100-margin)
+	assert.Less(t, tl.Labels[1].X, 100-margin)
 
-	labels := newTimeline(records[:1], night.Add(time.Hour)).Labels
+	labels := newTimeline(nil, records[:1], night.Add(time.Hour)).Labels
 	require.Len(t, labels, 2)
-	assert.Equal(t, label{100 - margin, "end", "now"}, labels[1], "where there is room")
+	assert.Equal(t, "03:00:00", labels[1].Text)
 }
 
 // Long episodes keep their distance, too.
@@ -211,7 +228,7 @@ func TestLongEpisodesKeepTheirDistance(t *testing.T) {
 		}
 		records = append(records, at(d))
 	}
-	tl := newTimeline(records, night.Add(time.Hour))
+	tl := newTimeline(nil, records, night.Add(time.Hour))
 	require.Len(t, tl.Episodes, 2)
 	assert.Greater(t, tl.Episodes[1].X, tl.Episodes[0].X+tl.Episodes[0].Width)
 	assert.True(t, slices.IsSortedFunc(tl.Marks, func(a, b mark) int { return cmp.Compare(a.X, b.X) }))

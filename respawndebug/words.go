@@ -23,11 +23,11 @@ func inWords(h respawn.Health) string {
 	case respawn.StateClosed:
 		return "Closed: requests are refused, those in flight finish."
 	case respawn.StateFailing:
-		reason := shown(string(h.LastRejection))
-		if reason == "" {
-			reason = "the transport has ended"
+		reason := "the transport has ended"
+		if h.LastRejection != nil {
+			reason = shown(h.LastRejection.Reason)
 		}
-		return "Cannot serve for now: no fresh transport could be had (" + reason + "), and the backoff holds back the next attempt."
+		return "Serves nobody for now: no fresh transport could be had (" + reason + "), and the backoff holds back the next attempt."
 	case respawn.StateRecovering:
 		switch {
 		case h.Recreating:
@@ -74,9 +74,28 @@ func standing(s respawn.StreakHealth) string {
 	case s.Tripped:
 		return "tripped"
 	case s.Failures+s.Stalls == 0:
-		return "swapped, no success yet"
+		return swapped
 	}
 	return "suspected"
+}
+
+const swapped = "swapped, no success yet"
+
+// ended says what ended an outage.
+func ended(o respawn.OutageHealth) string {
+	switch o.EndedBy {
+	case respawn.OutageEndSwap:
+		return "ended by a fresh transport"
+	case respawn.OutageEndUpstreamReturned:
+		return "ended by the upstream's return"
+	case respawn.OutageEndCurrentRecovered:
+		return "ended by an answer of the transport in service"
+	case respawn.OutageEndForgotten:
+		return "nobody asked any more"
+	case respawn.OutageEndClosed:
+		return "the client was closed"
+	}
+	return "still down"
 }
 
 // duration is d with as many digits as anybody needs.
@@ -89,16 +108,40 @@ func duration(d time.Duration) string {
 		return "< 1 ms"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", second(d))
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
 	case d < time.Hour:
 		return fmt.Sprintf("%d min %d s", int(d/time.Minute), second(d))
 	case d < 24*time.Hour:
 		return fmt.Sprintf("%d h %d min", int(d/time.Hour), int(d/time.Minute)%60)
 	}
 	return fmt.Sprintf("%d d %d h", int(d/(24*time.Hour)), int(d/time.Hour)%24)
+}
+
+// roughly is d to the second, for what is read while it runs.
+func roughly(d time.Duration) string {
+	if d < time.Second {
+		return "less than 1 s"
+	}
+	return brief(d.Round(time.Second))
+}
+
+// ahead is d in whole seconds, of which it is never too few: what is due in so long
+// has not begun before.
+func ahead(d time.Duration) string {
+	return brief((d + time.Second - 1).Truncate(time.Second))
+}
+
+// brief is d without what is zero.
+func brief(d time.Duration) string {
+	if d < time.Minute {
+		return strings.ReplaceAll(duration(d), ".0 s", " s")
+	}
+	text := duration(d)
+	for _, zero := range []string{" 0 s", " 0 min", " 0 h"} {
+		text = strings.TrimSuffix(text, zero)
+	}
+	return text
 }
 
 // clock is the time of t, with its day if that is not today's.
@@ -123,7 +166,8 @@ const maxShown = 260
 
 // shown is a name as it can be shown: what cannot be seen, or could turn the
 // text around it, is spelt out. Escaping for HTML is the template's.
-func shown(name string) string {
+func shown[S ~string](text S) string {
+	name := string(text)
 	var b strings.Builder
 	for i, r := range name {
 		switch {

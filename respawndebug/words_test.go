@@ -15,20 +15,20 @@ import (
 
 func TestDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second:                         "0 s",
-		0:                                    "0 s",
-		999 * time.Microsecond:               "< 1 ms",
-		time.Millisecond:                     "1 ms",
-		999*time.Millisecond + 999999:        "999 ms",
-		time.Second:                          "1.0 s",
-		9*time.Second + 999*time.Millisecond: "9.9 s",
-		10 * time.Second:                     "10 s",
-		time.Minute - 1:                      "59 s",
-		61 * time.Second:                     "1 min 1 s",
-		time.Hour - 1:                        "59 min 59 s",
-		25*time.Hour - 1:                     "1 d 0 h",
-		23*time.Hour + 5*time.Minute:         "23 h 5 min",
-		50 * time.Hour:                       "2 d 2 h",
+		-time.Second:                          "0 s",
+		0:                                     "0 s",
+		999 * time.Microsecond:                "< 1 ms",
+		time.Millisecond:                      "1 ms",
+		999*time.Millisecond + 999999:         "999 ms",
+		time.Second:                           "1.0 s",
+		9*time.Second + 999*time.Millisecond:  "9.9 s",
+		13*time.Second + 600*time.Millisecond: "13.6 s",
+		time.Minute - 1:                       "59.9 s",
+		61 * time.Second:                      "1 min 1 s",
+		time.Hour - 1:                         "59 min 59 s",
+		25*time.Hour - 1:                      "1 d 0 h",
+		23*time.Hour + 5*time.Minute:          "23 h 5 min",
+		50 * time.Hour:                        "2 d 2 h",
 	} {
 		assert.Equal(t, want, duration(d), d)
 	}

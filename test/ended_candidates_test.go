@@ -123,7 +123,7 @@ func TestACandidateThatHasEndedIsNotTriedOrPromoted(t *testing.T) {
 			time.Sleep(80 * time.Second)
 			require.NotNil(t, made.Load())
 			assert.EqualValues(t, 1, rt.Health().Generation, "no swap of a transport that is well for an ended one")
-			assert.Equal(t, respawn.ErrorType(respawn.TriggerTransportEnded), rt.Health().LastRejection)
+			assert.EqualValues(t, "transport_ended", rt.Health().LastRejection.Reason)
 		})
 	})
 }

@@ -34,7 +34,7 @@ func TestARecreateGivenUpIsNotFailing(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, rt.Recreate(ctx), context.DeadlineExceeded) // the operator changed their mind
 		synctest.Wait()
-		assert.Equal(t, respawn.ErrorTypeGivenUp, rt.Health().LastRejection)
+		assert.EqualValues(t, "given_up", rt.Health().LastRejection.Reason)
 		assert.Equal(t, respawn.StateRecovering, rt.Health().State)
 	})
 }

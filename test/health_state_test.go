@@ -102,7 +102,7 @@ func TestHealthTransitions(t *testing.T) {
 		h = rt.Health()
 		assert.Equal(t, respawn.StateRecovering, h.State)
 		assert.Equal(t, 1, h.Rejections)
-		assert.Equal(t, respawn.ErrorType(respawn.TriggerConnectionRefused), h.LastRejection)
+		assert.EqualValues(t, "connection_refused", h.LastRejection.Reason)
 		assert.NoError(t, rt.Check(t.Context()))
 
 		product, errProduct = nil, errFactory
@@ -113,7 +113,7 @@ func TestHealthTransitions(t *testing.T) {
 		h = rt.Health()
 		assert.Equal(t, respawn.StateFailing, h.State)
 		assert.Equal(t, 2, h.Rejections)
-		assert.Equal(t, respawn.ErrorTypeFactoryError, h.LastRejection)
+		assert.EqualValues(t, "factory_error", h.LastRejection.Reason)
 		err := rt.Check(t.Context())
 		require.ErrorContains(t, err, "default is failing: factory_error")
 		assert.NotContains(t, err.Error(), errFactory.Error(), "the kind of an error, not its text")

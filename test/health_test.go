@@ -106,6 +106,7 @@ func TestHealthHandlerShape(t *testing.T) {
 	always := []string{
 		"componentType", "status", "time", "observedValue", "observedUnit",
 		"name", "state", "generation", "in_flight", "draining", "recreating", "promotions", "rejections",
+		"started", "age_seconds", "failures", "replays", "outages", "options",
 	}
 	well := start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
 	check := healthPage(t, probeHealth(t, http.MethodGet, well)).Checks["default:age"][0]
@@ -118,13 +119,23 @@ func TestHealthHandlerShape(t *testing.T) {
 		rt := inState[1].make(t)
 		time.Sleep(90 * time.Second)
 		check := healthPage(t, probeHealth(t, http.MethodGet, rt)).Checks["default:age"][0]
-		assert.ElementsMatch(t, append(always, "streaks", "last_failure", "last_rejection"), slices.Collect(maps.Keys(check)))
+		assert.ElementsMatch(t, append(always, "streaks", "last_failure", "last_rejection", "next_attempt", "open_outages"), slices.Collect(maps.Keys(check)))
 		assert.EqualValues(t, 90, check["observedValue"], "the generation's age")
 		assert.EqualValues(t, 1, check["rejections"])
-		assert.Equal(t, "connection_refused", check["last_rejection"])
+		assert.EqualValues(t, 90, check["age_seconds"])
 		since := time.Now().Add(-90 * time.Second).Format(time.RFC3339Nano)
 		failure := check["last_failure"].(map[string]any)
 		assert.Equal(t, map[string]any{"time": since, "authority": "http://a.test:80", "reason": "connection_refused"}, failure)
+		assert.Equal(t, failure, check["last_rejection"])
+		assert.Equal(t, since, check["started"])
+		assert.Equal(t, time.Now().Add(time.Hour-90*time.Second).Format(time.RFC3339Nano), check["next_attempt"])
+		assert.Equal(t, []any{map[string]any{
+			"authority": "http://a.test:80", "trigger": "connection_refused", "begin": since, "duration_seconds": 90.,
+		}}, check["open_outages"])
+		assert.Equal(t, map[string]any{
+			"threshold": 1., "stall_threshold": 3., "stall_span_seconds": 1., "patience_seconds": 5., "recreate_timeout_seconds": 10., "wait_for_ready_seconds": 0.,
+			"max_age_seconds": 0., "drain_timeout_seconds": 0., "replay": "idempotent", "fallback": false,
+		}, check["options"])
 		assert.Equal(t, []any{map[string]any{ // the one that tripped it, and its control
 			"authority": "http://a.test:80", "failures": 2., "stalls": 0., "tripped": true, "since": since,
 		}}, check["streaks"])

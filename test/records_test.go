@@ -113,11 +113,11 @@ func TestRecreationsOfRejections(t *testing.T) {
 		assert.Equal(t, []respawn.RecreationRecord{
 			{
 				Time: begin, Duration: 2 * time.Second, Trigger: "connection_refused", Outcome: "rejected",
-				ErrorType: "factory_timeout", Authority: "http://a.test:80", Generation: 1, Failures: 1, Outage: 2 * time.Second,
+				ErrorType: "factory_timeout", Authority: "http://a.test:80", Generation: 1, Failures: 1, Outage: 5250 * time.Millisecond, OutageOpen: true,
 			},
 			{
 				Time: begin.Add(5 * time.Second), Trigger: "connection_refused", Outcome: "rejected",
-				ErrorType: "connection_refused", Authority: "http://a.test:80", Generation: 1, Failures: 2, Outage: 5 * time.Second,
+				ErrorType: "connection_refused", Authority: "http://a.test:80", Generation: 1, Failures: 2, Outage: 5250 * time.Millisecond, OutageOpen: true,
 			},
 			{
 				Time: begin.Add(5 * time.Second), Duration: 250 * time.Millisecond, Trigger: "manual", Outcome: "rejected",
@@ -312,8 +312,11 @@ func TestRecreationsAgreeWithSpans(t *testing.T) {
 			assert.EqualValues(t, a["respawn.failure.count"], r.Failures)
 			kind, _ := a["error.type"].(string)
 			assert.EqualValues(t, kind, r.ErrorType)
-			outage, _ := a["respawn.outage.duration"].(float64)
-			assert.Equal(t, outage, r.Outage.Seconds())
+			if outage, over := a["respawn.outage.duration"]; over {
+				assert.Equal(t, outage, r.Outage.Seconds())
+			} else if r.Outage > 0 {
+				assert.True(t, r.Time.Add(r.Duration).Before(r.Time.Add(r.Outage)), "its outage lasted on")
+			}
 			host, _ := a["server.address"].(string)
 			assert.Contains(t, r.Authority, host)
 			assert.Equal(t, s.SpanContext().TraceID().String(), r.TraceID)
@@ -336,11 +339,11 @@ func TestRecreationRecordAsJSON(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, `[
 		{"time": "2026-11-24T03:00:00Z", "duration_seconds": 1.5, "trigger": "stall", "outcome": "promoted",
-		 "authority": "https://a.test:443", "generation": 2, "failures": 3, "outage_seconds": 2.1,
+		 "authority": "https://a.test:443", "generation": 2, "failures": 3, "outage_seconds": 2.1, "outage_open": false,
 		 "trace_id": "0af7651916cd43dd8448eb211c80319c",
 		 "drained": 7, "drain_seconds": 0.25, "draining": false},
 		{"time": "2026-11-24T03:00:00Z", "duration_seconds": 0, "trigger": "manual", "outcome": "rejected",
-		 "error_type": "factory_nil", "generation": 2, "failures": 0, "outage_seconds": 0,
+		 "error_type": "factory_nil", "generation": 2, "failures": 0, "outage_seconds": 0, "outage_open": false,
 		 "drained": 0, "drain_seconds": 0, "draining": false}
 	]`, string(got))
 }
@@ -363,7 +366,7 @@ func TestRecordIsOfTheAuthorityThatDecided(t *testing.T) {
 		}},
 		{name: "refused by another", outcome: "connection_refused rejected", want: respawn.RecreationRecord{
 			Trigger: "connection_refused", Outcome: "rejected", ErrorType: "untried", Authority: "http://refused.test:80", Generation: 1,
-			Failures: 3, Duration: time.Second + 5*time.Minute, Outage: time.Second + 5*time.Minute,
+			Failures: 3, Duration: time.Second + 5*time.Minute, Outage: 6*time.Minute - 50*time.Millisecond, OutageOpen: true,
 		}, events: []string{"closed.test connection_closed"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -403,7 +406,11 @@ func TestRecordIsOfTheAuthorityThatDecided(t *testing.T) {
 				span := p.Recreations()[0]
 				a := testkit.Attributes(span.Attributes())
 				assert.Equal(t, tt.want.Authority, "http://"+a["server.address"].(string)+":80")
-				assert.Equal(t, tt.want.Outage.Seconds(), a["respawn.outage.duration"])
+				if tt.proven {
+					assert.Equal(t, tt.want.Outage.Seconds(), a["respawn.outage.duration"])
+				} else {
+					assert.NotContains(t, a, "respawn.outage.duration", "it lasts")
+				}
 				assert.EqualValues(t, tt.want.Failures, a["respawn.failure.count"])
 				var events []string
 				for _, e := range span.Events() {

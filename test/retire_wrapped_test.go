@@ -62,7 +62,7 @@ func TestAProductThatWrapsWhatIsInServiceIsRefused(t *testing.T) {
 		rt := start(t, &wrapped{pool}, append(observed(p),
 			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &wrapped{pool} }).Make))...)
 		require.Error(t, rt.Recreate(t.Context()))
-		assert.Equal(t, respawn.ErrorTypeFactoryReused, rt.Health().LastRejection)
+		assert.EqualValues(t, "factory_reused", rt.Health().LastRejection.Reason)
 		sweepsPass()
 		assert.Zero(t, pool.Closes.Load(), "it is in service")
 	})

@@ -85,6 +85,8 @@ func TestSpanOfAPromotion(t *testing.T) {
 			"respawn.outcome":              "promoted",
 			"respawn.failure.count":        int64(4), // the control among them
 			"respawn.transport.generation": int64(2),
+			"respawn.transport.age":        2.25, // of the one that was replaced
+			"network.protocol.version":     "1.1",
 			"respawn.backoff.delay":        0.0,
 			"respawn.outage.duration":      2.25,
 			"server.address":               "api.test",
@@ -120,6 +122,9 @@ func TestSpanOfARejection(t *testing.T) {
 			assert.Equal(t, "rejected", a["respawn.outcome"])
 			assert.Equal(t, tt.kind, a["error.type"])
 			assert.EqualValues(t, 1, a["respawn.transport.generation"], "the one that stays")
+			assert.Equal(t, 2.0, a["respawn.transport.age"], "the same")
+			assert.NotContains(t, a, "network.protocol.version", "nothing was answered")
+			assert.NotContains(t, a, "respawn.outage.duration", "it lasts")
 			assert.Equal(t, sdktrace.Status{Code: codes.Error}, s.Status(), "with no description: texts hold secrets")
 			if !tt.refused {
 				assert.Empty(t, s.Events())

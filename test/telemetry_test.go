@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,20 +42,22 @@ func TestMetrics(t *testing.T) {
 			value        int64
 			attributes   attribute.Set
 		}{
-			{"respawn.transport.recreations", "{recreation}", 1, attribute.NewSet(name, refused, promoted)},
+			{"respawn.transport.recreations", "{recreation}", 1, attribute.NewSet(name, promoted)},
+			{"respawn.transport.recreations", "{recreation}", 0, attribute.NewSet(name, attribute.String("respawn.outcome", "rejected"))},
 			{"respawn.transport.failures", "{failure}", 3, attribute.NewSet(name, refused)},
 			{"respawn.transport.failures", "{failure}", 1, attribute.NewSet(name, reset)},
 			{"respawn.request.replays", "{replay}", 3, attribute.NewSet(name)},
 			{"respawn.transport.generation", "{generation}", 2, attribute.NewSet(name)},
 			{"respawn.transport.in_flight", "{request}", 1, attribute.NewSet(name)},
 			{"respawn.transport.draining", "{generation}", 0, attribute.NewSet(name)},
+			{"respawn.authority.tripped", "{authority}", 0, attribute.NewSet(name)},
 		} {
 			m := p.Metric(tt.metric)
 			assert.Equal(t, tt.unit, m.Unit, tt.metric)
 			var points []metricdata.DataPoint[int64]
 			switch data := m.Data.(type) {
 			case metricdata.Sum[int64]:
-				assert.True(t, data.IsMonotonic)
+				assert.Equal(t, !slices.Contains([]string{"respawn.transport.in_flight", "respawn.transport.draining", "respawn.authority.tripped"}, tt.metric), data.IsMonotonic)
 				points = data.DataPoints
 			case metricdata.Gauge[int64]:
 				points = data.DataPoints

@@ -68,7 +68,7 @@ func TestSeenByPrometheus(t *testing.T) {
 	p.await(t, `respawn_transport_in_flight{respawn_name="upstream"}`, 0)
 
 	for _, expr := range []string{
-		`respawn_transport_recreations_total{respawn_name="upstream", respawn_trigger="stall", respawn_outcome="promoted"}`,
+		`respawn_transport_recreations_total{respawn_name="upstream", respawn_outcome="promoted"}`,
 		`respawn_transport_recreation_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall", respawn_outcome="promoted"}`,
 		`respawn_recovery_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall"}`,
 		`respawn_recovery_duration_seconds_bucket{respawn_name="upstream", respawn_trigger="stall", le="300.0"}`, // OpenMetrics' way to write it
@@ -86,7 +86,7 @@ func TestSeenByPrometheus(t *testing.T) {
 	require.Equal(t, []string{trial.traceID}, p.exemplars(t, `respawn_transport_recreation_duration_seconds_bucket{respawn_outcome="promoted"}`))
 
 	failed := gateway.outage(t)
-	rejected := p.await(t, `count by (error_type) (respawn_transport_recreations_total{respawn_outcome="rejected"}) > bool 0`, 1)
+	rejected := p.await(t, `count by (error_type) (respawn_transport_recreation_duration_seconds_count{respawn_outcome="rejected"}) > bool 0`, 1)
 	require.Equal(t, map[string]string{"error_type": "connection_refused"}, rejected)
 	for _, id := range p.exemplars(t, `respawn_transport_recreations_total{respawn_outcome="rejected"}`) {
 		require.True(t, slices.ContainsFunc(failed, func(r tracedRequest) bool { return r.traceID == id }), id)

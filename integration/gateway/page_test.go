@@ -79,10 +79,25 @@ func (b *tab) check(s screen, want state) {
 	assert.Equal(t, want.State, eval[string](b, `document.querySelector(".state").innerText`))
 	assert.Equal(t, want.State+" · respawn", eval[string](b, `document.title`))
 	assert.Equal(t, want.Summary, eval[string](b, `document.querySelector(".summary").innerText`))
-	facts := eval[[]string](b, `[...document.querySelectorAll("section dl dd:first-of-type")].map(dd => dd.innerText)`)
+	facts := eval[[]string](b, `[...document.querySelectorAll(".facts dd:first-of-type")].map(dd => dd.innerText)`)
 	assert.Equal(t, []string{
-		fmt.Sprint(want.Generation), fmt.Sprint(want.InFlight), fmt.Sprint(want.Promotions), fmt.Sprint(want.Rejections),
-	}, facts[:4])
+		fmt.Sprint(want.InFlight), fmt.Sprint(want.Failures), fmt.Sprintf("%d promoted, %d rejected", want.Promotions, want.Rejections),
+	}, facts[2:5])
+
+	// One bar for each outage, hatched while it lasts, and its length within the picture.
+	assert.EqualValues(t, len(want.EndedOutages), eval[int](b, `document.querySelectorAll(".plot rect.outage").length`))
+	assert.EqualValues(t, len(want.OpenOutages), eval[int](b, `document.querySelectorAll(".plot rect.lasting").length`))
+	assert.Empty(t, eval[[]string](b, outside), "a text is outside of the picture")
+	assert.Empty(t, eval[[]string](b, overwritten), "a text of the picture is written over another")
+	over := eval[string](b, `document.querySelector(".answers dd")?.innerText ?? ""`)
+	switch {
+	case len(want.OpenOutages) > 0:
+		assert.Regexp(t, `^No: down for .+\.$`, over)
+	case len(want.EndedOutages) > 0:
+		assert.Regexp(t, `^Yes: it ended .+ ago\.$`, over)
+	default:
+		assert.Empty(t, over)
+	}
 
 	// One row and one mark for each recreation, and they say the same.
 	outcomes := eval[[]string](b, `[...document.querySelectorAll(".recreations tbody tr")].map(tr => tr.querySelector(".outcome span").innerText)`)
@@ -117,6 +132,19 @@ func (b *tab) check(s screen, want state) {
 	assert.Zero(t, eval[int](b, `performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:")).length`), "something was loaded from elsewhere")
 	assert.Empty(t, b.complained())
 }
+
+// outside are the texts of the picture that reach beyond it, and overwritten those
+// that another one is written over.
+const (
+	outside = `[...document.querySelectorAll(".plot text")].filter(e => {
+		const r = e.getBoundingClientRect(), plot = e.closest("svg").getBoundingClientRect()
+		return r.left < plot.left - 1 || r.right > plot.right + 1 || r.top < plot.top - 1 || r.bottom > plot.bottom + 1
+	}).map(e => e.textContent)`
+	overwritten = `[...document.querySelectorAll(".plot text")].filter((e, i, all) => all.slice(i + 1).some(o => {
+		const a = e.getBoundingClientRect(), b = o.getBoundingClientRect()
+		return a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom
+	})).map(e => e.textContent)`
+)
 
 // overflowing are the elements that stick out of their section.
 const overflowing = `[...document.querySelectorAll("section")].flatMap(s => {
@@ -225,17 +253,18 @@ func TestPageCanBeHeard(t *testing.T) {
 		b.use(s)
 		b.visit(g.base + "/debug/respawn?refresh=0")
 		headings := b.heard("heading")
-		require.Len(t, headings, 4, s.name)
+		require.Len(t, headings, 6, s.name)
 		assert.Regexp(t, `^respawn [0-9.]+`, headings[0])
-		assert.Equal(t, []string{"upstream", "Under suspicion", "Recreations"}, headings[1:], s.name)
-		assert.Len(t, b.heard("table"), 2, s.name)
+		assert.Equal(t, []string{"upstream", "Timeline", "Outages", "Under suspicion", "Recreations"}, headings[1:], s.name)
+		assert.Len(t, b.heard("table"), 3, s.name)
 		assert.Equal(t, []string{
+			"Authority", "Lasted", "From", "Until", "Trigger", "End",
 			"Authority", "State", "Failures", "Stalls", "Since",
 			"When", "Outcome", "Trigger", "Authority", "Generation", "Failures", "Took", "Outage", "Drained",
 		}, b.heard("columnheader"), s.name)
 		images := b.heard("image")
 		require.Len(t, images, 1, s.name)
-		assert.Regexp(t, `^1 recreation since [0-9:]+$`, images[0])
+		assert.Regexp(t, `^1 outage, 1 recreation since [0-9:]+$`, images[0])
 		assert.Equal(t, []string{"upstream"}, b.heard("region"), s.name)
 	}
 }

@@ -163,6 +163,9 @@ type state struct {
 	InFlight            int64 `json:"in_flight"`
 	Promotions          int
 	Rejections          int
+	Failures            int64
+	OpenOutages         []struct{ Authority string } `json:"open_outages"`
+	EndedOutages        []struct{ Authority string } `json:"ended_outages"`
 	DrainingGenerations []struct {
 		InFlight int64 `json:"in_flight"`
 	} `json:"draining_generations"`

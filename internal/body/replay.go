@@ -14,6 +14,9 @@ const (
 	Never
 )
 
+// String is the value as operators read it.
+func (r Replay) String() string { return [...]string{"idempotent", "unsent", "never"}[r] }
+
 // Allows reports whether sending req again is safe after an attempt of which
 // nothing was sent, or something may have been. It does not say whether the
 // body is still to be had.

@@ -22,8 +22,8 @@ import (
 
 // A Listener hears of what the core has no report of.
 type Listener interface {
-	Failed(ctx context.Context, trigger string) // an attempt failed in service
-	Resent(ctx context.Context, n int)          // the request is sent for the n-th time again
+	Failed(ctx context.Context, a core.Authority, trigger string) // an attempt failed in service
+	Resent(ctx context.Context, a core.Authority, n int)          // the request is sent for the n-th time again
 }
 
 // A Maker makes the calls of one client. Its fields are read-only.
@@ -172,7 +172,11 @@ func (c *call) divert() (*http.Response, error) {
 		return nil, cmp.Or(c.err, errNoBody)
 	}
 	c.count()
+	began := c.Gate.Clock()
 	resp, err := c.Config.Fallback.RoundTrip(req)
+	if err == nil {
+		c.Gate.Served(began)
+	}
 	return c.lender.Restore(resp, req), err
 }
 
@@ -183,7 +187,7 @@ func (c *call) count() {
 	again := c.sent - 1
 	c.mu.Unlock()
 	if again > 0 {
-		c.tell(func(l Listener) { l.Resent(c.req.Context(), again) })
+		c.tell(func(l Listener) { l.Resent(c.req.Context(), c.core.Authority, again) })
 	}
 }
 

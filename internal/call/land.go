@@ -25,12 +25,20 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 		r.bond.Out() // first: what its failure replaces does not wait for it
 		defer r.bond.Leave()
 		return c.failed(r)
-	case !c.Gate.Answered(c.req.Context(), r.Attempt) && c.core.Kind != core.Once:
+	case !c.tellAnswer(r) && c.core.Kind != core.Once:
 		r.discard() // it was called back; an answer to what is once only is the one there will be
 		return nil, nil, false
 	}
 	resp := c.lender.Restore(r.resp, r.req)
 	return r.bond.Track(c.req, resp), nil, true
+}
+
+// tellAnswer takes the answer of a flight to the core. It reports whether it counts.
+func (c *call) tellAnswer(r result) bool {
+	if r.resp != nil {
+		r.Generation.Spoke(r.resp)
+	}
+	return c.Gate.Answered(c.req.Context(), r.Attempt)
 }
 
 // named is the error of a flight, or what cut it.
@@ -55,7 +63,7 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 		return nil, nil, false
 	}
 	if !fate.Trial && o.Verdict != core.Neutral {
-		c.tell(func(l Listener) { l.Failed(c.req.Context(), o.Trigger) })
+		c.tell(func(l Listener) { l.Failed(c.req.Context(), c.core.Authority, o.Trigger) })
 	}
 	if !fate.Trial || c.err == nil {
 		c.err = r.err
@@ -96,7 +104,7 @@ func (c *call) late(r result) {
 	switch {
 	case r.lost:
 	case r.err == nil:
-		c.Gate.Answered(c.req.Context(), r.Attempt)
+		c.tellAnswer(r)
 		r.discard()
 	default:
 		defer r.bond.Leave()

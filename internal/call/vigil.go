@@ -68,16 +68,14 @@ func (v *vigil) keep() (resp *http.Response, err error, well bool) {
 		resp, err = v.failed(r)
 		return resp, err, false
 	}
-	if v.Gate.Waits.Taught(time.Since(v.start)) || v.suspected() {
+	a := v.Gate.Alert()
+	switch {
+	case v.Gate.Waits.Taught(time.Since(v.start)), a != nil && a.Covers(evidence.AuthorityOf(v.req.URL)):
 		v.answered(v.req, v.gen, v.began, v.start)
+	case a != nil:
+		v.Gate.Served(v.began) // another one is suspected
 	}
 	return body.Restore(v.req, r.resp, v.sent), nil, true
-}
-
-// suspected reports whether the authority came under suspicion.
-func (v *vigil) suspected() bool {
-	a := v.Gate.Alert()
-	return a != nil && a.Covers(evidence.AuthorityOf(v.req.URL))
 }
 
 // roundTrip sends the request, and ends the vigil where the transport panics or ends

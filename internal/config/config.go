@@ -36,6 +36,8 @@ type Config struct {
 	TracerProvider  trace.TracerProvider
 	MeterProvider   metric.MeterProvider
 	Logger          *slog.Logger
+	HostMetrics     bool
+	OnRecreation    func(context.Context, any) // a respawn.RecreationRecord, which cannot be named here; nil: none
 
 	// Chance is in [0, 1): it spreads WithMaxAge over a fleet. No option sets it.
 	Chance func() float64

@@ -1,0 +1,192 @@
+package respawndebug
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// answers are what somebody who is paged asks first, about the outage that lasts, or
+// else the latest one.
+type answers struct {
+	Over      string // is it over?
+	Host      string // which host?
+	Transport string // was it the transport?
+	Long      string // how long?
+	Next      string // what next?
+	Trace     string // of the latest recreation in it
+}
+
+// answer answers them.
+func answer(c client, now time.Time) answers {
+	o, found := latest(c)
+	if !found {
+		return answers{
+			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
+		}
+	}
+	a := answers{Host: hosts(c, o) + ".", Transport: blame(c, o), Next: next(c, o, now)}
+	if o.End.IsZero() {
+		a.Over = fmt.Sprintf("No: down for %s.", roughly(o.Duration))
+		a.Long = fmt.Sprintf("%s so far, since %s UTC.", duration(o.Duration), clock(o.Begin, now))
+	} else {
+		a.Over = fmt.Sprintf("Yes: it ended %s ago.", roughly(now.Sub(o.End)))
+		a.Long = fmt.Sprintf("%s, from %s to %s UTC.", duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
+	}
+	if c.State == respawn.StateClosed {
+		a.Over = "The client is closed."
+	}
+	for _, r := range during(c, o) {
+		if r.TraceID != "" {
+			a.Trace = r.TraceID
+		}
+	}
+	return a
+}
+
+// latest is the outage that a client's answers are about: of those that last the one
+// that began first, else the last that ended.
+func latest(c client) (respawn.OutageHealth, bool) {
+	switch {
+	case len(c.OpenOutages) > 0:
+		return slices.MinFunc(c.OpenOutages, func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) }), true
+	case len(c.EndedOutages) > 0:
+		return c.EndedOutages[len(c.EndedOutages)-1], true
+	}
+	return respawn.OutageHealth{}, false
+}
+
+// hosts names the hosts that are down, or the one that was.
+func hosts(c client, o respawn.OutageHealth) string {
+	if len(c.OpenOutages) == 0 {
+		return host(o.Authority)
+	}
+	var names []string
+	for _, o := range c.OpenOutages {
+		names = append(names, host(o.Authority))
+	}
+	if n := len(names) - 3; n > 0 {
+		names = append(names[:3], "and "+count(n, "other"))
+	}
+	return strings.Join(names, ", ")
+}
+
+// host is an authority in words.
+func host(authority string) string {
+	if authority == "" {
+		return "all hosts (the transport itself had ended)"
+	}
+	return shown(authority)
+}
+
+// during are the recreations of an outage.
+func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
+	end := o.Begin.Add(o.Duration)
+	for _, r := range c.Recreations {
+		if (r.Authority == o.Authority || r.Authority == "") && !r.Time.Before(o.Begin) && !r.Time.After(end) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// blame says whether the transport was the culprit.
+func blame(c client, o respawn.OutageHealth) string {
+	refused, unbuilt := "", ""
+	for _, r := range during(c, o) {
+		switch {
+		case outcome(r) == "promoted" || outcome(r) == "called off":
+		case fromFactory(r.ErrorType):
+			unbuilt = shown(r.ErrorType)
+		default:
+			refused = shown(r.ErrorType)
+		}
+	}
+	switch {
+	case o.EndedBy == respawn.OutageEndSwap && refused != "":
+		return "In part: fresh transports failed at first (" + refused + "), then one took over, and is answered."
+	case o.EndedBy == respawn.OutageEndSwap:
+		return "Yes: a fresh transport took over, and is answered."
+	case o.EndedBy == respawn.OutageEndUpstreamReturned, o.EndedBy == respawn.OutageEndCurrentRecovered && refused != "":
+		return "No: fresh transports failed, too. The upstream, or the way to it, was down."
+	case refused == string(respawn.ErrorTypeUpstreamSlow):
+		return "No: a fresh transport was no faster. The upstream is slow."
+	case refused != "":
+		return "No: a fresh transport failed, too (" + refused + "). The upstream, or the way to it, is down."
+	case unbuilt != "" && o.End.IsZero():
+		return "Cannot be told: no fresh transport could be built (" + unbuilt + ")."
+	case unbuilt != "":
+		return "Cannot be told: no fresh transport could be built (" + unbuilt + "). The one in service answers again."
+	case o.EndedBy == respawn.OutageEndCurrentRecovered:
+		return "No: the transport in service answered again by itself."
+	case o.EndedBy != "":
+		return "Cannot be told: nobody asked any more."
+	case healing(c, o):
+		return "Perhaps: a fresh transport is in service, and has not answered this host yet."
+	}
+	return "Not known yet: no fresh transport has had its verdict."
+}
+
+// fromFactory reports whether the factory gave no transport to try.
+func fromFactory(why respawn.ErrorType) bool { return strings.HasPrefix(string(why), "factory_") }
+
+// healing reports whether a fresh transport is in service that has not answered the
+// authority of o yet.
+func healing(c client, o respawn.OutageHealth) bool {
+	return slices.ContainsFunc(c.Streaks, func(s respawn.StreakHealth) bool {
+		return s.Authority == o.Authority && standing(s) == swapped
+	})
+}
+
+// next says what will happen, and what there is to do.
+func next(c client, o respawn.OutageHealth, now time.Time) string {
+	attempt := ""
+	switch {
+	case c.State == respawn.StateClosed:
+		return "Nothing: requests are refused."
+	case c.Recreating && o.End.IsZero() && !o.Begin.IsZero():
+		attempt = "A fresh transport is being tried now."
+	case len(c.OpenOutages) == 0:
+		return "Nothing to do."
+	case !c.NextAttempt.IsZero():
+		attempt = fmt.Sprintf("Next attempt in %s.", ahead(c.NextAttempt.Sub(now)))
+	case healing(c, o):
+		attempt = "The next answer ends it."
+	default:
+		attempt = "The next request makes the next attempt."
+	}
+	if r := c.LastRejection; r != nil && !r.Time.Before(o.Begin) {
+		switch {
+		case fromFactory(r.Reason):
+			attempt += " Look at what the factory needs: a tunnel, a session, certificates."
+		case calledOff[r.Reason] == "":
+			attempt += " Look at the upstream and the network: a restart of this process does not help."
+		}
+	}
+	return attempt
+}
+
+// failing says how many hosts are down, of those that ever failed.
+func failing(c client) (figure, of string) {
+	down, known := map[string]bool{}, map[string]bool{}
+	for _, s := range c.Streaks {
+		known[s.Authority] = true
+	}
+	for _, o := range c.EndedOutages {
+		known[o.Authority] = true
+	}
+	for _, o := range c.OpenOutages {
+		known[o.Authority], down[o.Authority] = true, true
+	}
+	switch {
+	case down[""]:
+		return "all hosts", "the transport has ended"
+	case len(down) == 0:
+		return "none", "of the hosts"
+	}
+	delete(known, "")
+	return fmt.Sprintf("%d of %s", len(down), count(len(known), "host")), "of those that failed since the start"
+}

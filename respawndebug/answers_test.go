@@ -1,0 +1,313 @@
+package respawndebug
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// said is what the text says after the first words of a line; "" if there is none.
+func said(text, words string) string {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), words); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// Whoever is paged has five questions. The text answers them before, during and after
+// each kind of incident, and the page says the same.
+func TestFiveAnswers(t *testing.T) {
+	failure := errors.New("no tunnel")
+	for _, tc := range []struct {
+		name string
+		make func(r *rig)
+		want answers
+	}{
+		{"nothing", func(*rig) { time.Sleep(time.Hour) }, answers{
+			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
+		}},
+		{"the first trial is under way", func(r *rig) {
+			r.trip(api)
+			r.build.Store(int64(time.Minute))
+			go r.get(api)
+			time.Sleep(2 * time.Second)
+		}, answers{
+			Over: "No: down for 2 s.", Host: "https://api.test:443.", Transport: "Not known yet: no fresh transport has had its verdict.",
+			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
+		}},
+		{"the upstream is down", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(7500 * time.Millisecond)
+		}, answers{
+			Over: "No: down for 8 s.", Host: "https://api.test:443.",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
+			Long:      "7.5 s so far, since 00:00:00 UTC.",
+			Next:      "Next attempt in 3 s. Look at the upstream and the network: a restart of this process does not help.",
+		}},
+		{"the upstream is down, and nobody asks", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(time.Minute)
+		}, answers{
+			Over: "No: down for 1 min.", Host: "https://api.test:443.",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
+			Long:      "1 min 0 s so far, since 00:00:00 UTC.",
+			Next:      "The next request makes the next attempt. Look at the upstream and the network: a restart of this process does not help.",
+		}},
+		{"the upstream has returned", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(13600 * time.Millisecond)
+			r.down.Store(false)
+			require.True(r.t, r.get("https://api.test/control"))
+			require.True(r.t, r.get("https://api.test/control"))
+			time.Sleep(5 * time.Minute)
+		}, answers{
+			Over: "Yes: it ended 5 min ago.", Host: "https://api.test:443.",
+			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
+			Long:      "13.6 s, from 00:00:00 to 00:00:13 UTC.", Next: "Nothing to do.",
+		}},
+		{"swapped", func(r *rig) {
+			r.trip(api)
+			r.build.Store(int64(time.Second))
+			r.recover(api)
+			time.Sleep(14 * time.Second)
+		}, answers{
+			Over: "Yes: it ended 14 s ago.", Host: "https://api.test:443.", Transport: "Yes: a fresh transport took over, and is answered.",
+			Long: "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing to do.",
+		}},
+		{"swapped after the upstream was down", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(40 * time.Second)
+			r.get(api) // the refusal has spent what was known
+			r.recover(api)
+		}, answers{
+			Over: "Yes: it ended less than 1 s ago.", Host: "https://api.test:443.",
+			Transport: "In part: fresh transports failed at first (connection_refused), then one took over, and is answered.",
+			Long:      "40.0 s, from 00:00:00 to 00:00:40 UTC.", Next: "Nothing to do.",
+		}},
+		{"nothing can be built", func(r *rig) {
+			r.fails.Store(&failure)
+			r.trip(api)
+			r.get(api)
+			time.Sleep(4 * time.Second)
+		}, answers{
+			Over: "No: down for 4 s.", Host: "https://api.test:443.", Transport: "Cannot be told: no fresh transport could be built (factory_error).",
+			Long: "4.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 6 s. Look at what the factory needs: a tunnel, a session, certificates.",
+		}},
+		{"nothing could be built, and the transport has recovered", func(r *rig) {
+			r.fails.Store(&failure)
+			r.trip(api)
+			r.get(api)
+			time.Sleep(4 * time.Second)
+			r.down.Store(false)
+			require.True(r.t, r.get(api))
+			time.Sleep(3 * time.Hour)
+		}, answers{
+			Over: "Yes: it ended 3 h ago.", Host: "https://api.test:443.",
+			Transport: "Cannot be told: no fresh transport could be built (factory_error). The one in service answers again.",
+			Long:      "4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "Nothing to do.",
+		}},
+		{"a false alarm", func(r *rig) {
+			r.trip(api)
+			r.down.Store(false)
+			require.True(r.t, r.get(api))
+			require.True(r.t, r.get(api))
+			time.Sleep(time.Minute)
+		}, answers{
+			Over: "Yes: it ended 1 min ago.", Host: "https://api.test:443.", Transport: "No: the transport in service answered again by itself.",
+			Long: "0 s, from 00:00:00 to 00:00:00 UTC.", Next: "Nothing to do.",
+		}},
+		{"a swap for another host", func(r *rig) {
+			r.trip("http://other.test/")
+			time.Sleep(3 * time.Second)
+			r.trip(api)
+			r.recover(api)
+		}, answers{
+			Over: "No: down for 3 s.", Host: "http://other.test:80.", Transport: "Perhaps: a fresh transport is in service, and has not answered this host yet.",
+			Long: "3.0 s so far, since 00:00:00 UTC.", Next: "The next answer ends it.",
+		}},
+		{"the transport has ended", func(r *rig) {
+			r.fails.Store(&failure)
+			r.first.ended.Store(true)
+			r.get(api)
+			time.Sleep(9 * time.Second)
+		}, answers{
+			Over: "No: down for 9 s.", Host: "all hosts (the transport itself had ended).",
+			Transport: "Cannot be told: no fresh transport could be built (factory_error).",
+			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
+		}},
+		{"many hosts", func(r *rig) {
+			for _, host := range []string{"a", "b", "c", "d", "e"} {
+				r.trip("http://" + host + ".test/")
+				time.Sleep(time.Second)
+			}
+		}, answers{
+			Over: "No: down for 5 s.", Host: "http://a.test:80, http://b.test:80, http://c.test:80, and 2 others.",
+			Transport: "Not known yet: no fresh transport has had its verdict.",
+			Long:      "5.0 s so far, since 00:00:00 UTC.", Next: "The next request makes the next attempt.",
+		}},
+		{"closed", func(r *rig) {
+			r.trip(api)
+			time.Sleep(time.Second)
+			require.NoError(r.t, r.rt.Close())
+		}, answers{
+			Over: "The client is closed.", Host: "https://api.test:443.", Transport: "Cannot be told: nobody asked any more.",
+			Long: "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing: requests are refused.",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "llm")
+				tc.make(r)
+				w := ask(t, http.MethodGet, "?format=text", r.rt)
+				require.Equal(t, http.StatusOK, w.Code)
+				assert.Equal(t, "text/plain; charset=utf-8", w.Header().Get("Content-Type"))
+				text := w.Body.String()
+				assert.Equal(t, tc.want, answers{
+					Over: said(text, "is it over?"), Host: said(text, "which host?"), Transport: said(text, "was it transport?"),
+					Long: said(text, "how long?"), Next: said(text, "what next?"),
+				})
+				page := look(t, r.rt)
+				var shown []string
+				for _, dl := range page.all("dl", "answers") {
+					for _, dd := range dl.all("dd", "") {
+						shown = append(shown, dd.text())
+					}
+				}
+				if len(r.rt.Health().OpenOutages)+len(r.rt.Health().EndedOutages) == 0 {
+					assert.Empty(t, shown, "no answers where there is nothing to ask")
+				} else {
+					assert.Equal(t, []string{tc.want.Over, tc.want.Host, tc.want.Transport, tc.want.Long, tc.want.Next}, shown)
+				}
+				copied := page.all("pre", "ticket")
+				require.Len(t, copied, 1)
+				assert.Contains(t, text, copied[0].FirstChild.Data, "the ticket's text is the same")
+				time.Sleep(time.Minute) // what is under way ends
+			})
+		})
+	}
+}
+
+func TestTextHasWhatATicketNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spans := sdktrace.NewTracerProvider()
+		r := newRig(t, "llm", respawn.WithTracerProvider(spans))
+		for _, body := range incident(t, r) {
+			defer body.Close()
+		}
+		text := ask(t, http.MethodGet, "?format=text", r.rt).Body.String()
+		hostname, err := os.Hostname()
+		require.NoError(t, err)
+		assert.Contains(t, text, "respawn "+respawn.Version+" on "+hostname)
+		assert.Contains(t, text, "llm: healthy\n")
+		assert.Equal(t, "none of the hosts", said(text, "failing"))
+		assert.Equal(t, "generation 2 for 3.0 s; 1 promotion, 1 rejection", said(text, "transport  "))
+		assert.Equal(t, "10 in flight, 10 of them draining; 5 failures, 0 sent again", said(text, "requests"))
+		assert.Equal(t, "18.5 s, on "+hostname, said(text, "up"))
+		assert.Equal(t, "connection_refused, https://api.test:443, 00:00:00 UTC", said(text, "last rejection"))
+		assert.Equal(t, "https://api.test:443: outage of 15.5 s, from 00:00:00 to 00:00:15 (connection_refused), ended by a fresh transport", said(text, "outages"))
+		assert.Equal(t, "threshold 3, stalls 3 over 1 s, patience 5 s, recreate timeout 10 s, replay never, fallback none, wait for ready none, max age none, drain timeout none", said(text, "options"))
+		assert.Equal(t, r.rt.Recreations()[1].TraceID, said(text, "trace"))
+	})
+	assert.Contains(t, ask(t, http.MethodGet, "?format=text").Body.String(), "No client was given to this page.")
+}
+
+// Where it is said how, a trace is a link.
+func TestTracesAreLinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "llm", respawn.WithTracerProvider(sdktrace.NewTracerProvider()))
+		r.trip(api)
+		r.recover(api)
+		id := r.rt.Recreations()[0].TraceID
+		want := "https://jaeger.test/trace/" + id + "?uiFind=respawn"
+		h := DebugHandler(r.rt)
+		linked := h.WithTraceURL("https://jaeger.test/trace/{id}?uiFind=respawn")
+		w := serve(t, linked, http.MethodGet, "")
+		var links []string
+		for _, a := range parse(t, w.Body.String()).all("a", "") {
+			if strings.HasPrefix(a.attr("href"), "https") {
+				links = append(links, a.attr("href"))
+			}
+		}
+		assert.Equal(t, []string{want, want}, links, "of the answers, and of the recreation")
+		assert.Equal(t, want, said(serve(t, linked, http.MethodGet, "?format=text").Body.String(), "trace"))
+		assert.NotContains(t, serve(t, h, http.MethodGet, "").Body.String(), "jaeger", "the handler without it is as it was")
+	})
+	for _, url := range []string{"", "https://jaeger.test/trace/", "javascript:alert({id})", "jaeger.test/{id}"} {
+		assert.Panics(t, func() { DebugHandler().WithTraceURL(url) }, url)
+	}
+}
+
+// What lasts is hatched, and reaches to the end of the axis, which is now.
+func TestAnOpenOutageReachesToNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "llm")
+		r.trip(api)
+		r.get(api)
+		time.Sleep(14 * time.Second)
+		page := look(t, r.rt)
+		plot := page.all("svg", "plot")[0]
+		bars := plot.all("rect", "lasting")
+		require.Len(t, bars, 1)
+		assert.Empty(t, plot.all("rect", "outage"))
+		assert.Equal(t, "url(#hatched)", bars[0].attr("fill"))
+		assert.Equal(t, "https://api.test:443: down for 14.0 s, since 00:00:00", plot.titles("rect", "lasting")[0])
+		var axis []string
+		for _, text := range plot.all("text", "") {
+			axis = append(axis, text.text())
+		}
+		assert.Equal(t, []string{"+5 s", "+10 s", "14.0 s", "now", "00:00:00"}, axis)
+		assert.Equal(t, [][]string{{"https://api.test:443", "14.0 s", "00:00:00", "now", "connection_refused", "still down"}}, page.rows("outages"))
+		assert.Contains(t, facts(page), "Failing 1 of 1 host of those that failed since the start")
+		assert.Contains(t, facts(page), "Next attempt next request makes it")
+	})
+}
+
+// Of many clients those that are well take a line each, which tells of the past.
+func TestHealthyClientsFoldAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		was, ill, well, other := newRig(t, "was"), newRig(t, "ill"), newRig(t, "well"), newRig(t, "other")
+		was.trip(api)
+		was.recover(api)
+		time.Sleep(3 * time.Minute)
+		ill.trip(api)
+		folded := func(page node) (lines []string) {
+			for _, d := range page.all("details", "folded") {
+				lines = append(lines, d.all("summary", "")[0].text())
+			}
+			return lines
+		}
+		page := look(t, was.rt, ill.rt, well.rt, other.rt)
+		assert.Equal(t, []string{"was healthy, was down for 0 s, 3 min ago", "well healthy, nothing was down", "other healthy, nothing was down"}, folded(page))
+		assert.Len(t, page.all("section", ""), 4, "all is there, once unfolded")
+		assert.Empty(t, folded(look(t, was.rt, ill.rt, well.rt)), "three are not many")
+	})
+}
+
+func TestPageNamesItsHostAndOptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "llm", respawn.WithMaxAge(24*time.Hour), respawn.WithStallThreshold(0, 0), respawn.WithFallback(&transport{down: &newRig(t, "fallback").down}))
+		time.Sleep(3*time.Hour + time.Minute)
+		page := look(t, r.rt)
+		hostname, err := os.Hostname()
+		require.NoError(t, err)
+		assert.Equal(t, "respawn "+respawn.Version+" on "+hostname+", up 3 h 1 min", page.all("h1", "")[0].text())
+		assert.Equal(t, "threshold 3 stalls off patience off recreate timeout 10 s replay never fallback yes wait for ready none max age 1 d drain timeout none",
+			page.all("ul", "options")[0].text())
+	})
+}
