@@ -194,9 +194,12 @@ func nothingCounts(t *testing.T, rt *respawn.RecoveringRoundTripper) {
 
 // Who waits for a place in a pool is not silent, and when it has one its wait begins.
 func TestAWaitForAPlaceIsNoSilence(t *testing.T) {
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, tt := range []struct {
+		method string
+		replay respawn.Replay
+	}{{http.MethodGet, respawn.ReplayIdempotent}, {http.MethodPost, respawn.ReplayIdempotent}, {http.MethodGet, respawn.ReplayNever}} {
 		for _, deadline := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 0} {
-			t.Run(method+" "+deadline.String(), func(t *testing.T) {
+			t.Run(tt.method+" "+tt.replay.String()+" "+deadline.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := testnet.New(t)
 					a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -210,7 +213,7 @@ func TestAWaitForAPlaceIsNoSilence(t *testing.T) {
 					}))
 					base := n.HTTP1()
 					base.MaxConnsPerHost = 1
-					rt := start(t, base, patient(5*time.Second))
+					rt := start(t, base, patient(5*time.Second), respawn.WithReplay(tt.replay))
 					stream, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/stream", nil))
 					require.NoError(t, err)
 					var wg sync.WaitGroup
@@ -223,7 +226,7 @@ func TestAWaitForAPlaceIsNoSilence(t *testing.T) {
 								ctx, cancel = context.WithTimeout(ctx, deadline)
 								defer cancel()
 							}
-							_, err := testkit.Do(rt, request(ctx, method, "http://a.test/", nil))
+							_, err := testkit.Do(rt, request(ctx, tt.method, "http://a.test/", nil))
 							assert.Equal(t, deadline == 0, err == nil)
 						})
 					}

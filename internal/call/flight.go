@@ -196,8 +196,11 @@ func (fl *flight) Authority() core.Authority { return fl.call.core.Authority }
 // Since implements [patience.Waiter]. A flight that nobody looked at gives zero.
 func (fl *flight) Since() time.Time {
 	since := fl.start
-	if fl.watch.Watched() {
+	switch {
+	case fl.watch.Watched():
 		since = fl.watch.Since()
+	case hasPlaces(fl.Generation.Transport):
+		return time.Time{} // it may have waited for a place
 	}
 	read, reading := body.LastRead(fl.req)
 	switch {

@@ -175,8 +175,11 @@ func (v *vigil) Since() time.Time {
 	if v.over {
 		return time.Time{}
 	}
-	if v.watched != nil {
+	switch {
+	case v.watched != nil:
 		return v.watched.Since()
+	case hasPlaces(v.gen.Transport):
+		return time.Time{} // what nobody may watch may wait for a place
 	}
 	return v.start
 }
