@@ -24,7 +24,7 @@ type recreation struct {
 	Generation   int64   `json:"generation"`           // in service afterwards
 	Failures     int64   `json:"failure_count"`        // that led to it
 	BackoffDelay float64 `json:"backoff_delay_seconds"`
-	Outage       float64 `json:"outage_seconds"` // from the first failure to the verdict
+	Outage       float64 `json:"outage_seconds"` // that it ended; 0: it ended none
 	Duration     float64 `json:"duration_seconds"`
 	Links        int     `json:"links"` // earlier failing requests
 }
@@ -89,7 +89,9 @@ func (r recreation) writeTo(w io.Writer) {
 	line("generation", "%d", r.Generation)
 	line("failure count", "%d", r.Failures)
 	line("backoff delay", "%s", seconds(r.BackoffDelay))
-	line("outage", "%s", seconds(r.Outage))
+	if r.Outage > 0 {
+		line("outage", "%s", seconds(r.Outage))
+	}
 	line("links", "%d to earlier failing requests", r.Links)
 	line("trace", "%s", r.TraceID)
 }

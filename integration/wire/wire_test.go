@@ -162,7 +162,9 @@ func (w wire) promotion(stalled []tracedRequest) (port any) {
 	assert.Less(w.t, outage, patience.Seconds())
 	port = attributes["server.port"]
 	assert.IsType(w.t, int64(0), port)
+	assert.IsType(w.t, 0.0, attributes["respawn.transport.age"], "of the one that was replaced")
 	delete(attributes, "respawn.outage.duration")
+	delete(attributes, "respawn.transport.age")
 	delete(attributes, "server.port")
 	assert.Equal(w.t, map[string]any{
 		"respawn.name":                 "upstream",
@@ -171,6 +173,7 @@ func (w wire) promotion(stalled []tracedRequest) (port any) {
 		"respawn.failure.count":        int64(4),
 		"respawn.transport.generation": int64(2),
 		"respawn.backoff.delay":        0.0,
+		"network.protocol.version":     "2",
 		"server.address":               "127.0.0.1",
 		"url.scheme":                   "https",
 	}, attributes)
@@ -220,7 +223,7 @@ func (w wire) rejection(failed []tracedRequest, port any) {
 
 	// The promotion shortly before takes the first interval, 500 ms ± 50 %.
 	attributes := plain(w.t, s.GetAttributes())
-	for key, within := range map[string][2]float64{"respawn.outage.duration": {0, patience.Seconds()}, "respawn.backoff.delay": {0.25, 0.75}} {
+	for key, within := range map[string][2]float64{"respawn.transport.age": {0, 2 * patience.Seconds()}, "respawn.backoff.delay": {0.25, 0.75}} {
 		value, ok := attributes[key].(float64)
 		assert.True(w.t, ok, "%s is a double", key)
 		assert.GreaterOrEqual(w.t, value, within[0], key)
@@ -262,15 +265,20 @@ func (w wire) measured(stalled []tracedRequest) {
 		assert.Equal(w.t, unit, last[name].GetUnit())
 		assert.True(w.t, sum.GetIsMonotonic(), name)
 		for _, p := range sum.GetDataPoints() {
-			assert.Positive(w.t, p.GetAsInt(), name)
+			assert.GreaterOrEqual(w.t, p.GetAsInt(), int64(0), "%s begins at 0", name)
 			assert.Equal(w.t, "upstream", plain(w.t, p.GetAttributes())["respawn.name"])
 			assert.NotContains(w.t, plain(w.t, p.GetAttributes()), "server.address")
 		}
 	}
-	for _, name := range []string{"respawn.transport.generation", "respawn.transport.in_flight", "respawn.transport.draining"} {
+	for _, name := range []string{"respawn.transport.generation", "respawn.transport.in_flight", "respawn.transport.draining", "respawn.authority.tripped"} {
 		require.Contains(w.t, last, name)
-		require.Len(w.t, last[name].GetGauge().GetDataPoints(), 1, name)
-		assert.IsType(w.t, &metricspb.NumberDataPoint_AsInt{}, last[name].GetGauge().GetDataPoints()[0].GetValue())
+		points := last[name].GetGauge().GetDataPoints()
+		if sum := last[name].GetSum(); sum != nil { // clients of one name add up
+			assert.False(w.t, sum.GetIsMonotonic(), name)
+			points = sum.GetDataPoints()
+		}
+		require.Len(w.t, points, 1, name)
+		assert.IsType(w.t, &metricspb.NumberDataPoint_AsInt{}, points[0].GetValue())
 	}
 
 	bounds := []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
