@@ -188,6 +188,10 @@ var possessions = []possession{
 		return respawn.WithLogger(slog.New(theirHandler{slog.DiscardHandler, u}))
 	}),
 
+	of("WithOnRecreation", func(u *user) respawn.Option {
+		return respawn.WithOnRecreation(func(context.Context, respawn.RecreationRecord) { u.acts() })
+	}),
+
 	value("WithName", respawn.WithName("\xff\x00")),
 	value("WithThreshold", respawn.WithThreshold(1)),
 	value("WithStallThreshold", respawn.WithStallThreshold(1, 0)),
@@ -196,6 +200,7 @@ var possessions = []possession{
 	value("WithReplay", respawn.WithReplay(respawn.ReplayNever)),
 	value("WithWaitForReady", respawn.WithWaitForReady(time.Hour)),
 	value("WithMaxAge", respawn.WithMaxAge(time.Second)),
+	value("WithHostMetrics", respawn.WithHostMetrics()),
 	value("WithDrainTimeout", respawn.WithDrainTimeout(time.Second)),
 }
 
