@@ -125,6 +125,9 @@ func inFlight(r *report, at int, how func(*yamuxServer, http.RoundTripper) error
 	}
 	all.Wait()
 	<-dead
+	again, err := http.NewRequest(http.MethodGet, w.url, nil)
+	require.NoError(t, err)
+	require.NoError(t, do(rt, again), "whoever comes next, if the session died under the last of them")
 
 	for _, q := range requests {
 		times := seen.times[q.message]

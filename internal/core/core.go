@@ -27,7 +27,8 @@
 //	tripped       | Ready, not refused, not held back      | has its control                    | Try
 //	              | the same                               | has evidence, no control yet       | Send (the control)
 //	              | Building, or held back                 | has evidence, its wait is worth it | Wait
-//	              | Ready, tried by others of it           | took long to fail, it being there  | Wait for a head start, once; else as below
+//	              | Ready, tried by others of it, none of  | took long to fail, it being there  | Wait for a head start, once; else as below
+//	              |  whom has a connection                 |                                    |
 //	              | none, or refused and free; due         | has evidence                       | build, and Wait
 //	              | any                                    | new, fallback, no control due      | Divert
 //	              | any                                    | new                                | Send; silent and copyable: a copy when ripe

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,5 +73,38 @@ func TestWhoMetAnOutageHasItsLastAttemptsAlsoWhenItIsOver(t *testing.T) {
 			a := s.does(q, Send)
 			assert.Equal(t, s.current, a.On)
 		})
+	}
+}
+
+// On a busy machine a dead tunnel may take seconds to say so. Who has lost its request
+// to one, unsent, does not wait for the verdict of others that have a connection.
+func TestWhatWasSlowToBeLostGoesWhereOthersHaveAConnection(t *testing.T) {
+	for name, k := range map[string]Kind{"GET": Copyable, "PUT": Repeatable, "POST": Once} {
+		for _, connected := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, connected=%v", name, connected), func(t *testing.T) {
+				s := newScene(t)
+				q, other := s.call(k, name), s.call(Copyable, "GET")
+				slow := s.does(q, Send)
+				for range 3 {
+					s.refused(s.does(other, Send))
+				}
+				s.does(other, Wait)
+				s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+				s.refused(s.does(other, Send))
+				trial := s.does(other, Try)
+				if connected {
+					s.Connected(s.now, trial)
+				}
+				s.now = s.now.Add(2 * time.Second)
+				s.Tick(s.now)
+				s.refused(slow)
+				if !connected {
+					s.does(q, Wait)
+					return
+				}
+				s.refused(s.does(q, Send)) // its control
+				s.does(q, Try)
+			})
+		}
 	}
 }

@@ -149,9 +149,13 @@ func (r *candidate) heldBack(a Authority) bool {
 
 // hadItsChance reports whether q took long to fail while r was there, and others of
 // its authority try r: nobody's wait is doubled for what they are about to find out.
+// Where they have got a connection and q has lost its own, they have found out enough.
 func (r *candidate) hadItsChance(q *Call) bool {
 	st := r.stand(q.Authority)
-	return q.failure.slow && q.failure.at >= r.ready && st != nil && (st.trials.n > 0 || st.answered != nil)
+	if st == nil || !q.failure.slow || q.failure.at < r.ready || !q.failure.stall && st.connected() {
+		return false
+	}
+	return st.trials.n > 0 || st.answered != nil
 }
 
 // waitForOthers: q waits for the verdict on what others try, but no longer than a

@@ -252,6 +252,9 @@ var rulesBroken = []mutant{
 		"_ = req"},
 
 	// What may be sent again.
+	{"what was slow to be lost is kept from where others have a connection", "internal/core/table.go",
+		" || !q.failure.stall && st.connected() {",
+		" {"},
 	{"a POST is sent again", "internal/body/replay.go",
 		"return false // conservatively: it may have been processed",
 		"return true"},
