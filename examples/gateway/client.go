@@ -14,6 +14,7 @@ func recovering(name string, s *sessions, t *telemetry, opts ...respawn.Option) 
 	rt, err := respawn.New(s.next(), append([]respawn.Option{
 		respawn.WithName(name),
 		respawn.WithFactory(s.build),
+		respawn.WithHostMetrics(), // one upstream: so alerts can name it
 		respawn.WithTracerProvider(t.traces),
 		respawn.WithMeterProvider(t.meters),
 		respawn.WithLogger(t.logger),

@@ -67,18 +67,21 @@ func TestSeenByPrometheus(t *testing.T) {
 	p.await(t, `respawn_transport_draining{respawn_name="upstream"}`, 0)
 	p.await(t, `respawn_transport_in_flight{respawn_name="upstream"}`, 0)
 
+	host := `server_address="127.0.0.1"`
 	for _, expr := range []string{
-		`respawn_transport_recreations_total{respawn_name="upstream", respawn_outcome="promoted"}`,
+		`respawn_transport_recreations_total{respawn_name="upstream", respawn_outcome="promoted", ` + host + `}`,
 		`respawn_transport_recreation_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall", respawn_outcome="promoted"}`,
 		`respawn_recovery_duration_seconds_count{respawn_name="upstream", respawn_trigger="stall"}`,
 		`respawn_recovery_duration_seconds_bucket{respawn_name="upstream", respawn_trigger="stall", le="300.0"}`, // OpenMetrics' way to write it
 	} {
 		labels := p.await(t, expr, 1)
 		require.Equal(t, "respawn-gateway", p.await(t, "target_info{instance="+strconv.Quote(labels["instance"])+"}", 1)["service_name"])
-		require.NotContains(t, labels, "server_address", "hosts are for traces")
+		require.Contains(t, labels, "server_address", "the gateway asks for hosts")
 	}
-	p.await(t, `respawn_request_replays_total{respawn_name="upstream"}`, 2) // the control and the trial
-	p.await(t, `respawn_transport_failures_total{respawn_name="upstream", respawn_trigger="stall"}`, 4)
+	p.await(t, `sum(respawn_request_replays_total{respawn_name="upstream"})`, 2) // the control and the trial
+	p.await(t, `sum(respawn_transport_failures_total{respawn_name="upstream", respawn_trigger="stall"})`, 4)
+	p.await(t, `increase(respawn_transport_recreations_total{respawn_outcome="promoted", `+host+`}[5m]) > bool 0`, 1) // the first, too
+	p.await(t, `respawn_authority_tripped{`+host+`}`, 0)
 	p.await(t, `respawn_recovery_duration_seconds_sum{respawn_trigger="stall"} > bool 1`, 1)
 
 	trial := stalled[len(stalled)-1]
@@ -143,22 +146,25 @@ func (p prometheusServer) answers(t *testing.T, expr string) {
 // the incident, and that a short one is no reason to wake anybody.
 func (p prometheusServer) rules(t *testing.T) {
 	t.Helper()
-	for _, window := range []string{"2m", "10m"} {
-		p.await(t, `respawn:transport_recreations:increase`+window+`{respawn_outcome="promoted"}`, 1)
+	for _, window := range []string{"5m", "30m", "1h", "6h"} {
+		p.await(t, `respawn:lost_requests:ratio_rate`+window+`{job="gateway"} > bool 0`, 1)
 	}
-	p.await(t, `respawn:recoveries_over_10s:increase10m{respawn_trigger="stall"}`, 0)
 	var data struct {
 		Groups []struct {
 			Rules []struct{ Name, Health, LastError, State string }
 		}
 	}
 	require.NoError(t, p.ask(t.Context(), "/api/v1/rules", nil, &data))
-	require.Len(t, data.Groups, 1)
-	require.Len(t, data.Groups[0].Rules, 6)
-	for _, rule := range data.Groups[0].Rules {
-		require.Equal(t, "ok", rule.Health, rule.LastError)
-		require.NotEqual(t, "firing", rule.State, rule.Name)
+	rules := 0
+	for _, group := range data.Groups {
+		for _, rule := range group.Rules {
+			rules++
+			require.Equal(t, "ok", rule.Health, rule.LastError)
+			// Here the history of all windows is the incident.
+			require.True(t, rule.State != "firing" || rule.Name == "RespawnRequestsLost", rule.Name)
+		}
 	}
+	require.Equal(t, 8, rules)
 }
 
 // A prometheusServer is the real one, in a process of its own.

@@ -50,7 +50,7 @@ func TestSeenInJaeger(t *testing.T) {
 	var rejected trace
 	await(t, func() error {
 		refused = append(refused, gateway.get(t))
-		found, err := b.search(linkOf(t, "RespawnRecreationsRejected"))
+		found, err := b.search(linkOf(t, "RespawnUpstreamDown"))
 		if err == nil && len(found) == 0 {
 			err = errors.New("no rejection")
 		}
