@@ -28,7 +28,7 @@ type figures struct {
 	Answered      int      `json:"answered"`
 	Failed        int      `json:"failed"`
 	LongestOutage float64  `json:"longest_outage_seconds"` // longest time without any answer
-	RecoveredAt   *float64 `json:"recovered_at_seconds"`   // first answer after the fault's first failure; null: never
+	RecoveredAt   *float64 `json:"recovered_at_seconds"`   // first answer to a request after the first that the fault cost; null: never
 	LostLater     int      `json:"failed_after_recovery"`  // sent after that, and failed all the same
 	P50           float64  `json:"p50_seconds"`            // of answered requests, to the last word
 	P99           float64  `json:"p99_seconds"`
@@ -74,17 +74,18 @@ func sumUp(records []record, faultAt, length time.Duration) figures {
 	return f
 }
 
-// recovery returns when the first request was answered that had been sent
-// after the fault, once the fault had made one fail.
+// recovery returns when the first request was answered that had been sent after
+// the fault, and after the first that the fault cost: however long that one
+// waited until it failed.
 func recovery(records []record, faultAt time.Duration) (time.Duration, bool) {
-	firstFailure, first := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	firstLost, first := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 	for _, r := range records {
 		if r.failed() && r.ended >= faultAt {
-			firstFailure = min(firstFailure, r.ended)
+			firstLost = min(firstLost, r.sent)
 		}
 	}
 	for _, r := range records {
-		if r.answered() && r.sent >= faultAt && r.ended > firstFailure {
+		if r.answered() && r.sent >= faultAt && r.sent > firstLost {
 			first = min(first, r.ended)
 		}
 	}

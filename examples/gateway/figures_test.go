@@ -57,6 +57,17 @@ func TestSumUp(t *testing.T) {
 	require.InDelta(t, 0.065, f.P99, 1e-9)
 }
 
+// A deadline that is longer than the outage: what waited fails when all is over.
+func TestRecoveryWhileSomeStillWait(t *testing.T) {
+	f := sumUp([]record{
+		{sent: 150 * ms, ended: 900 * ms, err: errLost},
+		{sent: 300 * ms, ended: 900 * ms, err: errLost},
+		{sent: 400 * ms, ended: 430 * ms},
+	}, 100*ms, time.Second)
+	require.InDelta(t, 0.430, *f.RecoveredAt, 1e-9)
+	require.Zero(t, f.LostLater)
+}
+
 func TestSumUpOfAClientThatNeverFails(t *testing.T) {
 	f := sumUp([]record{{sent: 0, ended: 40 * ms}}, 0, time.Second)
 	require.Nil(t, f.RecoveredAt)
