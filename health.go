@@ -57,6 +57,7 @@ type Health struct {
 	Rejections int   `json:"rejections"` // recreations that did not
 
 	Streaks       []StreakHealth   `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
+	Late          []LateHealth     `json:"late,omitempty"`           // who waits for longer than patience has it, by authority, sorted
 	LastFailure   *FailureHealth   `json:"last_failure,omitempty"`   // nil: none since New
 	LastRejection *RejectionHealth `json:"last_rejection,omitempty"` // nil: none since New
 	OpenOutages   []OutageHealth   `json:"open_outages,omitempty"`   // that last, the first to begin first
@@ -85,6 +86,25 @@ type StreakHealth struct {
 	Stalls    int       `json:"stalls"`
 	Tripped   bool      `json:"tripped"`
 	Since     time.Time `json:"since"` // the first failure
+}
+
+// LateHealth are requests to one authority that wait without an answer for longer than
+// patience has it. None of them has failed.
+type LateHealth struct {
+	Authority string        `json:"authority"` // scheme://host:port
+	Waiting   int           `json:"waiting"`   // requests
+	Longest   time.Duration `json:"-"`         // that one of them has waited; longest_seconds in JSON
+	Patience  time.Duration `json:"-"`         // as learnt of the authority; patience_seconds in JSON
+}
+
+// MarshalJSON gives the durations as seconds.
+func (l LateHealth) MarshalJSON() ([]byte, error) {
+	type fields LateHealth // without this method
+	return json.Marshal(struct {
+		fields
+		Longest  float64 `json:"longest_seconds"`
+		Patience float64 `json:"patience_seconds"`
+	}{fields(l), l.Longest.Seconds(), l.Patience.Seconds()})
 }
 
 // GenerationHealth is a retired generation with requests in flight.
@@ -192,6 +212,10 @@ func (rt *RecoveringRoundTripper) Health() Health {
 		h.Streaks = append(h.Streaks, StreakHealth{a.Authority.String(), a.Failures, a.Stalls, a.State == core.Tripped, a.Since})
 	}
 	slices.SortFunc(h.Streaks, func(a, b StreakHealth) int { return cmp.Compare(a.Authority, b.Authority) })
+	for _, l := range rt.gate.Waits.Late() {
+		h.Late = append(h.Late, LateHealth{l.Authority.String(), l.Waiting, l.Longest, l.Patience})
+	}
+	slices.SortFunc(h.Late, func(a, b LateHealth) int { return cmp.Compare(a.Authority, b.Authority) })
 	h.OpenOutages, h.EndedOutages = outagesOf(p.open, v.Time), outagesOf(p.ended, v.Time)
 	return h
 }

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"runtime"
@@ -387,6 +388,27 @@ func TestASilenceIsNoFailure(t *testing.T) {
 		assert.Equal(t, map[string]int{"silence promoted": 1}, p.Outcomes())
 		assert.Nil(t, rt.Health().LastFailure)
 		assert.Zero(t, p.Total("respawn.transport.failures"))
+	})
+}
+
+// Health tells who is late, and what was learnt.
+func TestHealthTellsWhoIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, answersAfter(12*time.Second), patient(5*time.Second), respawn.WithFactory(fails))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Empty(t, rt.Health().Late)
+		for _, host := range []string{"b.test", "a.test"} {
+			go func() { _, _ = get(t.Context(), rt, "http://"+host+"/") }()
+		}
+		time.Sleep(11 * time.Second)
+		late := rt.Health().Late
+		assert.Equal(t, []respawn.LateHealth{{Authority: "http://b.test:80", Waiting: 1, Longest: 11 * time.Second, Patience: 5 * time.Second}}, late)
+		b, err := json.Marshal(late)
+		require.NoError(t, err)
+		assert.JSONEq(t, `[{"authority":"http://b.test:80","waiting":1,"longest_seconds":11,"patience_seconds":5}]`, string(b))
+		time.Sleep(time.Minute)
+		assert.Empty(t, rt.Health().Late)
 	})
 }
 

@@ -323,3 +323,31 @@ func BenchmarkSweep(b *testing.B) {
 		r.sweep()
 	}
 }
+
+func TestWhoIsLateIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(Registry)
+		r.Open(least, func(au core.Authority) time.Duration {
+			if au.Host == "slow" {
+				return 4 * least
+			}
+			return least
+		})
+		enter(r, "a", 1)
+		time.Sleep(time.Second)
+		enter(r, "a", 1)
+		enter(r, "slow", 1)
+		gone := enter(r, "a", 1)
+		free := enter(r, "a", 1)
+		never := func() time.Time { return time.Time{} }
+		free.since.Store(&never)
+		assert.Empty(t, r.Late())
+		time.Sleep(2 * least)
+		enter(r, "a", 1)
+		gone.Leave()
+		synctest.Wait()
+		assert.Equal(t, []Late{{a("a"), 2, 2*least + time.Second, least}}, r.Late())
+		time.Sleep(2 * least)
+		assert.Len(t, r.Late(), 2)
+	})
+}

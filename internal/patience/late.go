@@ -1,0 +1,58 @@
+package patience
+
+import (
+	"slices"
+	"time"
+
+	"github.com/respawnhttp/respawn/internal/core"
+)
+
+// Late are the waiters of one authority who have waited for longer than its patience.
+type Late struct {
+	Authority core.Authority
+	Waiting   int
+	Longest   time.Duration // that one of them has waited
+	Patience  time.Duration // as far as it was learnt
+}
+
+// Late tells who is late, by authority, in no order. It looks at all who have waited for
+// the client's own patience.
+func (r *Registry) Late() []Late {
+	var all []Late
+	now := time.Now()
+	for i := range r.shards {
+		for _, e := range r.shards[i].looked() {
+			if since := e.waiter.Since(); !since.IsZero() {
+				all = r.addLate(all, e.waiter.Authority(), now.Sub(since))
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(l Late) bool { return l.Waiting == 0 })
+}
+
+// addLate counts one who has waited.
+func (r *Registry) addLate(all []Late, a core.Authority, waited time.Duration) []Late {
+	i := slices.IndexFunc(all, func(l Late) bool { return l.Authority == a })
+	if i < 0 {
+		i, all = len(all), append(all, Late{Authority: a, Patience: r.of(a)})
+	}
+	if l := &all[i]; waited >= l.Patience {
+		l.Waiting++
+		l.Longest = max(l.Longest, waited)
+	}
+	return all
+}
+
+// looked returns those who were looked at: they have waited for a patience. Only they
+// are safe to ask.
+func (s *shard) looked() []*Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Entry
+	for e := s.first; e != nil; e = e.next {
+		if e.told {
+			all = append(all, e)
+		}
+	}
+	return all
+}
