@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -180,4 +181,45 @@ func TestDeadPooledConnectionsOfHTTP1(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A stream whose connection goes dark hears of it from pings; what comes later does not
+// wait for that.
+func TestAStreamThatGoesDarkHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		a := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			for req.URL.Path == "/stream" {
+				saysOK(w, req)
+				w.(http.Flusher).Flush()
+				select {
+				case <-time.After(time.Second):
+				case <-req.Context().Done():
+					return
+				}
+			}
+			saysOK(w, req)
+		}))
+		base := n.HTTP2()
+		base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
+		rt := start(t, base, patient(5*time.Second))
+		stream, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/stream", nil))
+		require.NoError(t, err)
+		time.Sleep(3500 * time.Millisecond)
+		goDark(a)
+		begin := time.Now()
+		ended := make(chan time.Duration, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, stream.Body)
+			assert.Error(t, err)
+			ended <- time.Since(begin)
+		}()
+		f := flow{method: http.MethodGet, period: 1030 * time.Millisecond, length: time.Minute}
+		sum := f.run(t, rt, "http://a.test/")
+		t.Log(sum)
+		assert.Zero(t, sum.lost)
+		assert.LessOrEqual(t, sum.first, f.most(5*time.Second).first)
+		assert.LessOrEqual(t, <-ended, 46*time.Second)
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
 }

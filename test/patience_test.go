@@ -200,3 +200,21 @@ func TestWhatABlackHoleCosts(t *testing.T) {
 		}
 	}
 }
+
+// The first snippet of the README: http.Client's Timeout is a deadline, too.
+func TestABlackHoleBehindAClientWithATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		a := n.Serve("a.test:80", http.HandlerFunc(saysOK))
+		client := &http.Client{Transport: start(t, n.HTTP2(), patient(5*time.Second)), Timeout: 30 * time.Second}
+		do := testkit.RoundTripperFunc(client.Do)
+		_, err := get(t.Context(), do, "http://a.test/")
+		require.NoError(t, err)
+		goDark(a)
+		f := flow{method: http.MethodGet, period: 97 * time.Millisecond, length: 20 * time.Second}
+		sum := f.run(t, do, "http://a.test/")
+		assert.Zero(t, sum.lost)
+		assert.LessOrEqual(t, sum.first, f.most(5*time.Second).first)
+		client.CloseIdleConnections()
+	})
+}
