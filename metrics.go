@@ -16,6 +16,29 @@ import (
 	"github.com/respawnhttp/respawn/internal/gate"
 )
 
+// WithMeterProvider sets where metrics go. The default is the global provider
+// of package otel. Nil is an error.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return func(c *config) error {
+		if p == nil {
+			return errors.New("WithMeterProvider(nil): pass a provider, or leave the option out for the global one")
+		}
+		c.MeterProvider = p
+		return nil
+	}
+}
+
+// WithHostMetrics puts server.address and server.port on the client's metrics, for the
+// first 32 hosts that fail; those after them share the address _OTHER, so that names
+// which come from requests cannot flood a backend. The default is none: spans, logs
+// and [RecoveringRoundTripper.Health] have the hosts.
+func WithHostMetrics() Option {
+	return func(c *config) error {
+		c.HostMetrics = true
+		return nil
+	}
+}
+
 // meters are the instruments of one client.
 type meters struct {
 	recreations        metric.Int64Counter

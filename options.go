@@ -1,7 +1,6 @@
 package respawn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/respawnhttp/respawn/internal/body"
@@ -248,33 +246,6 @@ func WithDrainTimeout(d time.Duration) Option {
 	}
 }
 
-// WithOnRecreation has f called after each recreation, promoted or rejected, as
-// [RecoveringRoundTripper.Recreations] tells of it then: to warm caches, to count, to
-// page. f gets the values of the recreation's context, its span among them, which does
-// not end. The calls are in order, one at a time, on a goroutine of their own: f may
-// block or panic, and holds up nothing but the calls after it, of which the last 64
-// wait. Nil is an error. The default is none.
-func WithOnRecreation(f func(context.Context, RecreationRecord)) Option {
-	return func(c *config) error {
-		if f == nil {
-			return errors.New("WithOnRecreation(nil): pass a function, or leave the option out")
-		}
-		c.OnRecreation = func(ctx context.Context, r any) { f(ctx, r.(RecreationRecord)) }
-		return nil
-	}
-}
-
-// WithHostMetrics puts server.address and server.port on the client's metrics, for the
-// first 32 hosts that fail; those after them share the address _OTHER, so that names
-// which come from requests cannot flood a backend. The default is none: spans, logs
-// and [RecoveringRoundTripper.Health] have the hosts.
-func WithHostMetrics() Option {
-	return func(c *config) error {
-		c.HostMetrics = true
-		return nil
-	}
-}
-
 // WithTracerProvider sets where recreation spans go. The default is resolved
 // for each recreation: the provider of the request's span, else the global one
 // of package otel. A request that carries nothing but a remote parent has a
@@ -285,18 +256,6 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 			return errors.New("WithTracerProvider(nil): pass a provider, or leave the option out for the request's or the global one")
 		}
 		c.TracerProvider = p
-		return nil
-	}
-}
-
-// WithMeterProvider sets where metrics go. The default is the global provider
-// of package otel. Nil is an error.
-func WithMeterProvider(p metric.MeterProvider) Option {
-	return func(c *config) error {
-		if p == nil {
-			return errors.New("WithMeterProvider(nil): pass a provider, or leave the option out for the global one")
-		}
-		c.MeterProvider = p
 		return nil
 	}
 }

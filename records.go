@@ -1,7 +1,9 @@
 package respawn
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +51,22 @@ func (r RecreationRecord) MarshalJSON() ([]byte, error) {
 // oldest first. It never blocks, whatever a recreation is doing, and is safe
 // for concurrent use.
 func (rt *RecoveringRoundTripper) Recreations() []RecreationRecord { return rt.records.all() }
+
+// WithOnRecreation has f called after each recreation, promoted or rejected, as
+// [RecoveringRoundTripper.Recreations] tells of it then: to warm caches, to count, to
+// page. f gets the values of the recreation's context, its span among them, which does
+// not end. The calls are in order, one at a time, on a goroutine of their own: f may
+// block or panic, and holds up nothing but the calls after it, of which the last 64
+// wait. Nil is an error. The default is none.
+func WithOnRecreation(f func(context.Context, RecreationRecord)) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("WithOnRecreation(nil): pass a function, or leave the option out")
+		}
+		c.OnRecreation = func(ctx context.Context, r any) { f(ctx, r.(RecreationRecord)) }
+		return nil
+	}
+}
 
 // records are what is told of recreations and outages.
 type records struct {

@@ -41,7 +41,6 @@ import (
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/call"
-	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
@@ -180,7 +179,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 		return rt.calls.Resume(req, g, began, resp, err)
 	}
 	if rt.gate.Alert() != nil {
-		rt.answered(req, g, began)
+		rt.calls.Answered(req, g, began)
 	}
 	return s.Track(req, resp), nil
 }
@@ -196,17 +195,6 @@ func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
 func (rt *RecoveringRoundTripper) suspects(req *http.Request) bool {
 	a := rt.gate.Alert()
 	return a != nil && a.Covers(evidence.AuthorityOf(req.URL))
-}
-
-// answered tells of an answer that came on the healthy path while something is
-// suspected: of its own authority to the core; of another one it notes only that
-// somebody is served.
-func (rt *RecoveringRoundTripper) answered(req *http.Request, g *generation.Generation, began core.Instant) {
-	if rt.suspects(req) {
-		rt.calls.Answered(req, g, began)
-		return
-	}
-	rt.gate.Served(began)
 }
 
 // shut is what a request gets after Close.

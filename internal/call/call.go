@@ -38,13 +38,17 @@ func (m *Maker) Do(req *http.Request) (*http.Response, error) {
 	return m.newCall(req).run()
 }
 
-// Answered tells the core of an answer that the healthy path got while its
-// authority came under suspicion.
+// Answered tells of an answer that the healthy path got while something is suspected:
+// the core, if it is of a suspect; of others it notes only that somebody is served.
 func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant) {
+	if a := m.Gate.Alert(); a != nil && !a.Covers(evidence.AuthorityOf(req.URL)) {
+		m.Gate.Served(began)
+		return
+	}
 	m.answered(req, gen, began, time.Time{})
 }
 
-// answered is Answered of one that began then; zero: nobody looked.
+// answered tells the core of an answer to what began then; zero: nobody looked.
 func (m *Maker) answered(req *http.Request, gen *generation.Generation, began core.Instant, start time.Time) {
 	q := &core.Call{Authority: evidence.AuthorityOf(req.URL), Method: req.Method}
 	m.Gate.Answered(req.Context(), q.Adopt(gen.ID, began, start))
