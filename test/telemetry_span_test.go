@@ -60,6 +60,31 @@ func recreationOf(t *testing.T, p *testkit.Probe) sdktrace.ReadOnlySpan {
 	return found[0]
 }
 
+// Nothing has failed yet: those that wait in silence are what led to the recreation.
+func TestASpanLinksToThoseThatWaitInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, staysSilent(nil), append(observed(p), patient(5*time.Second), respawn.WithFactory(stubs().Make))...)
+		var waiting []trace.SpanID
+		for range 3 {
+			ctx, span := p.TracerProvider().Tracer("test").Start(t.Context(), "GET")
+			waiting = append(waiting, span.SpanContext().SpanID())
+			go func() {
+				defer span.End()
+				_, _ = get(ctx, rt, "http://a.test/")
+			}()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		s := recreationOf(t, p)
+		leads := []trace.SpanID{s.Parent().SpanID()}
+		for _, link := range s.Links() {
+			leads = append(leads, link.SpanContext.SpanID())
+		}
+		assert.ElementsMatch(t, waiting, leads)
+	})
+}
+
 func TestSpanOfAPromotion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.NewProbe(t)

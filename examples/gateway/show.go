@@ -29,9 +29,9 @@ type script struct {
 	tick     time.Duration // of the display
 }
 
-// callersDeadline is that of each of the show's requests. A connection that goes
-// dark is noticed by the deadlines that pass, so it says how long that takes.
-const callersDeadline = 500 * time.Millisecond
+// callersDeadline is that of each of the show's requests, as in README's first
+// snippet: none of them passes before a connection that goes dark is noticed.
+const callersDeadline = 30 * time.Second
 
 // lastWait is how long the show waits at its end for what has no answer yet.
 const lastWait = 500 * time.Millisecond

@@ -19,7 +19,7 @@ func shortScript(f fault) script {
 	s.faultAt = 500 * time.Millisecond
 	switch f {
 	case faultBlackhole:
-		s.length = 4 * time.Second
+		s.length = 10 * time.Second
 	case faultDown:
 		// Between the trials at 0.5 s, 1 s, 1.75 s and 2.9 s, and clear of them.
 		s.length, s.healAt = 3*time.Second, 2300*time.Millisecond
@@ -94,8 +94,9 @@ func TestShowBlackhole(t *testing.T) {
 	s := shortScript(faultBlackhole)
 	in := playShort(t, s)
 	requireDead(t, s, in.Plain)
-	requireRecovered(t, s, in.Respawn, s.deadline+time.Second+slack) // the stall rule is three over 1 s
-	requirePromotedOnce(t, in, "stall")
+	// Patience is 5 s, give or take a fifth, and the stall rule is three over 1 s.
+	requireRecovered(t, s, in.Respawn, 6*time.Second+time.Second+slack)
+	requirePromotedOnce(t, in, "silence")
 	require.GreaterOrEqual(t, in.Recreations[0].Failures, int64(3))
 	require.NotZero(t, in.Recreations[0].Links)
 	require.GreaterOrEqual(t, in.Recreations[0].Outage, 1.0)

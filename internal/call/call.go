@@ -83,7 +83,7 @@ func (m *Maker) newCall(req *http.Request) *call {
 	}
 	c.core = core.Call{
 		Authority: evidence.AuthorityOf(req.URL), Method: req.Method, Kind: kindOf(req, replay),
-		Sealed: replay == body.Never, Ready: m.Config.ReadyOf(req), Ticket: c,
+		Sealed: replay == body.Never, Ready: m.Config.ReadyOf(req), Ticket: c, Witness: witness(req),
 	}
 	c.core.Deadline, _ = req.Context().Deadline()
 	if c.core.Kind == core.Copyable {
@@ -292,8 +292,8 @@ func (c *call) Copy(f gate.Flight) {
 }
 
 // witness is what a recreation's span links to.
-func (c *call) witness() any {
-	if sc := trace.SpanContextFromContext(c.req.Context()); sc.IsValid() {
+func witness(req *http.Request) any {
+	if sc := trace.SpanContextFromContext(req.Context()); sc.IsValid() {
 		return sc
 	}
 	return nil

@@ -137,7 +137,7 @@ func (c *call) outcome(r result) core.Outcome {
 	gone, late := evidence.CallerGone(caller)
 	o := core.Outcome{
 		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(), Left: gone,
-		Untyped: evidence.Untyped(&r.watch, r.err), Witness: c.witness(),
+		Untyped: evidence.Untyped(&r.watch, r.err),
 	}
 	if r.bond.Severed() {
 		return o // it speaks against nobody

@@ -21,6 +21,7 @@ type Call struct {
 	Deadline  time.Time     // its caller's; zero: none
 	Ready     time.Duration // how long it waits for ready; 0: not at all
 	Ticket    any           // the shell's
+	Witness   any           // the shell's, for whoever wants to know what led to a recreation; nil: there is none
 
 	main *Attempt // under way for its caller; nil: it asks, or waits
 	copy *Attempt // under way beside main
@@ -162,7 +163,6 @@ type Outcome struct {
 	Left    bool          // its caller has gone
 	Silence time.Duration // for so long nothing but the transport kept waiting a caller that then left of itself; 0 where nobody knows
 	Lost    bool          // the transport did not return: that speaks against a candidate alone
-	Witness any           // the shell's, for whoever wants to know what led to a recreation
 }
 
 // A Verdict is what an attempt's end says of its transport.

@@ -54,7 +54,7 @@ func TestCloneForgetsNothing(t *testing.T) {
 
 // What these worlds do not set: the shell's, what is over, and what walks as short as
 // these seldom come to.
-var unset = map[string]bool{"stand.slow": true, "suspect.witnesses": true, "Call.Ticket": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
+var unset = map[string]bool{"stand.slow": true, "suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
 
 type pair struct{ a, b uintptr }
 
@@ -145,7 +145,7 @@ var keyless = map[string]bool{
 	"candidate.id": true, "candidate.trigger": true, "stand.kind": true, "suspect.trigger": true, "Order.kind": true, // names
 	"suspect.since": true, "Client.endedAt": true, "suspect.tripped": true, "suspect.refusals": true, // told only
 	"suspect.from": true, "Client.endedIn": true, "Client.answered": true, // the same
-	"suspect.witnesses": true, "Call.Ticket": true, "Order.Ticket": true,
+	"suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true,
 	"Call.Authority": true, "Call.Method": true, "Call.Kind": true, "Call.Sealed": true, "Call.Ready": true, // its template
 	"Attempt.Call": true, "Attempt.prev": true, "Attempt.next": true, "Attempt.in": true, // its lists
 	"attempts.last": true, "entry[T].used": true, "entry[T].authority": true, "patience.least": true,

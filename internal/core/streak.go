@@ -15,7 +15,9 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 	s = c.suspectOrNew(now, a.Call.Authority)
 	s.failed, s.trigger = now, o.Trigger
-	s.see(o.Witness)
+	if a.silent.n == 0 {
+		s.see(a.Call.Witness) // once, however often it is silent
+	}
 	if s.opened == 0 {
 		s.opened, s.from = a.began, c.now
 	}
