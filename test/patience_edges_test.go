@@ -251,8 +251,9 @@ func TestASlowRequestBodyIsNoSilence(t *testing.T) {
 		rt := onePatience(t, &testkit.Stub{})
 		body, w := io.Pipe()
 		go func() {
-			for range 20 {
-				time.Sleep(4 * time.Second)
+			for _, pause := range []time.Duration{4, 12, 4, 4, 12} {
+				time.Sleep(pause * time.Second)
+				assert.Empty(t, rt.Health().Streaks)
 				_, _ = w.Write([]byte("x"))
 			}
 			_ = w.Close()
@@ -388,6 +389,29 @@ func TestASilenceIsNoFailure(t *testing.T) {
 		assert.Equal(t, map[string]int{"silence promoted": 1}, p.Outcomes())
 		assert.Nil(t, rt.Health().LastFailure)
 		assert.Zero(t, p.Total("respawn.transport.failures"))
+	})
+}
+
+// An answer that took more than half of a patience teaches, though nothing is suspected:
+// what comes after it has twice as long.
+func TestASlowAnswerTeachesPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, script(answersAfter(4*time.Second).RoundTrip, staysSilent(nil).RoundTrip), patient(5*time.Second), respawn.WithFactory(fails))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _, _ = get(ctx, rt, "http://a.test/") }()
+		time.Sleep(7999 * time.Millisecond)
+		assert.Empty(t, rt.Health().Streaks)
+		assert.Empty(t, rt.Health().Late)
+		time.Sleep(time.Millisecond)
+		require.Len(t, rt.Health().Late, 1)
+		assert.Equal(t, 8*time.Second, rt.Health().Late[0].Patience)
+		time.Sleep(2 * time.Second) // it is looked at once in a patience of the client's
+		synctest.Wait()
+		require.Len(t, rt.Health().Streaks, 1)
+		assert.Equal(t, 1, rt.Health().Streaks[0].Stalls)
 	})
 }
 

@@ -64,7 +64,7 @@ var patience = []mutant{
 		"o.Untyped = false"},
 	{"a slow request body is a silence", "internal/call/flight.go",
 		"case since.IsZero() || reading:",
-		"case since.IsZero():"},
+		"case since.IsZero() || reading && false:"},
 	{"nobody sees to a call whose caller is in its transport", "internal/call/deputy.go",
 		"if c.aboard && c.deputy == nil {",
 		"if c.deputy != nil {"},
