@@ -118,7 +118,7 @@ func TestACloneHasPingsForThoseThatItCannotHave(t *testing.T) {
 			tr := &http.Transport{DialContext: new(net.Dialer).DialContext} // as client-go's
 			t2, err := http2.ConfigureTransports(tr)                        //lint:ignore SA1019 many programs still do
 			require.NoError(t, err)
-			t2.ReadIdleTimeout = time.Minute
+			t2.ReadIdleTimeout = time.Minute //lint:ignore SA1019 so does client-go
 			return tr
 		}, 30 * second, 15 * second, 1, 0},
 		"net/http's": {func() *http.Transport {

@@ -20,7 +20,7 @@ func TestEveryReportHasItsTest(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	tests, err := testPackages()
 	require.NoError(t, err)
-	rows := regexp.MustCompile("(?m)^\\| ([^|]*#\\d[^|]*) \\| [^|]+ \\| ([^|]+) \\|$").FindAllStringSubmatch(section, -1)
+	rows := regexp.MustCompile(`(?m)^\| ([^|]*#\d[^|]*) \| [^|]+ \| ([^|]+) \|$`).FindAllStringSubmatch(section, -1)
 	require.NotEmpty(t, rows)
 	require.Len(t, rows, strings.Count(section, "\n| ")-2, "a row that cannot be read")
 	for _, row := range rows {
