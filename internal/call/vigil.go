@@ -43,7 +43,8 @@ func (v *vigil) beginLocked() bool {
 	v.began, v.start = v.Gate.Clock(), time.Now()
 	v.Gate.Waits.Enter(&v.Entry, v, v.gen.ID, v.start)
 	v.stripe = v.gen.Enter(v.req)
-	return v.stripe != nil
+	v.over = v.stripe == nil // the timer may have it in hand already
+	return !v.over
 }
 
 // abandon ends a vigil over nothing: the request is made otherwise.

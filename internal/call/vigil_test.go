@@ -1,0 +1,61 @@
+package call
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/gate"
+	"github.com/respawnhttp/respawn/internal/generation"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// A deaf listener hears nothing.
+type deaf struct{}
+
+func (deaf) Begin(r *gate.Recreation) context.Context       { return r.Ctx }
+func (deaf) Note(gate.Told)                                 {}
+func (deaf) Tell(gate.Told)                                 {}
+func (deaf) Drained(*generation.Generation)                 {}
+func (deaf) Lingers([]gate.Retired)                         {}
+func (deaf) Broke(*generation.Generation, string)           {}
+func (deaf) Failed(context.Context, core.Authority, string) {}
+func (deaf) Resent(context.Context, core.Authority, int)    {}
+
+// made returns the Maker of a client that serves from base.
+func made(t *testing.T, base http.RoundTripper) *Maker {
+	t.Helper()
+	cfg := &config.Config{Threshold: 3, Stalls: 3, StallSpan: time.Second, Patience: 5 * time.Second, Chance: func() float64 { return 0.5 }}
+	m := &Maker{Config: cfg, Gate: new(gate.Gate), Listener: deaf{}}
+	m.Gate.Open(cfg, testkit.RoundTripperFunc(nil), base, deaf{})
+	t.Cleanup(func() { m.Gate.Close() })
+	return m
+}
+
+// A vigil over nothing, since its transport was retired in between, may be told so in
+// the instant before it has left.
+func TestAVigilThatCameTooLateIsToldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := made(t, &testkit.Stub{})
+		gen := m.Gate.Current()
+		require.True(t, m.Gate.Close())
+		req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
+		v := &vigil{Maker: m, req: req, gen: gen, rope: newRope(req.Context())}
+		v.mu.Lock()
+		require.False(t, v.beginLocked())
+		v.mu.Unlock()
+		v.Condemned()
+		v.Silent()
+		assert.Zero(t, v.Authority())
+		_, err := v.abandon()
+		require.ErrorIs(t, err, gate.ErrClosed)
+		assert.Zero(t, gen.InFlight())
+	})
+}
