@@ -57,7 +57,8 @@ func (m *Maker) answered(req *http.Request, gen *generation.Generation, began co
 // A call is one RoundTrip off the healthy path.
 type call struct {
 	*Maker
-	req    *http.Request // the caller's, never changed; a clone of it where a flight may outlive the call
+	req    *http.Request   // the caller's, never changed; a clone of it where a flight may outlive the call
+	ctx    context.Context // the caller's, for the timer: it may come when the request is the caller's again
 	core   core.Call
 	replay body.Replay // the client's, or the request's own
 	lender body.Lender
@@ -78,7 +79,7 @@ type call struct {
 func (m *Maker) newCall(req *http.Request) *call {
 	replay := m.Config.ReplayOf(req)
 	c := &call{
-		Maker: m, req: req, replay: replay, lender: body.NewLender(req, replay),
+		Maker: m, req: req, ctx: req.Context(), replay: replay, lender: body.NewLender(req, replay),
 		woken: make(chan struct{}, 1), results: make(chan result), over: make(chan struct{}),
 	}
 	c.core = core.Call{

@@ -213,7 +213,7 @@ func (fl *flight) Since() time.Time {
 }
 
 // Silent implements [patience.Waiter].
-func (fl *flight) Silent() { fl.call.Gate.Silent(fl.call.req.Context(), fl.Attempt) }
+func (fl *flight) Silent() { fl.call.Gate.Silent(fl.call.ctx, fl.Attempt) }
 
 // Condemned implements [patience.Waiter].
-func (fl *flight) Condemned() { fl.call.Gate.Condemned(fl.call.req.Context(), fl.Attempt) }
+func (fl *flight) Condemned() { fl.call.Gate.Condemned(fl.call.ctx, fl.Attempt) }

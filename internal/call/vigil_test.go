@@ -59,3 +59,34 @@ func TestAVigilThatCameTooLateIsToldNothing(t *testing.T) {
 		assert.Zero(t, gen.InFlight())
 	})
 }
+
+// The timer may tell a request that it is silent when its caller has its answer, and
+// has made another request of it.
+func TestACallersRequestIsNotReadOnceItHasItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := made(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(6 * time.Second)
+			return testkit.Answer(req)
+		}))
+		req := testkit.Request(t.Context(), http.MethodPost, "http://a.test/", nil)
+		fl := make(chan *flight)
+		v := &vigil{Maker: m, req: req, sent: req, gen: m.Gate.Current()}
+		v.mu.Lock()
+		require.True(t, v.beginLocked())
+		v.mu.Unlock()
+		go func() { f := v.adopt(); fl <- f }()
+		f := <-fl
+		told := make(chan struct{})
+		go func() { // the timer, which has adopted it
+			defer close(told)
+			time.Sleep(7 * time.Second)
+			f.Silent()
+			f.Condemned()
+		}()
+		_, err, well := v.keep()
+		require.NoError(t, err)
+		require.False(t, well)
+		*req = *testkit.Request(t.Context(), http.MethodGet, "http://b.test/", nil)
+		<-told
+	})
+}
