@@ -73,8 +73,12 @@ func (t *telemetry) tracer(ctx context.Context) trace.Tracer {
 	return provider.Tracer(scopeName, trace.WithInstrumentationVersion(Version), trace.WithSchemaURL(semconv.SchemaURL))
 }
 
-// A sighting is what the telemetry keeps of a recreation.
-type sighting struct{ span trace.Span }
+// A sighting is what the telemetry keeps of a recreation. The records read the trace's
+// id under locks, where the span, which is the user's, cannot be asked.
+type sighting struct {
+	span    trace.Span
+	traceID string // "" for none
+}
 
 // Begin implements [gate.Listener]: the span is open while the factory is at work.
 func (t *telemetry) Begin(r *gate.Recreation) context.Context {
@@ -95,7 +99,13 @@ func (t *telemetry) Begin(r *gate.Recreation) context.Context {
 	if ctx == nil || span == nil {
 		return r.Ctx // as of a tracer that panics: the recreation goes on without a span
 	}
-	r.Seen = sighting{span}
+	seen := sighting{span: span}
+	build.Safely(func() {
+		if id := span.SpanContext().TraceID(); id.IsValid() {
+			seen.traceID = id.String()
+		}
+	})
+	r.Seen = seen
 	return ctx
 }
 

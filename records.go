@@ -133,10 +133,8 @@ func traceID(r *gate.Recreation) string {
 	if !r.Begun() {
 		return ""
 	}
-	if id := spanOf(r).SpanContext().TraceID(); id.IsValid() {
-		return id.String()
-	}
-	return ""
+	seen, _ := r.Seen.(sighting)
+	return seen.traceID
 }
 
 // note takes a report, at its event.

@@ -1,0 +1,88 @@
+package test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// returns fails the test if f does not return: what is the user's has asked for a lock
+// that its caller holds.
+func returns(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it hangs")
+	}
+}
+
+// nosyTracers are spans that ask something whenever they are asked who they are.
+type nosyTracers struct {
+	noop.TracerProvider
+	ask func()
+}
+
+func (p nosyTracers) Tracer(string, ...trace.TracerOption) trace.Tracer {
+	return nosyTracer{ask: p.ask}
+}
+
+type nosyTracer struct {
+	noop.Tracer
+	ask func()
+}
+
+func (tr nosyTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
+	span := nosySpan{ask: tr.ask}
+	return trace.ContextWithSpan(ctx, span), span
+}
+
+type nosySpan struct {
+	noop.Span
+	ask func()
+}
+
+func (s nosySpan) SpanContext() trace.SpanContext {
+	s.ask()
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}})
+}
+
+func TestNoSpanIsAskedUnderTheLock(t *testing.T) {
+	var rt *respawn.RecoveringRoundTripper
+	provider := nosyTracers{ask: func() {
+		if rt != nil {
+			rt.Health()
+		}
+	}}
+	rt = start(t, allDown(), respawn.WithTracerProvider(provider), respawn.WithFactory(stubs().Make))
+	returns(t, func() {
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		require.NoError(t, rt.Recreate(t.Context()))
+		require.Len(t, rt.Recreations(), 2)
+		assert.Equal(t, trace.TraceID{1}.String(), rt.Recreations()[1].TraceID)
+	})
+}
+
+func TestASpanThatPanicsCostsItsTrace(t *testing.T) {
+	provider := nosyTracers{ask: func() { panic("no span here") }}
+	rt := start(t, allDown(), respawn.WithTracerProvider(provider), respawn.WithFactory(stubs().Make))
+	returns(t, func() {
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		require.Len(t, rt.Recreations(), 1)
+		assert.Empty(t, rt.Recreations()[0].TraceID)
+	})
+}
