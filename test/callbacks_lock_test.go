@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // returns fails the test if f does not return: what is the user's has asked for a lock
@@ -27,6 +29,47 @@ func returns(t *testing.T, f func()) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("it hangs")
 	}
+}
+
+// A nosyError asks something whenever it is looked at.
+type nosyError struct{ ask func() }
+
+func (e *nosyError) Error() string   { e.ask(); return "nosy" }
+func (e *nosyError) Is(error) bool   { e.ask(); return false }
+func (e *nosyError) As(any) bool     { e.ask(); return false }
+func (e *nosyError) Timeout() bool   { e.ask(); return false }
+func (e *nosyError) Temporary() bool { e.ask(); return false }
+
+func TestNoErrorIsLookedAtUnderTheLock(t *testing.T) {
+	for name, base := range map[string]http.RoundTripper{"there is a transport": allDown(), "there is none yet": nil} {
+		t.Run(name, func(t *testing.T) {
+			var rt *respawn.RecoveringRoundTripper
+			nosy := &nosyError{func() { rt.Health() }}
+			rt = start(t, base, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return nil, nosy }))
+			returns(t, func() {
+				assert.ErrorIs(t, rt.Recreate(t.Context()), nosy)
+				for range 3 {
+					_, err := get(t.Context(), rt, "http://a.test/")
+					assert.Error(t, err)
+				}
+				assert.EqualValues(t, "factory_error", rt.Health().LastRejection.Reason)
+			})
+		})
+	}
+}
+
+// An unreadable error is a nil pointer in an error: looking at it panics.
+type unreadable struct{ text string }
+
+func (u *unreadable) Error() string { return u.text }
+
+func TestAFactorysErrorThatPanicsIsAFailureOfTheFactory(t *testing.T) {
+	var none *unreadable
+	rt := start(t, &testkit.Stub{}, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return nil, none }))
+	returns(t, func() {
+		require.Error(t, rt.Recreate(t.Context()))
+		assert.EqualValues(t, "factory_error", rt.Health().LastRejection.Reason)
+	})
 }
 
 // nosyTracers are spans that ask something whenever they are asked who they are.

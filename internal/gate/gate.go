@@ -102,14 +102,15 @@ func (g *Gate) Last() *generation.Generation {
 // was one.
 func (g *Gate) Absent() error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	served, why := g.last.Number > 0, g.unbuilt
+	g.mu.Unlock()
 	switch {
-	case g.last.Number > 0:
+	case served:
 		return nil
-	case g.unbuilt == nil:
+	case why == nil:
 		return build.ErrNothing
 	}
-	return fmt.Errorf("%w: %w", build.ErrNothing, g.unbuilt)
+	return fmt.Errorf("%w: %w", build.ErrNothing, why) // reads an error of the user's
 }
 
 // Clock is what an attempt on the healthy path notes before it begins.

@@ -15,8 +15,18 @@ var ErrClosed = build.NewKindError("closed", "respawn: the RoundTripper is close
 // An order is a call of Recreate.
 type order struct {
 	core.Order
-	done chan struct{}
-	err  error // written before done is closed
+	done  chan struct{}
+	fault error // behind the rejection; written before done is closed
+}
+
+// answer is the order's outcome, once it is done. It reads the fault, which is the
+// user's, so that nobody may ask for it under the lock.
+func (o *order) answer() error {
+	kind, _ := o.Done()
+	if kind == "" {
+		return nil
+	}
+	return rejection(kind, o.fault)
 }
 
 // Recreate asks for a fresh transport, and waits until it is in service or was
@@ -35,17 +45,17 @@ func (g *Gate) Recreate(ctx context.Context) error {
 	select {
 	case <-o.done:
 	case <-ctx.Done():
-		err := notRecreated(context.Cause(ctx))
+		over := false
 		g.do(ctx, func(c *core.Client, now time.Time) {
-			if _, done := o.Done(); done {
-				err = o.err // it was over first
-				return
+			if _, over = o.Done(); !over {
+				c.Abandon(now, &o.Order)
 			}
-			c.Abandon(now, &o.Order)
 		})
-		return err
+		if !over {
+			return notRecreated(context.Cause(ctx))
+		}
 	}
-	return o.err
+	return o.answer()
 }
 
 func notRecreated(err error) error { return fmt.Errorf("respawn: recreate: %w", err) }
@@ -54,22 +64,22 @@ func notRecreated(err error) error { return fmt.Errorf("respawn: recreate: %w", 
 func (g *Gate) answerLocked(done []*core.Order) {
 	for _, d := range done {
 		o := d.Ticket.(*order)
-		if kind, _ := d.Done(); kind != "" {
-			o.err = rejection(kind, g.recreations[d.Candidate()])
+		if r := g.recreations[d.Candidate()]; r != nil {
+			o.fault = r.fault
 		}
 	}
 }
 
 // rejection is what whoever ordered a candidate hears of its rejection.
-func rejection(kind string, r *Recreation) error {
+func rejection(kind string, fault error) error {
 	text, ours := texts[kind]
 	switch {
 	case kind == core.ClosedMeanwhile:
 		return ErrClosed
 	case ours:
 		return notRecreated(build.NewKindError(kind, text))
-	case r != nil && r.fault != nil:
-		return notRecreated(r.fault)
+	case fault != nil:
+		return notRecreated(fault)
 	}
 	return notRecreated(build.NewKindError(kind, "the fresh transport was rejected: "+kind))
 }

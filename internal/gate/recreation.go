@@ -77,10 +77,11 @@ func (g *Gate) begin(r *Recreation) {
 
 // built brings the core the end of a build.
 func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core.Draw) {
+	kind := factoryKind(err)
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
 		if err != nil {
 			r.fault, g.unbuilt = err, err
-			c.NotBuilt(now, r.ID, factoryKind(err), d)
+			c.NotBuilt(now, r.ID, kind, d)
 			r.over = true
 			return
 		}
@@ -90,18 +91,23 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 	})
 }
 
-// factoryKind names a factory's fault. An error of the factory's own dials is not
-// the upstream's, so that it has a name of its own. What a user's error calls itself may
-// be anything, and is not told.
-func factoryKind(err error) string {
-	if fault := build.Fault(err); fault != "" {
-		return fault
+// factoryKind names a factory's fault; "" where there is none. An error of the factory's
+// own dials is not the upstream's, so that it has a name of its own. What a user's error
+// calls itself may be anything, and is not told. One that panics when it is looked at, as
+// a nil pointer does, is an error without a kind.
+func factoryKind(err error) (kind string) {
+	if err == nil {
+		return ""
 	}
-	kind := evidence.TriggerOf(err)
-	if kind == evidence.TriggerOther {
-		return "factory_error"
-	}
-	return "factory_" + kind
+	kind = "factory_error"
+	build.Safely(func() {
+		if fault := build.Fault(err); fault != "" {
+			kind = fault
+		} else if trigger := evidence.TriggerOf(err); trigger != evidence.TriggerOther {
+			kind = "factory_" + trigger
+		}
+	})
+	return kind
 }
 
 // inService reports whether a factory's product is not fresh: it, or what it wraps,
