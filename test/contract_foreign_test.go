@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -134,4 +137,95 @@ func TestContractWrappedRoundTripper(t *testing.T) {
 	var rtr http.RoundTripper = rt
 	_, cancels := rtr.(interface{ CancelRequest(*http.Request) })
 	assert.False(t, cancels, "http.Client would prefer CancelRequest over contexts")
+}
+
+// A parting transport gives a response and an error, as go-retryablehttp's ErrorHandler
+// may; what it gave is still open at the end of the test unless respawn closed it.
+type parting struct {
+	delay time.Duration
+	gave  []*partingBody
+}
+
+type partingBody struct {
+	io.Reader
+	err    error
+	closes int
+}
+
+func (b *partingBody) Close() error { b.closes++; return nil }
+
+func (p *parting) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(p.delay)
+	b := &partingBody{Reader: strings.NewReader("why"), err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
+	p.gave = append(p.gave, b)
+	return &http.Response{StatusCode: http.StatusBadGateway, Body: b, Request: req}, b.err
+}
+
+// Where a transport gives both, the caller gets both, also after other attempts: those
+// that belong together, as they are. What it does not get is closed.
+func TestContractAResponseWithAnErrorIsTheCallers(t *testing.T) {
+	for name, opts := range map[string][]respawn.Option{
+		"sent again":        {respawn.WithFactory(fails)},
+		"tried":             {respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return &parting{}, nil })},
+		"never sent again":  {respawn.WithFactory(fails), respawn.WithReplay(respawn.ReplayNever)},
+		"waiting for ready": {respawn.WithFactory(fails), respawn.WithWaitForReady(5 * time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &parting{}
+				rt := start(t, p, opts...)
+				req := request(t.Context(), http.MethodGet, "http://a.test/", nil)
+				resp, err := rt.RoundTrip(req)
+				last := p.gave[len(p.gave)-1]
+				require.True(t, err == last.err, "got %#v", err)
+				require.NotNil(t, resp)
+				assert.Same(t, req, resp.Request)
+				text, _ := io.ReadAll(resp.Body)
+				assert.Equal(t, "why", string(text))
+				for _, b := range p.gave[:len(p.gave)-1] {
+					assert.Equal(t, 1, b.closes, "replaced by a later one")
+				}
+				assert.Zero(t, last.closes, "the caller's")
+				require.NoError(t, resp.Body.Close())
+				assert.Equal(t, 1, last.closes)
+				assert.Zero(t, rt.Health().InFlight)
+			})
+		})
+	}
+}
+
+func TestContractAResponseWithAnErrorIsClosedWhereAnAnswerComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &parting{}
+		rt := start(t, p, respawn.WithFactory(fresh))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		for _, b := range p.gave {
+			assert.Equal(t, 1, b.closes)
+		}
+	})
+}
+
+// A copy's, too, which comes when its caller has its answer.
+func TestContractAResponseWithAnErrorThatComesLateIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var well atomic.Bool
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if !well.Load() {
+				return staysSilent(nil).RoundTrip(req)
+			}
+			return answersAfter(2 * time.Second).RoundTrip(req)
+		})
+		candidate := &parting{delay: time.Minute}
+		rt := start(t, base, respawn.WithStallThreshold(1, 0),
+			respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return candidate, nil }))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		well.Store(true)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Len(t, candidate.gave, 1)
+		assert.Equal(t, 1, candidate.gave[0].closes)
+	})
 }

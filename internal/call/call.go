@@ -62,7 +62,10 @@ type call struct {
 	core   core.Call
 	replay body.Replay // the client's, or the request's own
 	lender body.Lender
-	err    error // the caller's, if nothing better comes
+
+	// The caller's, if nothing better comes.
+	err  error
+	resp *http.Response // that came with err, open
 
 	woken   chan struct{} // holds one wake-up
 	results chan result   // of the flights that have a goroutine of their own
@@ -145,14 +148,16 @@ func (c *call) step() (resp *http.Response, err error, done bool) {
 		return c.fly(f, step.Do == core.Try)
 	case core.Wait:
 		err := c.wait(step.Until)
-		return nil, err, err != nil
+		if err == nil {
+			return nil, nil, false
+		}
+		return c.end(err)
 	case core.Divert:
-		resp, err := c.divert()
-		return resp, err, true
+		return c.divert()
 	case core.GiveUp:
-		return nil, cmp.Or(c.err, c.Gate.Absent(), errCalledBack), true
+		return c.end(cmp.Or(c.Gate.Absent(), errCalledBack))
 	}
-	return nil, c.closed(), true
+	return c.end(gate.ErrClosed)
 }
 
 // noticeEnd tells the gate that the transport in service says it has ended.
@@ -162,19 +167,11 @@ func (c *call) noticeEnd() {
 	}
 }
 
-// closed is the error after Close: its own for a request that began before.
-func (c *call) closed() error {
-	if c.err != nil {
-		return c.err
-	}
-	return gate.ErrClosed
-}
-
 // divert serves from the fallback, and that is all.
-func (c *call) divert() (*http.Response, error) {
+func (c *call) divert() (*http.Response, error, bool) {
 	req, ok := c.lender.Lend()
 	if !ok {
-		return nil, cmp.Or(c.err, errNoBody)
+		return c.end(errNoBody)
 	}
 	c.count()
 	began := c.Gate.Clock()
@@ -182,7 +179,7 @@ func (c *call) divert() (*http.Response, error) {
 	if err == nil {
 		c.Gate.Served(began)
 	}
-	return c.lender.Restore(resp, req), err
+	return c.lender.Restore(resp, req), err, true
 }
 
 // count counts an attempt, and says so if it is not the first.
@@ -228,9 +225,6 @@ func (c *call) wait(until time.Time) error {
 
 // gaveUp is the error for a caller that left while the call was waiting.
 func (c *call) gaveUp() error {
-	if c.err != nil {
-		return c.err
-	}
 	if err := context.Cause(c.req.Context()); err != nil {
 		return err
 	}
@@ -240,6 +234,7 @@ func (c *call) gaveUp() error {
 // finish: the caller has its answer. What is still under way goes on without it
 // until the core calls it back.
 func (c *call) finish() {
+	c.letGo()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, fl := range c.flights {

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"runtime"
@@ -55,7 +54,7 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	}
 	req, ok := c.lender.Lend()
 	if !ok {
-		return nil, cmp.Or(c.err, errNoBody), true
+		return c.end(errNoBody)
 	}
 	if c.core.Kind == core.Copyable {
 		req = c.req // not the caller's own

@@ -65,13 +65,39 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 	if !fate.Trial && o.Verdict != core.Neutral {
 		c.tell(func(l Listener) { l.Failed(c.req.Context(), c.core.Authority, o.Trigger) })
 	}
-	if !fate.Trial || c.err == nil {
-		c.err = r.err
-	}
-	if o.Again {
+	switch {
+	case !o.Again:
+		return c.lender.Restore(r.resp, r.req), r.err, true
+	case !fate.Trial || c.err == nil:
+		c.keep(r)
+	default:
 		r.close()
 	}
-	return r.resp, r.err, !o.Again
+	return nil, nil, false
+}
+
+// keep makes a failure the caller's, if nothing better comes. A transport may give both a
+// response and an error: then the caller gets both.
+func (c *call) keep(r result) {
+	c.letGo()
+	c.err, c.resp = r.err, c.lender.Restore(r.resp, r.req)
+}
+
+// end ends a call that got no answer: with what its flights came to or, where none of
+// them has an error, with that one.
+func (c *call) end(otherwise error) (*http.Response, error, bool) {
+	if c.err == nil {
+		return nil, otherwise, true
+	}
+	resp := c.resp
+	c.resp = nil // the caller's
+	return resp, c.err, true
+}
+
+// letGo closes the response that is not the caller's after all.
+func (c *call) letGo() {
+	result{resp: c.resp}.close()
+	c.resp = nil
 }
 
 // calledBack: the error of a flight that was called back says nothing. But what is
@@ -107,7 +133,7 @@ func (c *call) late(r result) {
 		c.tellAnswer(r)
 		r.discard()
 	default:
-		defer r.bond.Leave()
+		defer r.discard()
 		r.bond.Out()
 		if !r.leash.pulled() {
 			c.judge(r)
