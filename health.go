@@ -14,23 +14,23 @@ import (
 	"github.com/respawnhttp/respawn/internal/history"
 )
 
-// A State says in one word how a client is.
+// A State is the health of a client in one word.
 type State string
 
 const (
-	// StateHealthy serves; nothing has tripped.
+	// StateHealthy: the client serves, and nothing has tripped.
 	StateHealthy State = "healthy"
-	// StateRecovering serves what the current transport can; a fresh one is
+	// StateRecovering: the client serves what the current transport can. A fresh one is
 	// being tried, or will be when the backoff allows.
 	StateRecovering State = "recovering"
-	// StateFailing can serve nobody for now: the transport has ended, or an
-	// authority is tripped and the factory gave no transport to try; the backoff
-	// forbids the next attempt; and nobody has been answered since, by the current
-	// transport or by the fallback. It does not last: where a request would start
-	// a recreation the state is StateRecovering, or a readiness probe would keep
-	// that request away.
+	// StateFailing: the client can serve nobody for now. Three things hold: the
+	// transport has ended, or an authority is tripped and the factory gave no transport
+	// to try; the backoff forbids the next attempt; and neither the current transport
+	// nor the fallback has answered anybody since. The state lasts only until the
+	// backoff allows an attempt. Then it is StateRecovering, since otherwise a
+	// readiness probe would keep away the request that starts the next recreation.
 	StateFailing State = "failing"
-	// StateClosed was closed.
+	// StateClosed: the client was closed.
 	StateClosed State = "closed"
 )
 
@@ -40,14 +40,14 @@ type Health struct {
 	Name        string        `json:"name"`
 	State       State         `json:"state"`
 	Started     time.Time     `json:"started"`               // when New made the client
-	Generation  uint64        `json:"generation"`            // in service, from 1; 0: there is no transport yet
+	Generation  uint64        `json:"generation"`            // the one in service, counted from 1; 0: there is no transport yet
 	Age         time.Duration `json:"-"`                     // of that generation; age_seconds in JSON
-	InFlight    int64         `json:"in_flight"`             // requests, those on draining generations included
+	InFlight    int64         `json:"in_flight"`             // requests in flight, including those on draining generations
 	Draining    int           `json:"draining"`              // retired generations with requests in flight
 	Recreating  bool          `json:"recreating"`            // a recreation is under way
-	NextAttempt time.Time     `json:"next_attempt,omitzero"` // before which the backoff allows none; zero: nothing waits for one, or the next request makes it
+	NextAttempt time.Time     `json:"next_attempt,omitzero"` // the backoff allows no recreation before; zero: none is needed, or the next request starts it
 
-	DrainingGenerations []GenerationHealth `json:"draining_generations,omitempty"` // each of them, the oldest first
+	DrainingGenerations []GenerationHealth `json:"draining_generations,omitempty"` // the oldest first
 
 	// Since New.
 	Failures   int64 `json:"failures"`   // attempts that failed in service
@@ -57,11 +57,11 @@ type Health struct {
 	Rejections int   `json:"rejections"` // recreations that did not
 
 	Streaks       []StreakHealth   `json:"streaks,omitempty"`        // by authority, sorted; empty when all is well
-	Late          []LateHealth     `json:"late,omitempty"`           // who waits for longer than patience has it, by authority, sorted
+	Late          []LateHealth     `json:"late,omitempty"`           // requests that wait for longer than their patience, by authority, sorted
 	LastFailure   *FailureHealth   `json:"last_failure,omitempty"`   // nil: none since New
 	LastRejection *RejectionHealth `json:"last_rejection,omitempty"` // nil: none since New
-	OpenOutages   []OutageHealth   `json:"open_outages,omitempty"`   // that last, the first to begin first
-	EndedOutages  []OutageHealth   `json:"ended_outages,omitempty"`  // at most 64, the latest to end last
+	OpenOutages   []OutageHealth   `json:"open_outages,omitempty"`   // outages that still last, in the order in which they began
+	EndedOutages  []OutageHealth   `json:"ended_outages,omitempty"`  // at most 64, in the order in which they ended
 
 	Options OptionsHealth `json:"options"` // in force
 }
@@ -88,13 +88,13 @@ type StreakHealth struct {
 	Since     time.Time `json:"since"` // the first failure
 }
 
-// LateHealth are requests to one authority that wait without an answer for longer than
-// patience has it. None of them has failed.
+// LateHealth counts the requests to one authority that have waited without an answer
+// for longer than the patience. None of them has failed.
 type LateHealth struct {
 	Authority string        `json:"authority"` // scheme://host:port
 	Waiting   int           `json:"waiting"`   // requests
-	Longest   time.Duration `json:"-"`         // that one of them has waited; longest_seconds in JSON
-	Patience  time.Duration `json:"-"`         // as learnt of the authority; patience_seconds in JSON
+	Longest   time.Duration `json:"-"`         // the longest wait among them; longest_seconds in JSON
+	Patience  time.Duration `json:"-"`         // as learned for the authority; patience_seconds in JSON
 }
 
 // MarshalJSON gives the durations as seconds.
@@ -109,7 +109,7 @@ func (l LateHealth) MarshalJSON() ([]byte, error) {
 
 // GenerationHealth is a retired generation with requests in flight.
 type GenerationHealth struct {
-	Generation uint64    `json:"generation"` // 0: a candidate that was rejected while its answer is still read
+	Generation uint64    `json:"generation"` // 0: a rejected candidate whose answer is still being read
 	InFlight   int64     `json:"in_flight"`
 	Since      time.Time `json:"since"` // when it was retired
 }
@@ -124,15 +124,15 @@ type FailureHealth struct {
 // RejectionHealth is the last rejection of a fresh transport.
 type RejectionHealth struct {
 	Time      time.Time `json:"time"`
-	Authority string    `json:"authority,omitempty"` // that it was built for; "" if for none
+	Authority string    `json:"authority,omitempty"` // the authority that it was built for; "" if none
 	Reason    ErrorType `json:"reason"`
 }
 
-// OutageHealth is an outage: of one authority, or of the client whose transport had
-// ended. It begins with the first failure, and ends with the first answer in service,
-// across promotions.
+// OutageHealth is an outage of one authority, or of the whole client if its transport
+// had ended. The outage begins with the first failure and ends with the first answer in
+// service, across promotions.
 type OutageHealth struct {
-	Authority string        `json:"authority,omitempty"` // "" if the transport had ended
+	Authority string        `json:"authority,omitempty"` // "" if it was the transport that had ended
 	Trigger   Trigger       `json:"trigger"`             // of the failure that tripped it
 	Begin     time.Time     `json:"begin"`
 	End       time.Time     `json:"end,omitzero"`       // zero: it lasts
@@ -180,8 +180,8 @@ func (o OptionsHealth) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// Health returns how the client is. It never blocks, whatever a recreation is
-// doing, unless the transport's own Err() does, and is safe for concurrent use.
+// Health returns a snapshot of the client. It never blocks, whatever a recreation is
+// doing, unless the transport's own Err method blocks. It is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Health() Health {
 	ended := false
 	if g := rt.gate.Current(); g != nil {
@@ -274,9 +274,9 @@ func stateOf(v gate.View, last rejection, ended bool) State {
 	return StateHealthy
 }
 
-// Check returns nil when the client is fit to serve, which it is while it
-// recovers, and else an error that says why not. It has the form that health
-// libraries take, never blocks, and does not look at ctx.
+// Check returns nil if the client is fit to serve, which includes the time while it
+// recovers. Otherwise it returns an error that says why not. Check has the signature
+// that health libraries expect. It never blocks, and ignores its context.
 func (rt *RecoveringRoundTripper) Check(context.Context) error {
 	switch h := rt.Health(); h.State {
 	case StateClosed:

@@ -23,10 +23,11 @@ type healthCheck struct {
 	healthJSON
 }
 
-// HealthHandler returns a handler that says at once how the clients are, as
-// application/health+json: pass, warn while one recovers, or fail where it can serve
-// nobody. The worst of them is the status: 200 for pass and warn, 503 for fail. It answers GET
-// and HEAD and is safe for concurrent use. It panics if a client is nil.
+// HealthHandler returns a handler that reports the health of the clients as
+// application/health+json. It answers at once. A client's status is pass, warn while it
+// recovers, or fail if it can serve nobody. The worst of them sets the status of the
+// answer: 200 for pass and warn, 503 for fail. The handler answers GET and HEAD and is
+// safe for concurrent use. HealthHandler panics if a client is nil.
 func HealthHandler(rts ...*RecoveringRoundTripper) http.Handler {
 	for i, rt := range rts {
 		if rt == nil {

@@ -1,12 +1,12 @@
 package respawn
 
-// A Trigger says what spoke against a transport. It is the kind of a failure, and of
-// the recreation that it led to: respawn.trigger in traces, metrics and logs. The
-// constants are all the values there are; "" is none.
+// A Trigger says what counted against a transport. It is the kind of a failure, and of
+// the recreation that the failure led to: respawn.trigger in traces, metrics and logs.
+// The constants are its only values; "" means none.
 type Trigger string
 
 const (
-	// Several attempts in a row ended like this; the last one names it.
+	// Several attempts in a row failed; the kind of the last failure is the trigger.
 	TriggerConnectionRefused   Trigger = "connection_refused"
 	TriggerConnectionReset     Trigger = "connection_reset"
 	TriggerConnectionClosed    Trigger = "connection_closed"
@@ -14,19 +14,20 @@ const (
 	TriggerDialError           Trigger = "dial_error" // an error of the dialer's own
 	TriggerNameResolutionError Trigger = "name_resolution_error"
 	TriggerTLSError            Trigger = "tls_error"
-	// TriggerStall is deadlines that passed without an answer.
+	// TriggerStall: several deadlines passed without an answer.
 	TriggerStall Trigger = "stall"
-	// TriggerSilence is requests that have waited without an answer, and still do.
+	// TriggerSilence: several requests wait without an answer, longer than their
+	// patience.
 	TriggerSilence Trigger = "silence"
-	// TriggerTransportEnded is a transport that said so itself.
+	// TriggerTransportEnded: the transport itself reported that it had ended.
 	TriggerTransportEnded Trigger = "transport_ended"
-	// TriggerStart is a client without a transport yet: New(nil, WithFactory(f)).
+	// TriggerStart: the client had no transport yet, as after New(nil, WithFactory(f)).
 	TriggerStart Trigger = "start"
-	// TriggerMaxAge is [WithMaxAge].
+	// TriggerMaxAge: the transport reached its age, see [WithMaxAge].
 	TriggerMaxAge Trigger = "max_age"
-	// TriggerManual is [RecoveringRoundTripper.Recreate].
+	// TriggerManual: somebody called [RecoveringRoundTripper.Recreate].
 	TriggerManual Trigger = "manual"
-	// TriggerOther is errors that have no kind.
+	// TriggerOther: several attempts failed with errors of no known kind.
 	TriggerOther Trigger = "_OTHER"
 )
 
@@ -38,39 +39,40 @@ const (
 	OutcomeRejected Outcome = "rejected" // the one before stays
 )
 
-// An ErrorType says why a fresh transport was rejected: error.type in traces,
-// metrics and logs. It is one of the constants or, where the fresh transport failed as
-// the one before, the name of a [Trigger], as ErrorType(TriggerTLSError). "" is none.
+// An ErrorType says why a fresh transport was rejected: error.type in traces, metrics
+// and logs. It is one of the constants or, if the fresh transport failed as the one
+// before did, the value of a [Trigger], such as ErrorType(TriggerTLSError). "" means
+// none.
 type ErrorType string
 
 const (
-	// ErrorTypeUpstreamSlow: after stalls the fresh transport answered, and was no
+	// ErrorTypeUpstreamSlow: after stalls the fresh transport did answer, but was no
 	// faster.
 	ErrorTypeUpstreamSlow ErrorType = "upstream_slow"
-	// ErrorTypeTrialTimeout: it did not prove itself in time.
+	// ErrorTypeTrialTimeout: the fresh transport did not prove itself in time.
 	ErrorTypeTrialTimeout ErrorType = "trial_timeout"
 
-	// It was called off, which says nothing against it.
+	// The recreation was called off, which says nothing against the fresh transport.
 
 	ErrorTypeCurrentRecovered ErrorType = "current_recovered" // the transport in service answered
 	ErrorTypeUntried          ErrorType = "untried"           // nobody was left to try it
 	ErrorTypeSuperseded       ErrorType = "superseded"        // a newer one was asked for
-	ErrorTypeGivenUp          ErrorType = "given_up"          // by whoever called Recreate
-	ErrorTypeClosed           ErrorType = "closed"            // the client was
+	ErrorTypeGivenUp          ErrorType = "given_up"          // the caller of Recreate gave up
+	ErrorTypeClosed           ErrorType = "closed"            // the client was closed
 
-	// The factory gave none.
+	// The factory gave no usable transport.
 
-	ErrorTypeFactoryError   ErrorType = "factory_error"   // an error without a kind
-	ErrorTypeFactoryTimeout ErrorType = "factory_timeout" // it took longer than WithRecreateTimeout
-	ErrorTypeFactoryStuck   ErrorType = "factory_stuck"   // earlier calls have not returned
-	ErrorTypeFactoryExited  ErrorType = "factory_exited"  // it ended its goroutine
+	ErrorTypeFactoryError   ErrorType = "factory_error"   // the factory's error has no known kind
+	ErrorTypeFactoryTimeout ErrorType = "factory_timeout" // the factory took longer than WithRecreateTimeout
+	ErrorTypeFactoryStuck   ErrorType = "factory_stuck"   // too many earlier calls of the factory have not returned
+	ErrorTypeFactoryExited  ErrorType = "factory_exited"  // the factory ended its goroutine
 	ErrorTypeFactoryPanic   ErrorType = "factory_panic"
 	ErrorTypeFactoryNil     ErrorType = "factory_nil"
 	ErrorTypeFactoryReused  ErrorType = "factory_reused" // its product is in service, or wraps what is
 	ErrorTypeFactoryShared  ErrorType = "factory_shared" // its product is http.DefaultTransport, or wraps it
 	ErrorTypeFactoryEnded   ErrorType = "factory_ended"  // its product had ended already
 
-	// The factory's own attempts ended like this.
+	// The factory failed with an error of this kind.
 
 	ErrorTypeFactoryConnectionRefused   ErrorType = "factory_connection_refused"
 	ErrorTypeFactoryConnectionReset     ErrorType = "factory_connection_reset"
@@ -81,20 +83,20 @@ const (
 	ErrorTypeFactoryTLSError            ErrorType = "factory_tls_error"
 )
 
-// An OutageEnd is what ended an outage. "" is nothing yet.
+// An OutageEnd says what ended an outage. "" means that nothing has ended it yet.
 type OutageEnd string
 
 const (
-	// OutageEndSwap: a fresh transport was answered.
+	// OutageEndSwap: a request on a fresh transport was answered.
 	OutageEndSwap OutageEnd = "swap"
-	// OutageEndUpstreamReturned: the transport that it began on was, after fresh ones
-	// had failed, too.
+	// OutageEndUpstreamReturned: a request was answered on the transport that the
+	// outage began on, after fresh transports had failed, too.
 	OutageEndUpstreamReturned OutageEnd = "upstream_returned"
-	// OutageEndCurrentRecovered: the same, and no fresh one had failed.
+	// OutageEndCurrentRecovered: the same, but no fresh transport had failed.
 	OutageEndCurrentRecovered OutageEnd = "current_recovered"
-	// OutageEndForgotten: nobody asked any more. It is known to have lasted until
-	// somebody last did.
+	// OutageEndForgotten: nobody asked the authority any more. The outage's known end
+	// is the time of the last request.
 	OutageEndForgotten OutageEnd = "forgotten"
-	// OutageEndClosed: the client was.
+	// OutageEndClosed: the client was closed.
 	OutageEndClosed OutageEnd = "closed"
 )

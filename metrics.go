@@ -16,8 +16,8 @@ import (
 	"github.com/respawnhttp/respawn/internal/gate"
 )
 
-// WithMeterProvider sets where metrics go. The default is the global provider
-// of package otel. Nil is an error.
+// WithMeterProvider sets where metrics go. The default is the global provider of
+// package otel. A nil provider is an error.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(c *config) error {
 		if p == nil {
@@ -29,9 +29,9 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 }
 
 // WithHostMetrics puts server.address and server.port on the client's metrics, for the
-// first 32 hosts that fail; those after them share the address _OTHER, so that names
-// which come from requests cannot flood a backend. The default is none: spans, logs
-// and [RecoveringRoundTripper.Health] have the hosts.
+// first 32 hosts that fail. Later hosts share the address _OTHER, so that names that
+// come from requests cannot flood a backend. By default metrics have no hosts; spans,
+// logs and [RecoveringRoundTripper.Health] always have them.
 func WithHostMetrics() Option {
 	return func(c *config) error {
 		c.HostMetrics = true
@@ -58,8 +58,8 @@ type meters struct {
 	hosts  *hosts             // nil: metrics tell no hosts apart
 }
 
-// open makes the instruments. What is counted begins at 0, so that who asks for an
-// increase sees the first event, too.
+// open makes the instruments. Counters begin at 0, so that a query for an increase sees
+// the first event, too.
 func (m *meters) open(rt *RecoveringRoundTripper, name attribute.KeyValue) error {
 	m.client = name
 	if rt.cfg.HostMetrics {
@@ -161,8 +161,8 @@ func (m *meters) close() {
 	unregister(m.observed)
 }
 
-// unregister ends what is observed. Whether the provider could do so, or panicked, is
-// nothing that anybody can do anything about.
+// unregister ends the observation. If the provider fails or panics at that, nobody can
+// do anything about it.
 func unregister(r metric.Registration) {
 	defer func() { _ = recover() }()
 	_ = r.Unregister()
@@ -197,7 +197,7 @@ func (m *meters) with(host []attribute.KeyValue, more ...attribute.KeyValue) met
 // mostHosts is how many hosts the metrics of one client tell apart.
 const mostHosts = 32
 
-// hosts are those that metrics tell apart. Nil tells none apart.
+// hosts are the hosts that metrics distinguish. A nil *hosts distinguishes none.
 type hosts struct {
 	mu    sync.Mutex // guards known
 	known map[host]bool
@@ -234,7 +234,7 @@ func (h *hosts) admit(a core.Authority) bool {
 	return true
 }
 
-// of is the host that a is told of as.
+// of is the host under which metrics report a.
 func (h *hosts) of(a core.Authority) host {
 	h.mu.Lock()
 	defer h.mu.Unlock()

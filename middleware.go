@@ -25,14 +25,13 @@ func handedTo(ctx context.Context) *handed {
 // A MiddlewareOption changes one default of [Middleware].
 type MiddlewareOption func(*http.Client)
 
-// WithClient sets the client that handlers get: its Timeout, Jar and
-// CheckRedirect, and its Transport if that wraps rt, as
-// otelhttp.NewTransport(rt) does. A nil Transport is set to rt in the copy that
-// handlers get; client itself is not changed. The default is a client with
-// rt and nothing else. WithClient panics if client is nil, and [Middleware] if it can
-// be seen that the client's requests do not go through rt: its Transport is net/http's
-// own or another RecoveringRoundTripper, or wraps one and says so
-// (WrappedRoundTripper).
+// WithClient sets the client that handlers get: its Timeout, Jar and CheckRedirect, and
+// its Transport if that wraps rt, as otelhttp.NewTransport(rt) does. Handlers get a
+// copy, in which a nil Transport is replaced with rt; client itself is not changed. The
+// default is a client with rt and nothing else. WithClient panics if client is nil.
+// [Middleware] panics if it can see that the client's requests do not go through rt:
+// its Transport is net/http's own or another RecoveringRoundTripper, or wraps one of
+// these and says so (WrappedRoundTripper).
 func WithClient(client *http.Client) MiddlewareOption {
 	if client == nil {
 		panic("respawn: WithClient: nil client: leave the option out for the default")
@@ -40,12 +39,12 @@ func WithClient(client *http.Client) MiddlewareOption {
 	return func(c *http.Client) { *c = *client }
 }
 
-// Middleware hands one shared client over rt to every inbound request, where
-// handlers take it with [ClientFromContext], or [NamedClientFromContext] where there
-// are several. The replacement of a transport that
-// says itself that it has ended is started, and not waited for: RoundTrip does
-// that. The ResponseWriter is handed on as it is. Middleware panics if rt or an option is
-// nil, or an option makes no sense.
+// Middleware puts one shared client over rt into the context of every inbound request.
+// Handlers take it with [ClientFromContext], or with [NamedClientFromContext] if there
+// are several. If the transport says that it has ended, Middleware starts its
+// replacement but does not wait for it: RoundTrip does that. The ResponseWriter is
+// passed on unchanged. Middleware panics if rt or an option is nil, or an option makes
+// no sense.
 func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
 	if rt == nil {
 		panic("respawn: Middleware: nil RecoveringRoundTripper: pass what New returned")
@@ -85,9 +84,9 @@ func goesAround(t http.RoundTripper, rt *RecoveringRoundTripper) bool {
 	return false
 }
 
-// ClientFromContext returns the client that [Middleware] handed to the inbound
-// request of ctx, and whether there is one; that of the innermost one where there are
-// several. The client is shared: do not change it.
+// ClientFromContext returns the client that [Middleware] put into ctx, and whether
+// there is one. If there are several Middlewares, it is the client of the innermost.
+// The client is shared: do not change it.
 func ClientFromContext(ctx context.Context) (*http.Client, bool) {
 	h := handedTo(ctx)
 	if h == nil {
@@ -97,8 +96,8 @@ func ClientFromContext(ctx context.Context) (*http.Client, bool) {
 }
 
 // NamedClientFromContext is [ClientFromContext] for a handler behind several
-// [Middleware]s: the client over the RecoveringRoundTripper of that name, which
-// [WithName] gave it.
+// [Middleware]s. It returns the client over the RecoveringRoundTripper that [WithName]
+// gave this name.
 func NamedClientFromContext(ctx context.Context, name string) (*http.Client, bool) {
 	for h := handedTo(ctx); h != nil; h = h.outer {
 		if h.name == name {

@@ -17,9 +17,9 @@ import (
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
-// An Option changes one default of [New]. A value that makes no sense is an
-// error from New that names the option and the value. So is a duration of less than
-// 1 ms that is not 0, as WithMaxAge(10) has, whose unit was forgotten.
+// An Option changes one default of [New]. For a value that makes no sense, New returns
+// an error that names the option and the value. A positive duration of less than 1 ms
+// makes no sense, either: in WithMaxAge(10) the unit was forgotten.
 type Option func(*config) error
 
 // config is what the options set, where the tests of other packages find it, too.
@@ -49,10 +49,10 @@ func hasUnit(d time.Duration, option string, values ...any) error {
 	return nil
 }
 
-// WithFactory sets how a fresh transport is built. The default, for a base
-// that is an [*http.Transport], clones it so that nothing is shared with the
-// dead one (see [New]); a clone keeps the dialer, so a tunneling dialer or
-// rotating certificates need a factory that rebuilds them. Nil is an error.
+// WithFactory sets how a fresh transport is built. The default, for a base that is an
+// [*http.Transport], is a clone that shares no connections with base (see [New]). A
+// clone keeps the dialer, so a tunneling dialer or rotating certificates need a factory
+// that rebuilds them. A nil factory is an error.
 func WithFactory(f Factory) Option {
 	return func(c *config) error {
 		if f == nil {
@@ -63,10 +63,10 @@ func WithFactory(f Factory) Option {
 	}
 }
 
-// WithName names this client in telemetry, health and logs. The default is
-// "default"; give each client of a process its own, since metrics of clients
-// that share a name cannot be told apart. The empty name is an error; bytes that
-// are no UTF-8 are replaced, which exporters would refuse.
+// WithName names this client in telemetry, health and logs. The default is "default";
+// give each client of a process its own, since metrics of clients that share a name
+// cannot be told apart. The empty name is an error. Bytes that are not UTF-8 are
+// replaced, since exporters would refuse them.
 func WithName(name string) Option {
 	return func(c *config) error {
 		if name == "" {
@@ -77,10 +77,10 @@ func WithName(name string) Option {
 	}
 }
 
-// WithThreshold sets how many consecutive failures of one authority trip it.
-// The default is 3; less than 1 is an error. Consecutive is meant causally: an
-// attempt counts only if it began after the failure counted before it, so a
-// connection that fails under 500 requests at once is one failure.
+// WithThreshold sets how many consecutive failures of one authority trip it. The
+// default is 3; less than 1 is an error. Consecutive means causally consecutive: an
+// attempt counts only if it began after the previously counted failure, so a connection
+// that fails under 500 requests at once is one failure.
 func WithThreshold(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -91,11 +91,10 @@ func WithThreshold(n int) Option {
 	}
 }
 
-// WithStallThreshold sets the rule for stalls, that is for callers' deadlines
-// which passed without a first response byte, and for the waits of [WithPatience]: n of
-// them, the first and the last at least d apart and no success between, trip the
-// authority. The default is 3 over 1 s. Zero n turns the rule off; negative values are
-// errors.
+// WithStallThreshold sets how many stalls trip an authority: n of them, with the first
+// and the last at least d apart and no success in between. A stall is a caller's
+// deadline that passed without an answer, or a wait as [WithPatience] defines it. The
+// default is 3 over 1 s. If n is 0, stalls never trip; negative values are errors.
 func WithStallThreshold(n int, d time.Duration) Option {
 	return func(c *config) error {
 		if n < 0 || d < 0 {
@@ -106,16 +105,22 @@ func WithStallThreshold(n int, d time.Duration) Option {
 	}
 }
 
-// WithPatience sets how long a request may wait for its answer, though its caller
-// would wait longer, before that is a stall: one whose deadline is far, or that has
-// none. It waits on, and is a stall again after each d. Where stalls trip its
-// authority, a copy of a request that waits makes the trial if it can be copied, and
-// after a promotion what may be sent again is. A caller that leaves without an answer
-// after a second was stalled, too. Each client draws its own d within a fifth of this
-// one, and learns of authorities that take longer to answer. Requests whose deadline is
-// nearer than one and a half times d are not accompanied; the others cost what the
-// benchmarks say. The default is 5 s; 0 turns it off, so that only deadlines that pass
-// count, as 0 stalls in [WithStallThreshold] do. More than an hour is an hour. A
+// WithPatience sets how long a request may wait for its answer before the wait counts
+// as a stall, although its deadline is still far away, or it has none. The request
+// keeps waiting, and counts as a stall again after each further d.
+//
+// When stalls trip an authority, a waiting request that can be copied makes the trial
+// by a copy. After a promotion, waiting requests that may be sent again are sent on the
+// fresh transport. A request whose caller leaves after a second or more without an
+// answer counts as a stall, too.
+//
+// Each client draws its own d, within a fifth of the given one. For authorities that
+// take longer to answer, it learns to wait longer. A request whose deadline is nearer
+// than one and a half times d is left to that deadline; the benchmarks say what it
+// costs to observe the others.
+//
+// The default is 5 s. With 0 only deadlines that pass count as stalls; 0 stalls in
+// [WithStallThreshold] turns patience off, too. More than an hour counts as an hour. A
 // negative d is an error.
 func WithPatience(d time.Duration) Option {
 	return func(c *config) error {
@@ -127,15 +132,15 @@ func WithPatience(d time.Duration) Option {
 	}
 }
 
-// WithBackOff sets the policy that spaces recreations: newBackOff is called
-// for a fresh policy whenever the wait starts over, which it does when an
-// authority trips that had no outage in the last minute. That recreation is at
-// once, but never closer than a first interval to the one before; later ones wait
-// for the policy's intervals, counted from the first refusal of the transport
-// before, or its promotion. A policy that answers [backoff.Stop] does not end
-// recovery: its last interval is used again. The default is exponential from
-// 500 ms to 30 s, by half more each time, with ±50 % jitter. A nil function, or one
-// that returns nil, is an error. The policy is used by one goroutine at a time.
+// WithBackOff sets the policy that spaces recreations. The backoff starts over, with a
+// fresh policy from newBackOff, when an authority trips that had no outage in the last
+// minute. The recreation then starts at once, but never closer than a first interval to
+// the one before. Later recreations wait for the policy's intervals, counted from the
+// first refusal of the previous fresh transport, or from its promotion. A policy that
+// returns [backoff.Stop] does not end recovery: its last interval is used again. The
+// default is exponential from 500 ms to 30 s, by half more each time, with ±50 %
+// jitter. A nil function, or one that returns nil, is an error. The policy is used by
+// one goroutine at a time.
 func WithBackOff(newBackOff func() backoff.BackOff) Option {
 	return func(c *config) error {
 		if newBackOff == nil || newBackOff() == nil {
@@ -146,10 +151,11 @@ func WithBackOff(newBackOff func() backoff.BackOff) Option {
 	}
 }
 
-// WithRecreateTimeout limits how long the factory may take, and then again how
-// long a trial may go on without its proof; where answers are known to take longer,
-// as long as those may. The default is 10 s; zero and negative values are errors,
-// since a factory that hangs would end recovery for good.
+// WithRecreateTimeout limits how long the factory may take, and then, separately, how
+// long a trial may go on without proof. If an authority's answers are known to take
+// longer than d, its trial may take as long as those answers may. The default is 10 s;
+// zero and negative values are errors, since a factory that hangs would end recovery
+// for good.
 func WithRecreateTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -160,8 +166,9 @@ func WithRecreateTimeout(d time.Duration) Option {
 	}
 }
 
-// WithClassifier replaces [DefaultClassifier]; call that from yours for the
-// errors you have nothing to say about. Nil is an error.
+// WithClassifier replaces [DefaultClassifier]. A classifier should call
+// DefaultClassifier for the errors that it does not judge itself. A nil classifier is
+// an error.
 func WithClassifier(classify Classifier) Option {
 	return func(c *config) error {
 		if classify == nil {
@@ -172,8 +179,8 @@ func WithClassifier(classify Classifier) Option {
 	}
 }
 
-// WithReplay sets which requests may be sent again. The default, and the zero
-// value, is [ReplayIdempotent]. Any other value than the three is an error.
+// WithReplay sets which requests may be sent again. The default, and the zero value, is
+// [ReplayIdempotent]. A value other than the three constants is an error.
 func WithReplay(r Replay) Option {
 	return func(c *config) error {
 		if r < ReplayIdempotent || r > ReplayNever {
@@ -184,12 +191,12 @@ func WithReplay(r Replay) Option {
 	}
 }
 
-// WithFallback sets a transport that serves an authority while it is tripped
-// and no trial is due, but for one request now and then that asks whether the
-// current one is well again. It is not retired, counted or recreated, and an answer
-// from it does not end the outage. What has failed may be sent to it once more, if
-// that is safe. The default is none: requests go on to the current transport. Nil is
-// an error.
+// WithFallback sets a transport that serves an authority while the authority is tripped
+// and no trial is due. Now and then one request still goes to the current transport, to
+// find out whether it is well again. The fallback is not retired, counted or recreated,
+// and its answers do not end the outage. A request that has failed may be sent to the
+// fallback once more, if that is safe. By default there is no fallback, and requests go
+// to the current transport. A nil fallback is an error.
 func WithFallback(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if build.IsNil(rt) {
@@ -200,12 +207,12 @@ func WithFallback(rt http.RoundTripper) Option {
 	}
 }
 
-// WithWaitForReady lets a request that failed and may be sent again wait out
-// the backoff window for a trial to succeed, for at most d and never past its
-// own context, as gRPC's wait-for-ready does. It makes the attempts that a request
-// makes without it, and for as long as it waits as many again in each round: the
-// rounds are a second apart, or begin with a fresh transport. The default 0 fails
-// fast. Negative values are errors.
+// WithWaitForReady lets a request that failed and may be sent again wait out the
+// backoff until a trial succeeds, for at most d and never past the request's context,
+// as gRPC's wait-for-ready does. Such a request makes its attempts in rounds, each with
+// as many attempts as a request makes without this option. A round begins a second
+// after the one before, or when there is a fresh transport. The default 0 fails fast.
+// Negative values are errors.
 func WithWaitForReady(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -216,10 +223,10 @@ func WithWaitForReady(d time.Duration) Option {
 	}
 }
 
-// WithMaxAge replaces a generation when it is d old, give or take a tenth so
-// that a fleet does not move in lockstep, to follow changes of DNS and load
-// balancers which busy connections never see. The default 0 is never.
-// Negative values are errors.
+// WithMaxAge replaces a generation when it is d old, to follow changes of DNS and of
+// load balancers, which busy connections never see. The age varies by up to a tenth, so
+// that a fleet does not move in lockstep. With 0, the default, no transport is replaced
+// for its age. Negative values are errors.
 func WithMaxAge(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -230,12 +237,12 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithDrainTimeout cuts what is still in flight on a retired transport after d,
-// whatever its readers do: requests and bodies end with [ErrDrained], also those that
-// nobody reads or closes, and the transport is closed. Who has given up by then gets
-// its own error. The default 0 never cuts. Setting it takes every request off the
-// healthy path: it costs a copy, a derived context and a lock, and a channel for the
-// body. Negative values are errors.
+// WithDrainTimeout cuts the requests that are still in flight on a transport d after
+// its retirement. They and their bodies end with [ErrDrained], even those that nobody
+// reads or closes, and the transport is closed. A caller that has given up by then gets
+// the transport's own error. The default 0 never cuts. Any other value takes every
+// request off the healthy path: each costs a copy, a derived context and a lock, and a
+// channel for its body. Negative values are errors.
 func WithDrainTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -246,10 +253,10 @@ func WithDrainTimeout(d time.Duration) Option {
 	}
 }
 
-// WithTracerProvider sets where recreation spans go. The default is resolved
-// for each recreation: the provider of the request's span, else the global one
-// of package otel. A request that carries nothing but a remote parent has a
-// provider that records nothing: set one here. Nil is an error.
+// WithTracerProvider sets where recreation spans go. The default is resolved for each
+// recreation: it is the provider of the request's span, or else the global one of
+// package otel. If requests carry only a remote parent, the provider of that span
+// records nothing: set one here. A nil provider is an error.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(c *config) error {
 		if p == nil {
@@ -260,8 +267,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	}
 }
 
-// WithLogger sets where trips, rejections and recoveries are logged. The
-// default is [slog.Default] at the time of the record. Nil is an error; use
+// WithLogger sets where trips, rejections and recoveries are logged. The default is
+// what [slog.Default] returns when a record is logged. A nil logger is an error; use
 // slog.New([slog.DiscardHandler]) for silence.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {

@@ -34,9 +34,9 @@ const (
 	keyEndedBy    = attribute.Key("respawn.outage.ended_by")
 )
 
-// telemetry says what happened. Nothing of it runs on the healthy path, and
-// nothing of an error or a request but its kind and its authority gets in:
-// error texts can hold URLs and credentials.
+// telemetry reports what happened. None of it runs on the healthy path. Of an error
+// only its kind, and of a request only its authority, is reported: error texts can hold
+// URLs and credentials.
 type telemetry struct {
 	name   attribute.KeyValue
 	traces trace.TracerProvider // nil: resolved per recreation
@@ -150,7 +150,8 @@ func (t *telemetry) Broke(g *generation.Generation, method string) {
 		slog.Uint64(string(keyGeneration), g.Number))
 }
 
-// Note implements [gate.Listener]: who hears of a verdict finds its record.
+// Note implements [gate.Listener]. It comes before Tell, so that whoever hears of a
+// verdict finds its record.
 func (t *telemetry) Note(told gate.Told) { t.records.note(told) }
 
 // tripped: a false alarm pages nobody, so it is no warning.
@@ -257,7 +258,7 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 	t.log(told.Recreation.Ctx, level, msg, attrs...)
 }
 
-// quiet are the kinds of rejection that nobody has to look after: the transport in
+// quiet are the kinds of rejection that nobody has to look into: the transport in
 // service was well, or the recreation was called off.
 var quiet = []string{core.CurrentRecovered, core.UpstreamSlow, core.Superseded, core.GivenUp, core.ClosedMeanwhile}
 

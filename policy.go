@@ -11,7 +11,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
-// A Verdict says what an error of one attempt tells about the transport.
+// A Verdict says what the error of one attempt tells about the transport.
 type Verdict int
 
 const (
@@ -21,8 +21,8 @@ const (
 	// Failure speaks against the transport; [WithThreshold] of them in a row
 	// trip the authority.
 	Failure
-	// Stall is a deadline that passed without a first response byte. Stalls
-	// have a stricter rule of their own, [WithStallThreshold].
+	// Stall is a deadline that passed without an answer. Stalls have a stricter rule of
+	// their own, [WithStallThreshold].
 	Stall
 	// Ended says that the transport will never work again. It trips at once.
 	Ended
@@ -49,10 +49,11 @@ func (v Verdict) String() string {
 // the caller's. err is never nil.
 type Classifier func(req *http.Request, err error) Verdict
 
-// DefaultClassifier is the [Classifier] used without [WithClassifier]. It goes
-// by the types of errors; for those that have none, as the errors of custom
-// dialers, by how far the attempt got, which it takes from req's context: a
-// classifier that wraps this one must hand on the req it was given. Top down:
+// DefaultClassifier is the [Classifier] used without [WithClassifier]. It goes by the
+// type of an error. For errors without a known type, such as those of custom dialers,
+// it goes by how far the attempt got, which it takes from req's context: a classifier
+// that wraps this one must pass on the req that it was given. The first line that
+// applies decides:
 //
 //	the caller's deadline passed before an answer              Stall
 //	  but it waited for a place in its own pool
@@ -73,13 +74,13 @@ type Classifier func(req *http.Request, err error) Verdict
 //	another timeout, while the caller still has time           Stall
 //	anything else                                              Failure
 //
-// An answer is a response: neither its first byte nor a 1xx is one. What is called
-// Failure here and is the request's fault all the same, or the upstream's, replaces
-// nothing: a fresh transport is put in service only for what the current one fails
-// and the fresh one answers.
+// An answer is a response: neither its first byte nor a 1xx is one. An error that is
+// called Failure here may still be the fault of the request or the upstream. That
+// replaces nothing: a fresh transport is put in service only if it answers a request
+// that fails on the current one.
 //
-// Where the far end of a tunnel refuses a connection, as an SSH server does that
-// cannot reach the upstream, the tunnel itself is well. A classifier can say so:
+// When the far end of a tunnel refuses a connection, as an SSH server does if it cannot
+// reach the upstream, the tunnel itself is well. A classifier can say so:
 //
 //	func(req *http.Request, err error) respawn.Verdict {
 //		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
@@ -92,25 +93,26 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 }
 
 // A Replay says which requests may be sent again after an error. Unless it is
-// [ReplayNever], what may be sent only once, a POST say, is watched from its first
-// attempt, which costs 5 allocations; 3 more where its body is no memory and no file,
-// and 4 more where the caller has an httptrace of its own. A GET costs none.
+// [ReplayNever], a request that may be sent only once, such as a POST, is watched from
+// its first attempt. Watching costs 5 allocations, 3 more if the body is neither in
+// memory nor a file, and 4 more if the caller has an httptrace of its own. A GET costs
+// none.
 type Replay int
 
 const (
 	// ReplayIdempotent sends again what never reached the server, and what is
-	// idempotent as net/http defines it (net/http/request.go, isReplayable):
-	// GET, HEAD, OPTIONS, TRACE, or with an Idempotency-Key or
-	// X-Idempotency-Key header. The body must be to be had again: there is
-	// none, or GetBody, or it was not read yet. A base that retries by itself is
-	// known by the error of its last attempt alone, which may hide one that was
-	// processed: put retries above respawn, or use ReplayNever.
+	// idempotent as net/http defines it (net/http/request.go, isReplayable): GET, HEAD,
+	// OPTIONS, TRACE, or with an Idempotency-Key or X-Idempotency-Key header. The body
+	// must be available again: there is none, or there is GetBody, or it was not read
+	// yet. If base retries by itself, respawn sees only the error of its last attempt,
+	// which may hide an attempt that was processed: put retries above respawn, or use
+	// ReplayNever.
 	ReplayIdempotent Replay = iota
 	// ReplayUnsent sends again only what never reached the server.
 	ReplayUnsent
-	// ReplayNever sends nothing again, and leaves bodies as they are. It can
-	// then not tell a caller's body that fails to read, with an error like the
-	// network's, from a transport that fails to send.
+	// ReplayNever sends nothing again, and leaves bodies as they are. respawn then
+	// cannot tell a caller's body that fails to read, with an error like the network's,
+	// from a transport that fails to send.
 	ReplayNever
 )
 
@@ -127,58 +129,60 @@ func (r Replay) String() string {
 	return "unknown"
 }
 
-// ContextWithReplay says for the requests under ctx how they may be sent again, or
-// copied: as r allows and [WithReplay] does, too. Like a deadline it can make things
-// stricter and never laxer, also where ctx has a Replay already. A GET that takes
-// something, a message from a queue say, wants [ReplayNever]: as any GET it would be
-// sent again, and copied while it waits. What is no Replay counts as ReplayNever.
+// ContextWithReplay restricts how the requests under ctx may be sent again or copied:
+// both r and [WithReplay] must allow it. Like a deadline, it can make things stricter
+// but never laxer, also if ctx already has a Replay. A GET that takes something, for
+// example a message from a queue, needs [ReplayNever]: otherwise it is sent again like
+// any GET, and copied while it waits. A value that is not a Replay counts as
+// ReplayNever.
 //
-// It is looked at once a request has failed, waits for long, or may be sent only once;
-// the others pay nothing for it. A first attempt is watched only as WithReplay has it:
-// with [ReplayUnsent] here alone a GET that failed is sent again only where its error
-// itself names a failed dial.
+// respawn reads this value only for a request that has failed, has waited for long, or
+// may be sent only once; other requests pay nothing for it. A first attempt is watched
+// only if WithReplay requires it. If [ReplayUnsent] is set here alone, a GET that
+// failed is therefore sent again only if its error itself names a failed dial.
 func ContextWithReplay(ctx context.Context, r Replay) context.Context {
 	return settings.ContextWithReplay(ctx, body.Replay(r))
 }
 
-// ContextWithWaitForReady says for the requests under ctx for how long they wait for
-// ready, in place of [WithWaitForReady]. It may be more or less; 0, and what is
-// negative, fails fast. It is looked at once a request has failed or its authority is
-// under suspicion.
+// ContextWithWaitForReady sets how long the requests under ctx wait for ready, in place
+// of [WithWaitForReady]. The duration may be longer or shorter than that; with 0 or
+// less the requests fail fast. respawn reads this value only for a request that has
+// failed, or whose authority is under suspicion.
 func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Context {
 	return settings.ContextWithWaitForReady(ctx, d)
 }
 
-// A Factory builds a fresh transport, down to its dialer, tunnel or
-// certificates. It is called by one goroutine at a time per recreation, never
-// under a lock, and gets a context that carries the recreation's span and ends
-// when the factory returns or after [WithRecreateTimeout]: the transport must
-// not depend on it.
+// A Factory builds a fresh transport, down to its dialer, tunnel or certificates. Each
+// recreation calls it from one goroutine, never under a lock. Its context carries the
+// recreation's span, and ends when the factory returns or after [WithRecreateTimeout]:
+// the transport must not depend on that context.
 //
-// A factory that fails, hangs, panics or returns nil costs nothing but the
-// attempt: the current transport stays. It must return a new transport every
-// time; one that is already in service, or [http.DefaultTransport], is
-// refused. A returned transport belongs to respawn, which retires it with
-// CloseIdleConnections and, if it has one, Close.
+// A factory that fails, hangs, panics or returns nil costs nothing but the attempt: the
+// current transport stays. It must return a new transport every time: a transport that
+// is already in service is refused, and so is [http.DefaultTransport]. A returned
+// transport belongs to respawn, which retires it with CloseIdleConnections and, if it
+// has one, Close.
 type Factory func(ctx context.Context) (http.RoundTripper, error)
 
-// NewTransport returns what [New] takes for a nil base, to adapt. It has a pool for a
-// shared client: 300 idle connections, 50 per host, idle for 120 s. And it finds dead
-// connections by itself, so that hung POSTs and silent bodies, which nobody can send
-// again, get their error:
+// NewTransport returns a transport like the one that [New] makes for a nil base, to
+// adapt. Its pool is sized for a shared client: 300 idle connections, 50 per host, each
+// idle for up to 120 s. It also detects dead connections by itself, so that hung POSTs
+// and silent response bodies, which nobody can send again, end with an error:
 //
-//   - An HTTP/2 ping after 30 s without a frame, and 15 s for its answer. A server may
-//     take that for abuse: gRPC's allow one per 5 min by default, and close the
-//     connection. Set HTTP2.SendPingTimeout to more than that for them, above all where
-//     streams are silent for long, as watches are. Elsewhere pings also keep a silent
-//     stream's connection alive in NATs and load balancers.
-//   - TCP keep-alive: probes after 10 s, each 5 s, 3 of them.
-//   - On Linux a limit of 60 s for what was sent and not acknowledged (TCP_USER_TIMEOUT),
-//     which also takes the place of the number of probes. It ends a connection whose peer
-//     lives and reads nothing for that long, too: for uploads to one that may pause
+//   - It sends an HTTP/2 ping after 30 s without a frame, and waits 15 s for the
+//     answer. A server may treat frequent pings as abuse: gRPC servers allow one per 5
+//     min by default, and close the connection. For those, set HTTP2.SendPingTimeout to
+//     more than 5 min, above all if streams are silent for long, as watches are.
+//     Elsewhere pings also keep a silent stream's connection alive in NATs and load
+//     balancers.
+//   - It sends TCP keep-alive probes after 10 s, one every 5 s, 3 of them.
+//   - On Linux, data that was sent must be acknowledged within 60 s (TCP_USER_TIMEOUT),
+//     which also replaces the number of probes. This also ends a connection whose peer
+//     is alive but reads nothing for that long: for uploads to a peer that may pause
 //     longer, set a DialContext of your own.
 //
-// A DialContext of your own has none of the last two. Each call returns a new one.
+// A DialContext of your own has neither of the last two. Each call returns a new
+// transport.
 func NewTransport() *http.Transport { return build.NewTransport() }
 
 // The internal packages' values are these: an index that is not 0 does not compile.

@@ -14,26 +14,25 @@ import (
 	"github.com/respawnhttp/respawn/internal/history"
 )
 
-// A RecreationRecord tells of one recreation that has ended, and of the drain
-// that it began. It holds hosts and kinds of errors, never paths, headers or
-// error texts.
+// A RecreationRecord describes one recreation that has ended, and the drain that it
+// began. It holds hosts and kinds of errors, never paths, headers or error texts.
 type RecreationRecord struct {
 	Time       time.Time     `json:"time"` // its start
 	Duration   time.Duration `json:"-"`    // until promotion or rejection; duration_seconds in JSON
 	Trigger    Trigger       `json:"trigger"`
 	Outcome    Outcome       `json:"outcome"`
 	ErrorType  ErrorType     `json:"error_type,omitempty"` // why it was rejected
-	Authority  string        `json:"authority,omitempty"`  // scheme://host:port that decided, or that it was built for; "" if there is none
-	Generation uint64        `json:"generation"`           // in service after it
-	Failures   int           `json:"failures"`             // that led to it
+	Authority  string        `json:"authority,omitempty"`  // scheme://host:port of the authority that decided, or that the transport was built for; "" if there is none
+	Generation uint64        `json:"generation"`           // the one in service afterwards
+	Failures   int           `json:"failures"`             // failures that led to it
 	TraceID    string        `json:"trace_id,omitempty"`   // of its span; "" if nothing traces
-	Outage     time.Duration `json:"-"`                    // that it was built in, from the first failure to the first answer; 0 if there was none; outage_seconds in JSON
-	OutageOpen bool          `json:"outage_open"`          // that lasts: Outage is until now
+	Outage     time.Duration `json:"-"`                    // length of the outage that it was built in, from the first failure to the first answer; 0 if there was none; outage_seconds in JSON
+	OutageOpen bool          `json:"outage_open"`          // the outage still lasts: Outage is its length until now
 
-	// What a promotion retired.
-	Drained   int64         `json:"drained"`  // requests that were in flight on it then
+	// The drain of the transport that a promotion retired.
+	Drained   int64         `json:"drained"`  // requests that were in flight on it at the promotion
 	DrainTime time.Duration `json:"-"`        // until the last of them had left; 0 while Draining; drain_seconds in JSON
-	Draining  bool          `json:"draining"` // some have not
+	Draining  bool          `json:"draining"` // some have not left yet
 }
 
 // MarshalJSON gives the durations as seconds.
@@ -52,12 +51,13 @@ func (r RecreationRecord) MarshalJSON() ([]byte, error) {
 // for concurrent use.
 func (rt *RecoveringRoundTripper) Recreations() []RecreationRecord { return rt.records.all() }
 
-// WithOnRecreation has f called after each recreation, promoted or rejected, as
-// [RecoveringRoundTripper.Recreations] tells of it then: to warm caches, to count, to
-// page. f gets the values of the recreation's context, its span among them, which does
-// not end. The calls are in order, one at a time, on a goroutine of their own: f may
-// block or panic, and holds up nothing but the calls after it, of which the last 64
-// wait. Nil is an error. The default is none.
+// WithOnRecreation sets a function f to be called after each recreation, promoted or
+// rejected: to warm caches, to count, to page. f gets the record that
+// [RecoveringRoundTripper.Recreations] has at that time, and a context with the values
+// of the recreation's context, its span among them; that context never ends. The calls
+// are in order, one at a time, on a goroutine of their own. f may block or panic: that
+// holds up only the calls after it, of which the last 64 are kept waiting. A nil f is
+// an error. By default no function is called.
 func WithOnRecreation(f func(context.Context, RecreationRecord)) Option {
 	return func(c *config) error {
 		if f == nil {

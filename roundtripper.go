@@ -11,24 +11,23 @@
 //
 // # Prove, then swap
 //
-// A swap costs every other host its warm connections, so a fresh transport must
-// earn its place. When an authority (scheme, host and port) looks dead, one
-// request is tried on a freshly built candidate, and on the transport in service
-// as well: the control. Only where the control fails, or stays silent, and the
-// candidate answers, is there a swap: the candidate becomes the current
-// transport, and the old one retires: what is in flight on it finishes. Where the
-// control is answered the transport was not dead; where both fail the upstream is
-// down. Then all pooled connections stay, and the next trial waits for the
-// backoff. Requests that failed meanwhile wait for the verdict and are sent again
-// if that is safe.
+// A swap costs every other host its warm connections, so a fresh transport must earn
+// its place. When an authority (scheme, host and port) looks dead, one request is tried
+// on a freshly built candidate, and on the transport in service as well: the control.
+// There is a swap only if the control fails, or stays silent, and the candidate
+// answers: the candidate becomes the current transport, and the old one retires: it
+// gets no new requests, and those in flight on it finish. If the control is answered,
+// the transport was not dead; if both fail, the upstream is down. In either case all
+// pooled connections stay, and the next trial waits for the backoff. Requests that
+// failed meanwhile wait for the verdict and are sent again if that is safe.
 //
 // While all is well respawn costs a few atomic operations and one small
 // allocation per response body.
 //
 // # What it does not do
 //
-// It does not retry answers (5xx), break circuits, hedge, limit rates or
-// balance load. Chain a library for that around it.
+// It does not retry answers (5xx), break circuits, hedge, limit rates or balance load.
+// Chain a library that does so around it.
 package respawn
 
 import (
@@ -49,17 +48,16 @@ import (
 // Version is the version of this package, as its telemetry reports it.
 const Version = "0.1.0"
 
-// ErrClosed is what requests get after [RecoveringRoundTripper.Close].
+// ErrClosed is the error of requests made after [RecoveringRoundTripper.Close].
 var ErrClosed error = gate.ErrClosed
 
-// ErrDrained is what requests and bodies get that [WithDrainTimeout] cuts. One whose
-// caller has given up gets the transport's own error.
+// ErrDrained is the error of requests and response bodies that [WithDrainTimeout] cuts.
+// If the caller has given up by then, it gets the transport's own error instead.
 var ErrDrained error = generation.ErrDrained
 
-// A RecoveringRoundTripper is an [http.RoundTripper] that replaces the
-// transport under it when that is dead. It is made by [New], safe for
-// concurrent use, and meant to be shared for the life of the process. The zero
-// value is closed.
+// A RecoveringRoundTripper is an [http.RoundTripper] that replaces the transport under
+// it when that is dead. It is made by [New], safe for concurrent use, and meant to be
+// shared for the life of the process. The zero value acts as a closed client.
 type RecoveringRoundTripper struct {
 	cfg       config // read-only after New, as all but the gate
 	gate      gate.Gate
@@ -69,31 +67,33 @@ type RecoveringRoundTripper struct {
 	records   records
 }
 
-// New returns a RoundTripper that serves from base until base is dead, and
-// from what the factory builds after that. Without options it is right for
-// most [*http.Transport] bases.
+// New returns a RoundTripper that uses base until base is dead, and after that the
+// transports that the factory builds. The defaults suit most [*http.Transport] bases.
 //
-// A nil base is [NewTransport]. With [WithFactory] it is what the factory gives, so
-// that nothing goes around a tunnel: there is no transport until the first request,
-// [RecoveringRoundTripper.Recreate] or [Middleware] has it built. Requests wait for
-// that; where the factory fails they get its error, until the backoff lets the next one
-// try. [RecoveringRoundTripper.Health] has generation 0 until then. It is a start, no
-// outage: its trigger is [TriggerStart], and no warning is logged unless it fails.
+// A nil base stands for [NewTransport]. With a nil base and [WithFactory], the factory
+// builds the first transport, too, so that no request goes around a tunnel. The first
+// request, [RecoveringRoundTripper.Recreate] or [Middleware] starts that build, and
+// requests wait for it. If the factory fails, requests get its error until the backoff
+// allows the next attempt. Until there is a transport, [RecoveringRoundTripper.Health]
+// reports generation 0. Such a start is no outage: its trigger is [TriggerStart], and
+// no warning is logged unless the start fails.
 //
-// Base belongs to respawn from then on, which closes its idle connections, and
-// base itself if it has a Close, once it is replaced. Only the pool of
+// Base belongs to respawn from then on. Once base is replaced, respawn closes its idle
+// connections and calls its Close, if it has one. Only the pool of
 // [http.DefaultTransport] is left alone.
 //
-// Without [WithFactory] a fresh transport is a clone of base with an HTTP/2
-// pool of its own. Settings made through golang.org/x/net/http2 cannot be carried
-// over: a base that has any is cloned with the pings of NewTransport in place of a
-// ReadIdleTimeout, which is logged. Protocols added by RegisterProtocol are not carried
-// over, either. Base itself is never changed; New logs, at Info, that one has no
-// HTTP/2 pings. A base that is no
-// *http.Transport cannot be cloned and is an error without a factory: put respawn
-// beneath a wrapper such as otelhttp's, or say how with WithFactory. Errors, too, are
-// every option that makes no sense, and a base or a fallback that goes through a
-// RecoveringRoundTripper already, where that can be seen (WrappedRoundTripper).
+// Without [WithFactory] a fresh transport is a clone of base with an HTTP/2 pool of its
+// own. Settings made through golang.org/x/net/http2 cannot be carried over: the clone
+// of a base that has such settings gets the pings of NewTransport in place of a
+// ReadIdleTimeout, and a log line says so. Protocols added by RegisterProtocol are not
+// carried over, either. Base itself is never changed. If base sends no HTTP/2 pings,
+// New logs that at Info.
+//
+// New returns an error if base is not an *http.Transport and there is no factory, since
+// such a base cannot be cloned: put respawn beneath a wrapper such as otelhttp's, or
+// set WithFactory. New also returns an error for every option that makes no sense, and
+// for a base or a fallback that already goes through a RecoveringRoundTripper, as far
+// as its WrappedRoundTripper method shows that.
 func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -148,10 +148,9 @@ func within(t http.RoundTripper) *RecoveringRoundTripper {
 	return nil
 }
 
-// RoundTrip implements [http.RoundTripper]. It returns the transport's own
-// response and error. It blocks as long as the transport does, and after a
-// failure until the trial of a fresh transport has its verdict, but never past
-// the request's context.
+// RoundTrip implements [http.RoundTripper]. It returns the transport's own response and
+// error. It blocks as long as the transport does. After a failure it also waits for the
+// verdict on a fresh transport, but never past the request's context.
 func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The healthy path: no lock, no clock, no httptrace and no copy, but for what
 	// can be sent only once. Every check comes before the request is counted in: an
@@ -205,10 +204,10 @@ func shut(req *http.Request) error {
 	return ErrClosed
 }
 
-// CloseIdleConnections closes the idle connections of the transport in
-// service, or of what it wraps (WrappedRoundTripper) if it cannot itself; the pool of
-// [http.DefaultTransport] behind a wrapper is left alone.
-// [http.Client.CloseIdleConnections] calls it.
+// CloseIdleConnections closes the idle connections of the transport in service. If that
+// transport has no such method, those of the transport that it wraps
+// (WrappedRoundTripper) are closed. The pool of [http.DefaultTransport] behind a
+// wrapper is left alone. [http.Client.CloseIdleConnections] calls it.
 func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 	g := rt.gate.Current()
 	if g == nil {
@@ -221,10 +220,10 @@ func (rt *RecoveringRoundTripper) CloseIdleConnections() {
 	build.CloseIdle(g.Transport)
 }
 
-// WrappedRoundTripper returns the transport in service, or the last one after
-// Close, for code that unwraps RoundTrippers as Kubernetes does. It may be
-// retired at any time: do not keep it. It is nil for the zero value, and as long as
-// there is no transport yet.
+// WrappedRoundTripper returns the transport in service, or after Close the last one,
+// for code that unwraps RoundTrippers, as Kubernetes does. The transport may be retired
+// at any time: do not keep it. The result is nil for the zero value, and until there is
+// a transport.
 func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 	if g := rt.gate.Last(); g != nil && g.Number > 0 {
 		return g.Transport
@@ -232,32 +231,32 @@ func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 	return nil
 }
 
-// Recreate replaces the transport now, whatever the backoff says: after
-// credentials were rotated, on SIGHUP. It blocks until the fresh transport is
-// in service or was rejected; calls at the same time make one. If nothing is in
-// flight the fresh transport is promoted as it is. Otherwise an answer must prove
-// it: that of a copy of a request that can be copied (GET, HEAD, OPTIONS or TRACE
-// without a body) while the transport in service answers the caller. Where none
-// such comes for half of [WithRecreateTimeout], one other request is sent on the
-// fresh transport first. Where nobody proves it by the end of
-// WithRecreateTimeout, it is promoted all the same, unless the transport in
-// service answered what it did not.
+// Recreate replaces the transport now, whatever the backoff says: after a rotation of
+// credentials, for example, or on SIGHUP. It blocks until the fresh transport is in
+// service or was rejected; simultaneous calls share one recreation. If nothing is in
+// flight, the fresh transport is promoted without proof. Otherwise an answer must prove
+// it. The answer is that to a copy of a request that can be copied (GET, HEAD, OPTIONS
+// or TRACE without a body), while the transport in service answers the caller. If no
+// such request comes for half of [WithRecreateTimeout], one other request is sent on
+// the fresh transport first. If there is no proof by the end of WithRecreateTimeout,
+// the fresh transport is promoted all the same, unless the transport in service
+// answered a request that the fresh one did not.
 //
-// A call that joins one whose factory is at work already gets what that one
-// builds: if what it reads, a certificate say, may have changed since, call
-// again.
+// A call that joins a recreation whose factory is already running gets the transport of
+// that run. If the factory's input, for example a certificate, may have changed since
+// it started, call Recreate again.
 //
-// A non-nil error means that the current transport stays: the factory's or the
-// trial's error, ctx's, or [ErrClosed]. Recreate is safe for concurrent use.
+// A non-nil error means that the current transport stays. It is the factory's or the
+// trial's error, ctx's error, or [ErrClosed]. Recreate is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 	return rt.gate.Recreate(ctx)
 }
 
-// Close retires the transport: later requests get [ErrClosed], those in flight
-// finish, and then the transport is closed. Close does not wait for that. With
-// nothing in flight the transport is closed when Close returns; one whose own Close
-// hangs is left behind after a second. Close may be called more than once, and its
-// error is always nil.
+// Close retires the transport: later requests get [ErrClosed], requests in flight
+// finish, and then the transport is closed. Close does not wait for requests in flight.
+// If there are none, the transport is closed by the time Close returns; if the
+// transport's own Close hangs, Close returns after a second. Close may be called more
+// than once, and its error is always nil.
 func (rt *RecoveringRoundTripper) Close() error {
 	if rt.shut() {
 		rt.gate.Settle()
@@ -265,11 +264,12 @@ func (rt *RecoveringRoundTripper) Close() error {
 	return nil
 }
 
-// Shutdown is [RecoveringRoundTripper.Close], and waits: until all that is in flight,
-// on transports that were replaced before, too, has finished, and those transports'
-// own Close has returned. If ctx ends first Shutdown returns its error, and what is in
-// flight still finishes; [WithDrainTimeout] bounds that. It may be called more than
-// once, also after Close, and is safe for concurrent use.
+// Shutdown is [RecoveringRoundTripper.Close] that waits. It waits until all requests in
+// flight have finished, including those on transports that were replaced before, and
+// until the transports' own Close has returned. If ctx ends first, Shutdown returns
+// ctx's error; requests in flight still finish, and [WithDrainTimeout] bounds how long
+// that takes. Shutdown may be called more than once, also after Close, and is safe for
+// concurrent use.
 func (rt *RecoveringRoundTripper) Shutdown(ctx context.Context) error {
 	rt.shut()
 	return rt.gate.Wait(ctx)
