@@ -134,7 +134,7 @@ func (t *telemetry) Lingers(draining []gate.Retired) {
 
 // pingless: base speaks HTTP/2 and sends no pings.
 func (t *telemetry) pingless() {
-	t.log(context.Background(), slog.LevelInfo, "respawn: base sends no HTTP/2 pings, so that only requests that wait can tell a dead connection: see HTTP2.SendPingTimeout, or NewTransport")
+	t.log(context.Background(), slog.LevelInfo, "respawn: base sends no HTTP/2 pings, so a dead connection shows only in requests that wait on it: see HTTP2.SendPingTimeout, or NewTransport")
 }
 
 // pingsLost: the settings of golang.org/x/net's HTTP/2 stay with base.

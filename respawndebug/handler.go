@@ -1,12 +1,11 @@
-// Package respawndebug serves a page that shows what respawn is doing, in the
-// habit of net/http/pprof: how each client is, its past recreations on a
-// timeline, the authorities under suspicion, and what is in flight.
+// Package respawndebug serves a page that shows what respawn is doing, much as
+// net/http/pprof does for a program: the state of each client, its past recreations on
+// a timeline, the authorities under suspicion, and the requests in flight.
 //
 //	mux.Handle("/debug/respawn", respawndebug.DebugHandler(rt))
 //
-// The page shows the names of hosts, and no more of any request: no path,
-// query, header or credential. Still, serve it where you would serve pprof,
-// not to the public.
+// Of a request the page shows only the name of the host: no path, query, header or
+// credential. Still, serve it where you would serve pprof, not to the public.
 package respawndebug
 
 import (
@@ -63,12 +62,13 @@ type Handler struct {
 	traceURL string // "" for none
 }
 
-// DebugHandler returns a handler that shows the clients on one page of HTML,
-// which needs no script and nothing from elsewhere. It loads itself again
-// every 5 seconds; refresh=N in the query says how often, and 0 turns it off.
-// format=json answers with the same data, and format=text in words for a terminal or
-// a ticket. It answers GET and HEAD from snapshots, so at once whatever a recreation is
-// doing, and is safe for concurrent use. It panics if a client is nil.
+// DebugHandler returns a handler that shows the clients on one HTML page, which needs
+// no script and loads nothing from elsewhere. The page reloads itself every 5 seconds;
+// refresh=N in the query sets the number of seconds, and refresh=0 stops it. With
+// format=json the handler answers with the same data as JSON, and with format=text in
+// words for a terminal or a ticket. It answers GET and HEAD from snapshots, so at once,
+// whatever a recreation is doing, and is safe for concurrent use. DebugHandler panics
+// if a client is nil.
 func DebugHandler(rts ...*respawn.RecoveringRoundTripper) *Handler {
 	for i, rt := range rts {
 		if rt == nil {
@@ -81,8 +81,8 @@ func DebugHandler(rts ...*respawn.RecoveringRoundTripper) *Handler {
 // traceID is where the id of a trace goes in a trace URL.
 const traceID = "{id}"
 
-// WithTraceURL returns a handler whose traces are links, to url with the trace's id in
-// the place of {id}: "https://jaeger/trace/{id}". It panics if url is not http or
+// WithTraceURL returns a handler whose page links each trace id to url, with {id}
+// replaced by that id: "https://jaeger/trace/{id}". It panics if url is not http or
 // https, or has no {id}.
 func (h *Handler) WithTraceURL(url string) *Handler {
 	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") || !strings.Contains(url, traceID) {

@@ -9,8 +9,8 @@ import (
 	"github.com/respawnhttp/respawn/internal/build"
 )
 
-// TestFactory fails t, with a message that says what to do, for each way in which factory
-// breaks the contract of [respawn.Factory], such that the first outage would find out:
+// TestFactory looks for violations of the contract of [respawn.Factory] that otherwise
+// only an outage would show. For each, it fails t with a message that says what to do:
 //
 //   - it returns base, or the same transport again, or one that wraps either or shares its
 //     connections; [http.DefaultTransport]; a [respawn.RecoveringRoundTripper]; nil; a
@@ -22,22 +22,23 @@ import (
 //     service, or leaves connections or goroutines behind
 //   - its transport has lost what base has: HTTP/2, HTTP/2 pings, the method Err
 //
-// Base is what [respawn.New] is given with the factory, and can be nil. It is asked, and
-// stays open: it is the caller's to close.
+// Base is the base that [respawn.New] is given together with the factory; it can be
+// nil. TestFactory sends requests through base but does not close it.
 //
-// The transports are asked for the urls, each of which all of them must be able to GET;
-// any status will do. Without one it is that of a server on the loopback, over HTTP/1. Pass
-// what the client will talk to, or a stand-in of [Network.ServeTLS] that the factory's
-// transports can reach: an https URL shows whether HTTP/2 is spoken.
+// Every transport must be able to GET each of the urls; any status will do. Without
+// urls, TestFactory uses a server of its own on the loopback, over HTTP/1. Pass what
+// the client will talk to, or a stand-in of [Network.ServeTLS] that the factory's
+// transports can reach: only an https URL shows whether they use HTTP/2.
 //
-// A factory that has nothing to wait for where it is tested cannot be seen to ignore its
-// context. If it dials, call it with a deadline, too, and the far end in a black hole: see
-// [Host.BlackHole].
+// If the factory has nothing to wait for in the test, TestFactory cannot find out
+// whether it ignores its context. If the factory dials, also call it with a deadline
+// and with the far end in a black hole: see [Host.BlackHole].
 //
 // TestFactory calls the factory three times, the first time under a context that has
-// ended. It takes half a second; 5 s more if the factory looks at its context's deadline,
-// for that to pass; and up to a minute if something hangs. In a synctest bubble it takes no
-// time. The loopback is no place for a bubble: there pass a URL of a [Network].
+// ended. It takes half a second. If the factory looks at its context's deadline, it
+// takes 5 s more, for that deadline to pass; if something hangs, up to a minute. In a
+// synctest bubble it takes no time. The loopback does not work in a bubble: pass the
+// URL of a host on a [Network] there.
 func TestFactory(t testing.TB, base http.RoundTripper, factory respawn.Factory, urls ...string) {
 	t.Helper()
 	if factory == nil {

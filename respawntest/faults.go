@@ -24,17 +24,17 @@ func (p *product) failure() error {
 	case errors.Is(p.err, errHangs):
 		return fmt.Errorf("the factory had not returned %v after its context had ended, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
 	case errors.Is(p.err, build.ErrExited):
-		return fmt.Errorf("%w: return an error instead of t.FailNow and its like, which do not belong here", p.err)
+		return fmt.Errorf("%w: return an error instead of t.FailNow or the like, which does not belong in a factory", p.err)
 	case p.panicked:
 		return fmt.Errorf("%w: return an error", p.err)
 	case p.err != nil && !isNil:
 		return fmt.Errorf("the factory returned a transport beside an error (%w): nobody closes that transport; close it in the factory, and return nil with the error", p.err)
 	case p.err != nil:
-		return fmt.Errorf("the factory failed (%w): it has to work where it is tested", p.err)
+		return fmt.Errorf("the factory failed (%w): it has to work in the test, too", p.err)
 	case p.transport == nil:
 		return errors.New("the factory returned nil and no error: return an error that says why there is no transport")
 	case isNil:
-		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: look at the error before the pointer becomes a RoundTripper, and return a plain nil with it", p.transport)
+		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: check the error before converting the pointer to a RoundTripper, and return a plain nil with the error", p.transport)
 	case p.late:
 		return fmt.Errorf("the factory took longer than %v: respawn waits twice as long, if WithRecreateTimeout does not say otherwise, and requests wait with it", buildLimit)
 	}
@@ -49,7 +49,7 @@ func (i *inspection) unfit(t http.RoundTripper) error {
 	case build.Shares(t, i.base):
 		return errors.New("the factory returned base, or wraps it: build a new transport, since base is dead when the factory is called")
 	case recovers(t):
-		return errors.New("the factory returned a RecoveringRoundTripper, or wraps one, which would count and wait twice: return what is beneath it")
+		return errors.New("the factory returned a RecoveringRoundTripper, or wraps one, so that two of them would count and wait: return the transport beneath it")
 	}
 	if e, ok := t.(interface{ Err() error }); ok && build.SaysEnded(e) {
 		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())

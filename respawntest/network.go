@@ -1,5 +1,5 @@
-// Package respawntest is for tests of what stands on respawn: TestFactory finds the
-// traps of a [respawn.Factory], and a Network puts a client through an incident.
+// Package respawntest helps to test code that uses respawn: TestFactory finds mistakes
+// in a [respawn.Factory], and a Network puts a client through an incident.
 //
 //	n := respawntest.NewNetwork(t)
 //	api := n.Serve("api.test:80", handler)
@@ -9,9 +9,9 @@
 //
 // # Time
 //
-// Nothing here has a clock of its own. In a [testing/synctest] bubble, which is the
+// This package has no clock of its own. In a [testing/synctest] bubble, which is the
 // place for such tests, a minute of silence takes no time and always takes the same
-// course. Outside of one it takes a minute.
+// course. Outside a bubble it takes a minute.
 package respawntest
 
 import (
@@ -26,18 +26,19 @@ import (
 	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
-// A Network is an internet of its own, in memory: hosts with names, connections to
-// them, and the faults of both. Its connections behave as those of TCP on Linux do,
-// with errors of the same types, keep-alive probes and retransmissions. No socket is
-// opened. A Network is made by [NewNetwork] and safe for concurrent use.
+// A Network is a network in memory: hosts with names, connections to them, and the
+// faults of both. The connections behave like TCP connections on Linux, with errors of
+// the same types, keep-alive probes and retransmissions. No socket is opened. A Network
+// is made by [NewNetwork] and safe for concurrent use.
 type Network struct {
 	t   testing.TB
 	net *testnet.Network
 }
 
 // NewNetwork returns a network without hosts. At the end of the test its servers are
-// closed and its connections reset; if the test has failed, it logs what happened on
-// the network. For a synctest bubble it has to be made inside, with the bubble's t.
+// closed and its connections reset; if the test has failed, the network logs what
+// happened on it. To use a network in a synctest bubble, create it inside the bubble,
+// with the bubble's t.
 func NewNetwork(t testing.TB) *Network {
 	n := &Network{t: t, net: testnet.New(t)}
 	t.Cleanup(n.tell)
@@ -58,8 +59,8 @@ func (n *Network) tell() {
 }
 
 // Serve adds a host that serves HTTP/1, and HTTP/2 to clients that use it without TLS.
-// The address is "name:port"; name need not exist. An address that is taken or makes no
-// sense fails the test.
+// The address is "name:port"; the name need not exist anywhere. An address that is
+// taken or malformed fails the test.
 func (n *Network) Serve(addr string, handler http.Handler) *Host {
 	n.t.Helper()
 	return &Host{n.net.Serve(addr, handler)}
@@ -72,8 +73,8 @@ func (n *Network) ServeTLS(addr string, handler http.Handler) *Host {
 	return &Host{n.net.ServeTLS(addr, handler)}
 }
 
-// Listen adds a host for a server of your own: one of gRPC, the far end of a tunnel.
-// The Host that it returns is the server's listener.
+// Listen adds a host for a server of your own, such as a gRPC server or the far end of
+// a tunnel. Pass the returned Host to the server as its listener.
 func (n *Network) Listen(addr string) *Host {
 	n.t.Helper()
 	return &Host{n.net.Listen(addr)}
@@ -81,12 +82,12 @@ func (n *Network) Listen(addr string) *Host {
 
 // DialContext connects to a host of the network, as the DialContext of a zero
 // [net.Dialer] does: with TCP keep-alive, and no time limit but ctx's and the kernel's,
-// which is about two minutes. It is made for [http.Transport].
+// which is about two minutes. Use it as the DialContext of an [http.Transport].
 func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return n.net.DialContext(ctx, network, addr)
 }
 
-// RootCAs returns what the certificates of ServeTLS are verified by, for
+// RootCAs returns the pool that verifies the certificates of ServeTLS, for a
 // [crypto/tls.Config].
 func (n *Network) RootCAs() *x509.CertPool { return n.net.RootCAs() }
 
@@ -103,13 +104,13 @@ func (t *Tunnel) DialContext(ctx context.Context, network, addr string) (net.Con
 	return t.dialer.DialContext(ctx, network, addr)
 }
 
-// End ends the tunnel: dials fail with err from now on, as it is, and so do reads and
-// writes on its connections. The hosts see these reset. A nil err is [net.ErrClosed] in
-// a [*net.OpError]. What a tunnel has ended with first remains.
+// End ends the tunnel. From now on dials, and reads and writes on its connections, fail
+// with exactly err. The hosts see the connections reset. If err is nil, the error is
+// [net.ErrClosed] in a [*net.OpError]. After the first End, the error does not change.
 func (t *Tunnel) End(err error) { t.dialer.End(err) }
 
-// Close is End(nil), for the Close of a transport that owns its tunnel. The error is
-// always nil.
+// Close calls End(nil). It is for the Close method of a transport that owns its tunnel.
+// The error is always nil.
 func (t *Tunnel) Close() error {
 	t.End(nil)
 	return nil

@@ -111,14 +111,14 @@ func (i *inspection) afterItsBuild(p *product) (answers, error) {
 	time.Sleep(settle)
 	said, err := p.ask(i.urls)
 	if err != nil {
-		return nil, fmt.Errorf("the factory's transport dies with the context that the factory was given (%w), which ends when the factory returns: what is to last needs context.WithoutCancel, or a context that the transport's Close ends", err)
+		return nil, fmt.Errorf("the factory's transport dies with the context that the factory was given (%w), which ends when the factory returns: whatever must outlive that call needs context.WithoutCancel, or a context that the transport's Close ends", err)
 	}
 	if p.deadline.IsZero() {
 		return said, nil
 	}
 	time.Sleep(time.Until(p.deadline) + settle)
 	if _, err := p.ask(i.urls); err != nil {
-		return nil, fmt.Errorf("the factory's transport dies at the deadline of the context that the factory was given (%w): take back what was set by it, with SetDeadline(time.Time{}) for a connection", err)
+		return nil, fmt.Errorf("the factory's transport dies at the deadline of the context that the factory was given (%w): undo what the factory set from that deadline, for a connection with SetDeadline(time.Time{})", err)
 	}
 	return said, nil
 }

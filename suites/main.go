@@ -1,6 +1,7 @@
-// Suites runs the public test suites of others with respawn between client and
-// transport, and compares what passes with what passes without it. Nothing of
-// theirs is kept here: a copy of what Go has is tested, with one test file more.
+// Suites runs other projects' public test suites with respawn between client and
+// transport, and compares the tests that pass with those that pass without it. Their
+// tests are not kept here: Suites tests a copy of what Go has, with one test file
+// added.
 //
 //	go run . > ../docs/trust-suites.part.md
 package main

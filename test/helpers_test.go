@@ -1,5 +1,5 @@
-// Package test has the tests of whole clients, by rule. They see what users see,
-// and of the inside only the knobs of internal/config.
+// Package test has the tests of whole clients, grouped by rule. The tests see what
+// users see; of the internals they use only the settings of internal/config.
 package test
 
 import (

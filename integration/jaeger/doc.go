@@ -1,7 +1,7 @@
-// Package jaeger shows an incident to a real Jaeger and asks it what somebody
-// who is paged would ask. It is a module of its own for the sake of its go.mod:
-// Jaeger is a tool there, at a version of its own, with what it needs at the
-// versions that it was released with.
+// Package jaeger shows an incident to a real Jaeger and asks it what somebody who is
+// paged would ask. It is a module of its own because of its go.mod, which has Jaeger as
+// a tool. Jaeger's dependencies stay there, at the versions that Jaeger was released
+// with.
 //
 //	make jaeger
 //

@@ -1,5 +1,5 @@
-// Package body knows what may be sent again: which requests, and whether a
-// request's body is still to be had.
+// Package body knows which requests may be sent again, and whether a request's body is
+// still available.
 package body
 
 import "net/http"

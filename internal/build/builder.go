@@ -1,5 +1,5 @@
 // Package build makes fresh transports: it calls factories safely, and clones
-// what net/http made. What is in service is its user's to know.
+// net/http's transports. Its caller says which transports are in service.
 package build
 
 import (

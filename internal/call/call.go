@@ -1,5 +1,5 @@
-// Package call is one request off the healthy path, over all its attempts: it
-// performs the steps that the core decides, and tells the core what comes of them.
+// Package call carries one request off the healthy path through all its attempts. It
+// performs the steps that the core decides, and tells the core their results.
 package call
 
 import (

@@ -1,5 +1,5 @@
-// Package config holds what the options set, and the knobs that no user has: a
-// test of another package turns those by writing an Option of its own.
+// Package config holds what the options set, and some settings that users cannot
+// change. Tests of other packages change those with an Option of their own.
 package config
 
 import (

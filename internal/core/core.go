@@ -1,6 +1,6 @@
-// Package core decides what becomes of a client's requests and transports: every
-// rule is here, and nothing else is. It is pure: the shell tells it events, one at
-// a time, with the time; it answers with decisions, which the shell performs.
+// Package core decides what becomes of a client's requests and transports: it has every
+// rule, and nothing else. It is pure: the shell tells it one event at a time, with the
+// time of the event. The core answers with decisions, which the shell performs.
 //
 // An authority, and a candidate:
 //
@@ -35,13 +35,15 @@
 //	              | any                                    | else                               | Divert if it may go again; GiveUp
 //	GiveUp of one that waits for ready: Wait, then a new round
 //
-// Where there is no transport yet it is as if one had ended, but that nothing is sent.
+// A client without a transport yet behaves as if its transport had ended, except that
+// nothing is sent.
 //
-// Has evidence: an attempt of its own in service failed since its authority last
-// refused a candidate, or it can be asked only once and such an attempt of another
-// did. Held back: by a trial of its authority that is younger than a head start.
-// Free: the candidate may give way. Worth it: the call has not waited for another
-// candidate before. Ripe: its head start is over.
+// A call has evidence if an attempt of its own in service failed since its authority
+// last refused a candidate; if it can be sent only once, such an attempt of another
+// call will do. A call is held back by a trial of its authority that is younger than a
+// head start. A candidate is free if it may give way. A wait is worth it if the call
+// has not waited for another candidate before. A call is ripe when its head start is
+// over.
 package core
 
 import "time"

@@ -1,6 +1,6 @@
 // Package gate is the shell of the core: the one lock, the one timer, and the
-// transports. It takes events to the core, and performs what the core asks for
-// without the lock. It decides nothing.
+// transports. It takes events to the core under the lock, and performs what the core
+// asks for without it. It decides nothing.
 package gate
 
 import (

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrDrained is what is cut at the drain limit gets.
-var ErrDrained = build.NewKindError("drained", "respawn: cut off: its transport was retired, and WithDrainTimeout has passed")
+var ErrDrained = build.NewKindError("drained", "respawn: cut off: the transport was retired, and WithDrainTimeout has passed since")
 
 // A Holder is whose attempt is in flight.
 type Holder interface {

@@ -1,5 +1,5 @@
-// Package generation is about one transport: what is in flight on it, and how it
-// retires.
+// Package generation manages one transport: it counts the requests in flight on it, and
+// retires it.
 package generation
 
 import (

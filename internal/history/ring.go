@@ -1,5 +1,5 @@
-// Package history remembers the last events of a client, and what they retired
-// for as long as that drains.
+// Package history remembers a client's latest recreations and outages, and each retired
+// transport for as long as it drains.
 package history
 
 import (

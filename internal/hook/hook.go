@@ -1,5 +1,5 @@
-// Package hook calls a user's function for each of a row of events, off the path of
-// whoever brings them.
+// Package hook calls a user's function for each event in a queue, off the path of
+// whoever adds the events.
 package hook
 
 import (

@@ -1,5 +1,5 @@
-// Package layers is the plan of the house: which package may import which, what
-// the core may do, and how much may lie about. It is tests alone.
+// Package layers holds the repository to its plan: which package may import which, what
+// the core may do, and how many files may lie in the root. It has only tests.
 package layers
 
 import (

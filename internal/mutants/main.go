@@ -1,7 +1,8 @@
-// Command mutants breaks respawn on purpose, one bug at a time, and shows which
-// test notices. Of the bugs in a function that decides a rule of docs/rules.md, the
-// test that holds the rule must notice one at least. It is run from the root of the module, whose
-// files it leaves alone: a mutated file is laid over the original for one build.
+// Command mutants breaks respawn on purpose, one bug at a time, and shows which test
+// notices. For each rule of docs/rules.md, the test that holds the rule must notice at
+// least one of the bugs in the function that decides it. Run it from the root of the
+// module. It leaves the module's files alone: a mutated file replaces the original only
+// for one build.
 //
 // An argument picks the mutants whose name or file contains it. The exit status
 // is 1 if one survives, does not build, or no longer applies.

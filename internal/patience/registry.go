@@ -1,6 +1,6 @@
-// Package patience knows who waits for an answer: requests whose callers would wait
-// for so long that nobody would notice. It tells each of them when it has waited for
-// another patience, and decides nothing.
+// Package patience keeps track of requests that wait for an answer, if their callers
+// have so much time that no deadline would soon show a dead transport. It tells each of
+// them whenever it has waited for another patience. It decides nothing.
 package patience
 
 import (

@@ -1,6 +1,6 @@
-// Package sim is the seeded simulation: the real client in virtual time, in a
-// world drawn from a seed. See plan for what chance decides, and oracle.go, end.go
-// and the judges for what must hold.
+// Package sim is the seeded simulation: it runs the real client in virtual time, in a
+// world drawn from a seed. The file plan.go has what chance decides; oracle.go, end.go and
+// the judges have what must hold.
 package sim
 
 import (

@@ -1,6 +1,6 @@
-// Package testkit is what the tests of every layer share: RoundTrippers whose
-// behavior is scripted, a factory that counts, and telemetry in memory. The network
-// of such tests is package testnet.
+// Package testkit has what the tests of every layer share: RoundTrippers with scripted
+// behavior, a counting factory, and telemetry in memory. The network for such tests is
+// in package testnet.
 //
 // It never imports package respawn, so that the tests of the packages below
 // the root can use it.

@@ -1,6 +1,6 @@
-// Package testnet is a network over pipes with the faults of a real one, for the
-// tests of every layer and, by way of respawntest, for those of users. It depends on
-// nothing but the standard library, so that these take on nothing else with it.
+// Package testnet is a network over pipes with the faults of a real one. It is for the
+// tests of every layer and, by way of respawntest, for those of users. It depends only
+// on the standard library, so that users take on no other dependency with it.
 package testnet
 
 import (

@@ -1,6 +1,6 @@
-// Command faults runs the scenarios of this module, one after the other, and
-// rewrites the table of what they have cost in docs/faults.md, and the README's few
-// rows of it, between two comments that mark them. It is `make faults`.
+// Command faults runs the scenarios of this module, one after the other, and rewrites
+// the table of their costs in docs/faults.md, and the few rows of it in the README,
+// between two comments that mark them. `make faults` runs it.
 package main
 
 import (

@@ -1,7 +1,7 @@
-// Command silence measures what a connection costs that goes dark, on a real kernel,
-// with the client of the README's first snippet: bare, and with respawn. It rewrites
-// the README's rows of that, between two comments that mark them. It is
-// `make silence`, and needs root.
+// Command silence measures what it costs when a connection goes dark, on a real kernel,
+// for the client of the README's first snippet: bare, and with respawn. It rewrites the
+// README's rows about that, between two comments that mark them. `make silence` runs
+// it; it needs root.
 package main
 
 import (

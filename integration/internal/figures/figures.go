@@ -1,5 +1,5 @@
-// Package figures is what the tests hand to cmd/faults: one line of JSON for
-// each scenario, in a file that is named by an environment variable.
+// Package figures passes results from the tests to cmd/faults: one line of JSON for
+// each scenario, in a file that an environment variable names.
 package figures
 
 import (
