@@ -12,9 +12,9 @@ import (
 // Has reports whether there is a body to send.
 func Has(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// NeedsShield reports whether req has a body that has to be looked at while it is
-// sent: one that can be had once, which net/http would close when a dial fails
-// without having read it, or one that can fail or keep everybody waiting.
+// NeedsShield reports whether req has a body that must be observed while it is sent.
+// One kind can be read only once, and net/http would close it unread when a dial fails;
+// another can fail, or keep everybody waiting.
 func (r Replay) NeedsShield(req *http.Request) bool {
 	if r == Never || !Has(req) {
 		return false
@@ -34,8 +34,8 @@ func IsPlainGet(req *http.Request) bool {
 	return (req.Method == http.MethodGet || req.Method == "") && (req.Body == nil || req.Body == http.NoBody)
 }
 
-// NeedsWatch reports whether an attempt of req has to be looked at from the first:
-// what may be processed must not be sent twice, unless it is known to be unsent.
+// NeedsWatch reports whether req has to be watched from its first attempt: a request
+// that must not be processed twice may be sent again only if it is known to be unsent.
 func (r Replay) NeedsWatch(req *http.Request) bool {
 	return r != Never && (r == Unsent || !isIdempotent(req) || r.NeedsShield(req))
 }
@@ -63,8 +63,8 @@ func (r Replay) Repeatable(req *http.Request) bool {
 	return r == Idempotent && isIdempotent(req) && (!Has(req) || req.GetBody != nil)
 }
 
-// Copyable reports whether req may be in two places at once: it asks for something
-// without a body, and for no other protocol.
+// Copyable reports whether req may be in two places at once: it is a GET, HEAD, OPTIONS
+// or TRACE without a body, and asks for no other protocol.
 func (r Replay) Copyable(req *http.Request) bool {
 	if r != Idempotent || Has(req) || req.Header.Get("Upgrade") != "" {
 		return false

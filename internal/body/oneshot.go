@@ -160,8 +160,8 @@ func LastRead(sent *http.Request) (at time.Time, reading bool) {
 	return o.began.Add(o.took), o.reading
 }
 
-// Awaited reports whether it was the body that everybody waited for: a Read of it
-// has not returned, or took half of the time that the attempt had the body.
+// Awaited reports whether the attempt was kept waiting by the caller's body: a Read of
+// it has not returned, or took half of the time that the attempt had the body.
 func Awaited(sent *http.Request) bool {
 	b, ok := sent.Body.(*sendBody)
 	if !ok {

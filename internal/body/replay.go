@@ -17,9 +17,9 @@ const (
 // String is the value as operators read it.
 func (r Replay) String() string { return [...]string{"idempotent", "unsent", "never"}[r] }
 
-// Allows reports whether sending req again is safe after an attempt of which
-// nothing was sent, or something may have been. It does not say whether the
-// body is still to be had.
+// Allows reports whether sending req again is safe after an attempt of which nothing
+// was sent, or of which something may have been sent. It does not say whether the body
+// is still available.
 func (r Replay) Allows(req *http.Request, unsent bool) bool {
 	switch {
 	case r == Never:

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Builder calls a factory, whatever that does. It is safe for concurrent use;
-// its fields are read-only.
+// A Builder calls a factory, and copes with whatever the factory does. It is safe for
+// concurrent use; its fields are read-only.
 type Builder struct {
 	Factory func(context.Context) (http.RoundTripper, error)
 	Limit   time.Duration // of one call
@@ -85,8 +85,8 @@ func callFactory(ctx context.Context, f func(context.Context) (http.RoundTripper
 	return f(ctx)
 }
 
-// inspect refuses products that would be closed under somebody else's feet, also
-// where only what they wrap would.
+// inspect refuses products that somebody else uses, since respawn would close them.
+// That goes for the transports that a product wraps, too.
 func (b *Builder) inspect(product http.RoundTripper) error {
 	switch {
 	case IsNil(product):
@@ -99,14 +99,14 @@ func (b *Builder) inspect(product http.RoundTripper) error {
 	return nil
 }
 
-// ended reports whether the product itself says that it is of no use.
+// ended reports whether the product itself says that it has ended.
 func ended(product http.RoundTripper) bool {
 	e, ok := product.(interface{ Err() error })
 	return ok && SaysEnded(e)
 }
 
-// SaysEnded asks a transport whether it is of no more use, as [http.ClientConn]
-// says it. One that panics has said nothing.
+// SaysEnded asks a transport whether it has ended, by the Err method that
+// [http.ClientConn] has. A transport that panics has not said so.
 func SaysEnded(t interface{ Err() error }) (ended bool) {
 	defer func() { _ = recover() }()
 	return t.Err() != nil

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A Cloner is the factory of who has none: it clones Base.
+// A Cloner is the factory of clients that have set none: it clones Base.
 type Cloner struct {
 	Base *http.Transport
 	// Pinged is told, once, that the settings of golang.org/x/net's HTTP/2 were lost,

@@ -1,7 +1,7 @@
 package build
 
-// Safely calls what is the user's, and returns when that is over, however it ends: a
-// panic goes no further, and a Goexit ends another goroutine than the caller's.
+// Safely calls a function of the user's and returns when that ends, however it ends: a
+// panic goes no further, and a Goexit does not end the caller's goroutine.
 func Safely(f func()) {
 	done := make(chan struct{})
 	go func() {

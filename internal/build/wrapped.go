@@ -10,9 +10,9 @@ import (
 // other in a circle.
 const maxLayers = 16
 
-// Layers yields rt and what it wraps, the outermost first, for as long as each says
-// what it wraps, as Kubernetes does (WrappedRoundTripper). Whose method panics has
-// nothing beneath it.
+// Layers yields rt and the RoundTrippers that it wraps, the outermost first, as long as
+// each says what it wraps, as Kubernetes' do (WrappedRoundTripper). If that method
+// panics, Layers stops there.
 func Layers(rt http.RoundTripper) iter.Seq[http.RoundTripper] {
 	return func(yield func(http.RoundTripper) bool) {
 		for range maxLayers {

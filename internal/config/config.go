@@ -43,7 +43,7 @@ type Config struct {
 	Chance func() float64
 }
 
-// Default is what New does without options.
+// Default returns the configuration of New without options.
 func Default() Config {
 	return Config{
 		Name:            "default",
@@ -58,8 +58,8 @@ func Default() Config {
 	}
 }
 
-// defaultBackOff never gives up: a policy that did would leave the process as
-// stuck as the outage this package exists for.
+// defaultBackOff never gives up. A policy that gave up would leave the process as stuck
+// as the outage that this package exists to end.
 func defaultBackOff() backoff.BackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(500*time.Millisecond),

@@ -8,16 +8,16 @@ import (
 	"github.com/respawnhttp/respawn/internal/body"
 )
 
-// What one request's context has to say about the options. Looking there costs more
-// than the healthy path has, so that only those ask who have left it.
+// These values override options for one request, by its context. Looking them up costs
+// more than the healthy path may, so only requests that have left it are looked up.
 
 type (
 	replayKey struct{}
 	readyKey  struct{}
 )
 
-// ContextWithReplay says how requests under it may be sent again: as ctx and r both
-// allow. What is no Replay allows nothing.
+// ContextWithReplay restricts how requests under the context may be sent again: ctx and
+// r must both allow it. A value that is not a Replay allows nothing.
 func ContextWithReplay(ctx context.Context, r body.Replay) context.Context {
 	if r < body.Idempotent || r > body.Never {
 		r = body.Never
@@ -28,21 +28,21 @@ func ContextWithReplay(ctx context.Context, r body.Replay) context.Context {
 // ReplayOf is how req may be sent again: as the client and req's context both allow.
 func (c *Config) ReplayOf(req *http.Request) body.Replay { return stricter(req.Context(), c.Replay) }
 
-// stricter is the stricter one of r and what ctx has; each Replay allows less than
-// those before it.
+// stricter returns the stricter of r and the Replay of ctx. Each Replay allows less
+// than the constants before it.
 func stricter(ctx context.Context, r body.Replay) body.Replay {
 	own, _ := ctx.Value(replayKey{}).(body.Replay) // else the one that allows most
 	return max(own, r)
 }
 
-// ContextWithWaitForReady says for how long requests under it wait for ready; what
-// is negative is not at all.
+// ContextWithWaitForReady sets how long requests under the context wait for ready; a
+// negative duration means not at all.
 func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, readyKey{}, max(d, 0))
 }
 
-// ReadyOf is for how long req waits for ready: as its context says, or else as the
-// client does.
+// ReadyOf returns how long req waits for ready: the duration in its context, or else
+// the client's.
 func (c *Config) ReadyOf(req *http.Request) time.Duration {
 	if d, ok := req.Context().Value(readyKey{}).(time.Duration); ok {
 		return d

@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// A system is what one operating system's network calls fail with. The tables are
-// data, so that their tests run on every system.
+// A system has the errors that one operating system's network calls fail with. The
+// tables are data, so that their tests run on every system.
 type system struct {
 	refused, reset, timedOut []syscall.Errno
 
-	// This machine is out of something: files, buffers or memory, whatever failed.
+	// This machine is out of files, buffers or memory, whatever call failed.
 	exhausted []syscall.Errno
 	// Out of ports, where it was connect or bind that failed.
 	noPortToConnect, noPortToBind []syscall.Errno
@@ -63,8 +63,8 @@ func isAny(err error, errnos []syscall.Errno) bool {
 	return slices.ContainsFunc(errnos, func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
-// isExhausted reports whether this machine was out of what the attempt needed. A
-// fresh transport would need even more of it.
+// isExhausted reports whether this machine had run out of a resource that the attempt
+// needed. A fresh transport would need even more of it.
 func (s *system) isExhausted(err error) bool {
 	if isAny(err, s.exhausted) {
 		return true

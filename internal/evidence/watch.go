@@ -25,15 +25,16 @@ const (
 	Connected              // had a connection
 )
 
-// A Watch is what can be seen of one attempt, and the context that it is seen by.
-// The zero value is that of an attempt which nobody watched.
+// A Watch holds what can be observed of one attempt, and is the context through which
+// that is observed. The zero value stands for an attempt that nobody watched.
 //
-// Hooks are inherited: whatever a dialer, or a callback for a proxy's header or a
-// certificate, asks under the context that it is given fires them, too. So there
-// are two facts. Whether the attempt had a connection of its own is told by which
-// GetConn was the attempt's, and by depth: what is asked while it waits for its
-// connection is nested. Whether anything may have been sent is told by any
-// connection at all.
+// Hooks are inherited: if a dialer, or a callback for a proxy's header or a
+// certificate, sends a request under the context that it was given, that request fires
+// them, too. A Watch therefore keeps two facts apart. The first is whether the attempt
+// had a connection of its own: that follows from which GetConn was the attempt's, and
+// from depth, since a request made while the attempt waits for its connection is
+// nested. The second is whether anything may have been sent: any connection at all
+// means that it may.
 type Watch struct {
 	context.Context // the request's, with the hooks
 
@@ -185,8 +186,8 @@ func (w *Watch) Watched() bool { return w != nil && w.Context != nil }
 // Started is when a watched attempt began; zero for others.
 func (w *Watch) Started() time.Time { return w.start }
 
-// Since is since when nothing but the transport has kept a watched attempt waiting;
-// zero while it waits for a place in its own pool.
+// Since returns the time since when a watched attempt has waited for nothing but the
+// transport; zero while it waits for a place in its own pool.
 func (w *Watch) Since() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()

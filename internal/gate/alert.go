@@ -2,7 +2,7 @@ package gate
 
 import "github.com/respawnhttp/respawn/internal/core"
 
-// An Alert says whom the healthy path is closed for. It does not change.
+// An Alert says which requests may not take the healthy path. It never changes.
 type Alert struct {
 	everybody bool
 	suspects  map[core.Authority]bool
@@ -13,7 +13,7 @@ func (a *Alert) Covers(au core.Authority) bool {
 	return a.everybody || a.suspects[au]
 }
 
-// Alert returns whom the healthy path is closed for; nil: nobody.
+// Alert returns which requests may not take the healthy path; nil means that all may.
 func (g *Gate) Alert() *Alert { return g.alert.Load() }
 
 // A cover is what an Alert was made of. The zero value is nobody's.

@@ -12,8 +12,8 @@ import (
 // closeLimit is how long Settle waits for a transport's own Close.
 const closeLimit = time.Second
 
-// Close ends it all but what is in flight. It reports whether it did: not if the
-// gate was closed before.
+// Close ends everything except the requests in flight. It reports whether this call did
+// so: it returns false if the gate was closed before.
 func (g *Gate) Close() bool {
 	if g.current.Load() == nil {
 		return false
@@ -32,8 +32,8 @@ func (g *Gate) Close() bool {
 	return old != nil
 }
 
-// Settle closes what has nothing in flight, and waits for that; not for long, since a
-// transport's Close may hang.
+// Settle closes the transports that have nothing in flight, and waits until they are
+// closed. It does not wait for long, since a transport's Close may hang.
 func (g *Gate) Settle() {
 	limit := time.NewTimer(closeLimit)
 	defer limit.Stop()
@@ -49,7 +49,7 @@ func (g *Gate) Settle() {
 	}
 }
 
-// Wait waits until all that was retired is closed, or for the end of ctx.
+// Wait waits until all retired transports are closed, or until ctx ends.
 func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		open := g.open()

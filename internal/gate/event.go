@@ -44,15 +44,15 @@ func (g *Gate) Next(ctx context.Context, q *core.Call) (step core.Step, f Flight
 	return step, f
 }
 
-// Answered brings the core an answer. It reports whether the answer counts: not if
-// the attempt was called back.
+// Answered tells the core of an answer. It reports whether the answer counts: it does
+// not if the attempt was called back.
 func (g *Gate) Answered(ctx context.Context, a *core.Attempt) (counts bool) {
 	g.do(ctx, func(c *core.Client, now time.Time) { counts = c.Answered(now, a) })
 	return counts
 }
 
-// Failed brings the core an attempt's error, which o was read from. If it counts, an
-// operator will want to know of it, or whoever ordered the candidate.
+// Failed tells the core of an attempt's error, from which o was derived. If the error
+// counts, an operator, or whoever ordered the candidate, will want to know of it.
 func (g *Gate) Failed(ctx context.Context, a *core.Attempt, o core.Outcome, err error) (fate core.Fate) {
 	g.do(ctx, func(c *core.Client, now time.Time) {
 		r, serving := g.recreations[a.On], c.Current() // as they are before it ends either
@@ -75,23 +75,22 @@ func (g *Gate) Flying(q *core.Call) bool {
 	return q.Flying()
 }
 
-// Asks brings the core word that a trial looks for a connection.
+// Asks tells the core that a trial looks for a connection.
 func (g *Gate) Asks(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a) })
 }
 
-// Connected brings the core word that something of a trial may have been sent.
+// Connected tells the core that something of a trial may have been sent.
 func (g *Gate) Connected(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Connected(now, a) })
 }
 
-// Silent brings the core word that an attempt has waited for another patience.
+// Silent tells the core that an attempt has waited for another patience.
 func (g *Gate) Silent(ctx context.Context, a *core.Attempt) {
 	g.do(ctx, func(c *core.Client, now time.Time) { c.Silent(now, a) })
 }
 
-// Condemned brings the core word of an attempt that waits on a transport that was
-// replaced.
+// Condemned tells the core of an attempt that waits on a transport that was replaced.
 func (g *Gate) Condemned(ctx context.Context, a *core.Attempt) {
 	g.do(ctx, func(c *core.Client, now time.Time) { c.Condemned(now, a) })
 }

@@ -26,7 +26,7 @@ type Gate struct {
 	builder  build.Builder     // read-only, as those above
 	listener Listener
 
-	// All that the healthy path reads.
+	// These fields are all that the healthy path reads.
 	current atomic.Pointer[generation.Generation] // in service; nil once closed
 	alert   atomic.Pointer[Alert]                 // nil: nothing is suspected or under way
 	clock   atomic.Uint64                         // the core's
@@ -36,8 +36,8 @@ type Gate struct {
 
 	lingering atomic.Bool // it was told that generations drain for minutes
 
-	// mu guards all below. It is held for loads and stores only, never across I/O,
-	// the factory, a callback of any kind, or a log; do takes it for every event.
+	// mu guards all fields below. It is held for loads and stores only, never across
+	// I/O, the factory, a callback of any kind, or a log; do takes it for every event.
 	mu          sync.Mutex
 	core        core.Client
 	covered     cover                  // by alert
@@ -98,8 +98,8 @@ func (g *Gate) Last() *generation.Generation {
 	return g.last
 }
 
-// Absent is why nobody can be served while there is no transport yet; nil once there
-// was one.
+// Absent returns the reason why nobody can be served while there is no transport yet;
+// nil once there has been one.
 func (g *Gate) Absent() error {
 	g.mu.Lock()
 	served, why := g.last.Number > 0, g.unbuilt
@@ -116,9 +116,10 @@ func (g *Gate) Absent() error {
 // Clock is what an attempt on the healthy path notes before it begins.
 func (g *Gate) Clock() core.Instant { return core.Instant(g.clock.Load()) }
 
-// Served notes an answer that the core hears nothing of, of an attempt that began at
-// that instant: of an authority that is well, on the healthy path while something else
-// is suspected, or of the fallback. For most of them that is one load.
+// Served notes an answer that the core does not hear of, to an attempt that began at
+// the given instant. Such an answer comes from an authority that is well, on the
+// healthy path while something else is suspected, or from the fallback. Most calls cost
+// one load.
 func (g *Gate) Served(began core.Instant) {
 	for {
 		latest := g.served.Load()
@@ -128,8 +129,9 @@ func (g *Gate) Served(began core.Instant) {
 	}
 }
 
-// do is how everything happens: an event, under the lock, and then what the core
-// asks for, without it. ctx is of whoever brought the event.
+// do is how everything happens: it takes an event to the core under the lock, and then
+// performs without it what the core asks for. ctx is the context of whoever brought the
+// event.
 func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)) {
 	now := time.Now()
 	g.mu.Lock()

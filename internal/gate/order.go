@@ -9,7 +9,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// ErrClosed is what requests get once the gate is closed.
+// ErrClosed is the error of requests once the gate is closed.
 var ErrClosed = build.NewKindError("closed", "respawn: the RoundTripper is closed")
 
 // An order is a call of Recreate.
@@ -60,7 +60,7 @@ func (g *Gate) Recreate(ctx context.Context) error {
 
 func notRecreated(err error) error { return fmt.Errorf("respawn: recreate: %w", err) }
 
-// answerLocked says to those who ordered what came of it.
+// answerLocked tells the callers of Recreate the outcome.
 func (g *Gate) answerLocked(done []*core.Order) {
 	for _, d := range done {
 		o := d.Ticket.(*order)
@@ -70,7 +70,7 @@ func (g *Gate) answerLocked(done []*core.Order) {
 	}
 }
 
-// rejection is what whoever ordered a candidate hears of its rejection.
+// rejection is the error that Recreate returns when the candidate is rejected.
 func rejection(kind string, fault error) error {
 	text, ours := texts[kind]
 	switch {

@@ -19,7 +19,8 @@ type work struct {
 	deliver bool
 }
 
-// takeLocked takes what the core asks for, and does what of it is loads and stores.
+// takeLocked takes what the core asks for, and does the part of it that is loads and
+// stores.
 func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 	w := work{todo: g.core.Todo()}
 	g.tellLocked(ctx, w.todo.Reports)
@@ -95,7 +96,7 @@ func (g *Gate) perform(w work) {
 	}
 }
 
-// wake lets go on who waited.
+// wake lets the waiting calls go on.
 func (w *work) wake() {
 	for _, o := range w.todo.Done {
 		close(o.Ticket.(*order).done)

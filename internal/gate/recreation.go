@@ -91,10 +91,10 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 	})
 }
 
-// factoryKind names a factory's fault; "" where there is none. An error of the factory's
-// own dials is not the upstream's, so that it has a name of its own. What a user's error
-// calls itself may be anything, and is not told. One that panics when it is looked at, as
-// a nil pointer does, is an error without a kind.
+// factoryKind names a factory's fault; "" if there is none. An error of the factory's
+// own dials is not the upstream's, so it has a name of its own. The name that a user's
+// error gives itself may be anything, so it is not reported. An error that panics when
+// it is inspected, as a nil pointer may, has no kind.
 func factoryKind(err error) (kind string) {
 	if err == nil {
 		return ""
@@ -110,8 +110,8 @@ func factoryKind(err error) (kind string) {
 	return kind
 }
 
-// inService reports whether a factory's product is not fresh: it, or what it wraps,
-// would be closed under somebody else's feet.
+// inService reports whether a factory's product is not fresh: closing it, or a
+// transport that it wraps, would break one that somebody else uses.
 func (g *Gate) inService(product http.RoundTripper) bool {
 	for _, ours := range append(g.transports(), g.client, g.cfg.Fallback) {
 		if build.Shares(product, ours) {

@@ -9,22 +9,22 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// A Listener hears of all that happens, in the order of the events, one call at a
-// time, and, but for Note, never under a lock.
+// A Listener hears of everything that happens, in the order of the events and one call
+// at a time. Except for Note, it is never called under a lock.
 type Listener interface {
 	// Begin is told before a build: the context that it returns is the factory's.
 	// It may be called at the same time as Tell.
 	Begin(r *Recreation) context.Context
-	// Note is told each report first, at its event and under the gate's lock, so that
-	// whoever hears of a verdict finds it remembered: it stores, and calls nobody.
+	// Note gets each report first, at its event and under the gate's lock, so that
+	// whoever hears of a verdict finds it recorded. Note only stores: it calls nobody.
 	Note(Told)
 	Tell(Told)
 	// Drained: the last request has left a generation that was replaced. It may be
 	// called at the same time as the others.
 	Drained(gen *generation.Generation)
-	// Lingers: generations drain for minutes, of which the oldest is the first. It is
-	// told once. Broke: a transport panicked in that method of its own when it was to
-	// be closed. Both may be called at the same time as the others.
+	// Lingers is called once, when generations have drained for minutes; the oldest
+	// comes first. Broke is called when a transport panicked in the named method while
+	// it was being closed. Both may be called at the same time as the others.
 	Lingers(draining []Retired)
 	Broke(gen *generation.Generation, method string)
 }
@@ -91,8 +91,8 @@ func (g *Gate) deliver() {
 	}
 }
 
-// tell hands one report to the listener. What the listener's logger, tracer or hook
-// does to its goroutine costs this report.
+// tell hands one report to the listener. If the listener's logger, tracer or hook
+// panics or ends the goroutine, only this report is lost.
 func (g *Gate) tell(t Told) {
 	build.Safely(func() {
 		if t.Recreation != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/build"
 )
 
-// ErrDrained is what is cut at the drain limit gets.
+// ErrDrained is the error of requests and bodies that are cut at the drain limit.
 var ErrDrained = build.NewKindError("drained", "respawn: cut off: the transport was retired, and WithDrainTimeout has passed since")
 
 // A Holder is whose attempt is in flight.
@@ -24,9 +24,9 @@ type Holder interface {
 	Gone() bool
 }
 
-// A Bond is an attempt in flight that more than its body has to know of, and which
-// the drain limit can cut. It is counted out once, whoever says so first. A nil Bond is
-// of an attempt that was counted out before.
+// A Bond is an attempt in flight that not only its body keeps track of, and that the
+// drain limit can cut. It is counted out once, by whoever does so first. A nil Bond
+// stands for an attempt that was counted out before.
 type Bond struct {
 	stripe  *Stripe
 	holder  Holder
@@ -101,8 +101,7 @@ func (b *Bond) Severed() bool {
 	return b.cut
 }
 
-// Tells reports whether the cut is what the caller is to be told: not if it has given
-// up.
+// Tells reports whether the caller is to be told of the cut: not if it has given up.
 func (b *Bond) Tells() bool { return b.Severed() && !b.holder.Gone() }
 
 // named returns what an error of the body is called.

@@ -73,11 +73,11 @@ func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
 	return g
 }
 
-// Ended reports whether the transport itself says that it is of no more
-// use, as [http.ClientConn] does.
+// Ended reports whether the transport itself says that it has ended, as an
+// [http.ClientConn] can.
 func (g *Generation) Ended() bool { return g.erring != nil && build.SaysEnded(g.erring) }
 
-// Fit is why a candidate cannot be put in service, or nil.
+// Fit returns the reason why a candidate cannot be put in service, or nil.
 func (g *Generation) Fit() error {
 	if g.Ended() {
 		return build.ErrEnded

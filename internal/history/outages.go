@@ -7,7 +7,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// A Key tells an outage from all others of its client.
+// A Key identifies an outage among those of its client.
 type Key struct {
 	Authority core.Authority // zero: of the client, whose transport had ended
 	Begin     time.Time      // its first failure
@@ -75,8 +75,8 @@ func (h *Outages) Find(key Key) (Outage, bool) {
 	return Outage{}, false
 }
 
-// Open returns the outages that last, the first to begin first.
+// Open returns the outages that still last, in the order in which they began.
 func (h *Outages) Open() []Outage { return slices.Clone(h.open) }
 
-// Ended returns the latest outages that have ended, the latest end last.
+// Ended returns the latest outages that have ended, in the order in which they ended.
 func (h *Outages) Ended() []Outage { return h.ended.All() }

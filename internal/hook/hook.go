@@ -19,8 +19,8 @@ type Queue struct {
 	running bool
 }
 
-// Add has f called after those that were added before, and does not wait. Where 64
-// wait already the oldest of them is never called.
+// Add queues f to be called after the functions that were added before, and does not
+// wait. If 64 are waiting already, the oldest of them is never called.
 func (q *Queue) Add(f func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -34,8 +34,8 @@ func (q *Queue) Add(f func()) {
 	}
 }
 
-// run calls what waits, and what comes meanwhile. What a function does to its
-// goroutine costs that call.
+// run calls the waiting functions, and those that are added meanwhile. If a function
+// panics or ends its goroutine, only its own call is lost.
 func (q *Queue) run() {
 	for {
 		q.mu.Lock()
