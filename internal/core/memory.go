@@ -101,7 +101,7 @@ type learnt struct {
 	doubledUntil time.Time
 }
 
-// MostPatience bounds what is learnt of an authority.
+// MostPatience bounds what is learned of an authority.
 const MostPatience = time.Hour
 
 const (

@@ -12,7 +12,7 @@ type Late struct {
 	Authority core.Authority
 	Waiting   int
 	Longest   time.Duration // that one of them has waited
-	Patience  time.Duration // as far as it was learnt
+	Patience  time.Duration // as far as it was learned
 }
 
 // Late tells who is late, by authority, in no order. It looks at all who have waited for
