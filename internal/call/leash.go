@@ -65,7 +65,10 @@ func (l *leash) drop() {
 }
 
 // untie lets go of the caller's context, and what goes on does not end with it.
-func (l *leash) untie() { l.stop() }
+func (l *leash) untie() bool {
+	l.stop()
+	return true
+}
 
 // loosen lets the flight go on without its caller.
 func (l *leash) loosen() {

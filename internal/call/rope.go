@@ -10,7 +10,7 @@ type tether interface {
 	pull()        // calls the flight back
 	pulled() bool // the flight was called back before it ended
 	drop()        // the flight is over
-	untie()       // what goes on does not end with the caller's context
+	untie() bool  // what goes on does not end with the caller's context; false: it cannot be told apart
 	loosen()      // the flight goes on without its caller
 	loose() bool
 }
@@ -45,7 +45,9 @@ func (r *rope) drop() {
 	}
 }
 
-func (r *rope) untie() { r.drop() }
+// untie cannot let go of the caller's context and leave the flight its own, which
+// therefore lasts until the body is closed, or as long as the caller's.
+func (r *rope) untie() bool { return false }
 
 func (r *rope) loosen() {}
 

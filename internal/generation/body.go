@@ -28,10 +28,14 @@ func (s *Stripe) Track(req *http.Request, resp *http.Response) *http.Response {
 // may follow all the same. A value without a field, like http.NoBody and the empty
 // body of HTTP/2, has no stream behind it.
 func bodiless(req *http.Request, resp *http.Response) bool {
-	switch {
-	case resp == nil || resp.Body == nil || resp.Body == http.NoBody:
-		return true
-	case req.Method == http.MethodHead, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+	return isEmpty(resp) || req.Method == http.MethodHead ||
+		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
+}
+
+// isEmpty reports whether there is nothing behind the body of resp. That of a 204 or
+// of HEAD may have a stream behind it all the same, as all have on HTTP/3.
+func isEmpty(resp *http.Response) bool {
+	if resp == nil || resp.Body == nil || resp.Body == http.NoBody {
 		return true
 	}
 	return reflect.TypeOf(resp.Body).Size() == 0

@@ -18,8 +18,9 @@ type Holder interface {
 	// End lets go of the attempt's context, which ends. It may be called twice.
 	End()
 	// Untie lets go of the caller's context alone: the caller has all it gets, and
-	// what the transport still does for the attempt is not cut.
-	Untie()
+	// what the transport still does for the attempt is not cut. It reports false where
+	// the one cannot be had without the other, and nothing was let go of.
+	Untie() bool
 	// Gone reports whether the caller has given up.
 	Gone() bool
 }
@@ -124,8 +125,8 @@ func (b *Bond) ends() {
 // Track is [Stripe.Track] for a bond.
 func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 	if bodiless(req, resp) {
-		if b.Out() {
-			b.holder.Untie() // the request's own body may be on its way yet
+		if b.Out() && !b.holder.Untie() { // the request's own body may be on its way yet
+			b.holdOn(resp)
 		}
 		return resp
 	}
@@ -141,6 +142,16 @@ func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 	}
 	resp.Body = body
 	return resp
+}
+
+// holdOn keeps the context of an attempt that is out until Close, for the stream that
+// may be behind the body of resp.
+func (b *Bond) holdOn(resp *http.Response) {
+	if isEmpty(resp) {
+		b.holder.End()
+		return
+	}
+	resp.Body = &boundBody{ReadCloser: resp.Body, bond: b}
 }
 
 // attach tells the bond what to close where it is cut, which it may be already.

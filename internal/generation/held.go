@@ -29,14 +29,17 @@ func (s *heldSeat) leave() {
 func (h *Held) Track(s *Stripe, req *http.Request, resp *http.Response, release context.CancelCauseFunc) *http.Response {
 	h.stripe, h.release = s, release
 	switch {
-	case bodiless(req, resp):
+	case isEmpty(resp):
 		h.leave()
+		return resp
+	case bodiless(req, resp):
+		h.seat.leave() // what is behind the body has the context until Close
 	case isUpgraded(resp):
 		resp.Body = upgraded(resp.Body, &h.heldSeat)
-	default:
-		h.ReadCloser = resp.Body
-		resp.Body = h
+		return resp
 	}
+	h.ReadCloser = resp.Body
+	resp.Body = h
 	return resp
 }
 

@@ -1,0 +1,64 @@
+package test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// A heeding body is at its end, unless its request's context has ended, which its
+// Close looks at, too.
+type heedingBody struct{ ctx context.Context }
+
+func (b *heedingBody) Read([]byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}
+
+func (b *heedingBody) Close() error { return b.ctx.Err() }
+
+// The context of an accompanied request lasts until its body is closed, also where
+// there is nothing in that body: HTTP/3 has a stream behind every one.
+func TestTheContextOfAnAccompaniedRequestLastsUntilItsBodyIsClosed(t *testing.T) {
+	for _, tt := range []struct {
+		name, method string
+		status       int
+	}{
+		{"GET 200", http.MethodGet, http.StatusOK},
+		{"GET 204", http.MethodGet, http.StatusNoContent},
+		{"GET 304", http.MethodGet, http.StatusNotModified},
+		{"HEAD 200", http.MethodHead, http.StatusOK},
+	} {
+		for name, after := range map[string]time.Duration{"at once": 0, "after a silence": 12 * time.Second} {
+			t.Run(tt.name+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var sent context.Context
+					rt := start(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+						time.Sleep(after)
+						sent = req.Context()
+						return &http.Response{StatusCode: tt.status, Body: &heedingBody{sent}, Request: req}, nil
+					}), patient(5*time.Second), respawn.WithFactory(fails))
+					resp, err := rt.RoundTrip(request(t.Context(), tt.method, "http://a.test/", nil))
+					require.NoError(t, err)
+					_, err = io.ReadAll(resp.Body)
+					require.NoError(t, err)
+					assert.Zero(t, rt.Health().InFlight, "it is out at its body's end")
+					require.NoError(t, resp.Body.Close())
+					assert.ErrorIs(t, sent.Err(), context.Canceled)
+					rested(t, rt)
+				})
+			})
+		}
+	}
+}
