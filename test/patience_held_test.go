@@ -62,3 +62,23 @@ func TestTheContextOfAnAccompaniedRequestLastsUntilItsBodyIsClosed(t *testing.T)
 		}
 	}
 }
+
+// A caller that has to wait for the verdict on its copy, since it is in its transport
+// yet, does not wait until its own deadline: what it gets then is a body that it cannot
+// read.
+func TestNobodyIsHeldForAVerdictUntilItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := onePatience(t, staysSilent(nil), respawn.WithFactory(testkit.Builds(func() http.RoundTripper {
+			return answersAfter(5900 * time.Millisecond)
+		}).Make))
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 11500*time.Millisecond)
+		defer cancel()
+		resp, err := rt.RoundTrip(request(ctx, http.MethodGet, "http://a.test/", nil))
+		require.NoError(t, err)
+		assert.Equal(t, 10900*time.Millisecond, time.Since(begin))
+		require.NoError(t, ctx.Err())
+		require.NoError(t, resp.Body.Close())
+		rested(t, rt)
+	})
+}

@@ -13,8 +13,8 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 	switch {
 	case control != nil && st.answered == nil:
 		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
-		if control.bound && t.judgeAt.After(now.Add(headStart)) {
-			c.callBack(control) // its caller would wait for the verdict
+		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
+			c.callBack(control) // its caller would wait for the verdict, and may have no time to read then
 			c.wake(s.authority)
 			return
 		}
