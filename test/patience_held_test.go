@@ -82,3 +82,21 @@ func TestNobodyIsHeldForAVerdictUntilItsDeadline(t *testing.T) {
 		rested(t, rt)
 	})
 }
+
+// Where stalls are turned off, nobody who leaves was stalled.
+func TestWithoutStallsNobodyWhoLeavesWasStalled(t *testing.T) {
+	for name, off := range map[string]respawn.Option{
+		"WithPatience(0)": respawn.WithPatience(0), "WithStallThreshold(0)": respawn.WithStallThreshold(0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := start(t, staysSilent(nil), respawn.WithFactory(fails), off)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Hour, cancel)
+				_, err := testkit.Do(rt, request(ctx, http.MethodPost, "http://a.test/", nil))
+				require.ErrorIs(t, err, context.Canceled)
+				assert.Empty(t, rt.Health().Streaks)
+			})
+		})
+	}
+}

@@ -74,9 +74,7 @@ func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listen
 	} else {
 		g.core, g.last.Number = *core.New(rules, now, g.drawAge()), 1
 	}
-	if cfg.Stalls > 0 {
-		g.Waits.Open(rules.Patience, g.patience)
-	}
+	g.Waits.Open(rules.Patience, g.patience)
 	g.current.Store(g.last)
 	g.mu.Lock()
 	defer g.mu.Unlock()

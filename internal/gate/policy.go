@@ -59,8 +59,11 @@ func (p *policy) draw(fresh func() backoff.BackOff) {
 
 // drawPatience is within a fifth of WithPatience: a fleet whose upstream slows down
 // is not to lose its patience at one instant. It is no more than what the core learns
-// of an authority.
+// of an authority, and none where stalls are turned off.
 func (g *Gate) drawPatience() time.Duration {
+	if g.cfg.Stalls == 0 {
+		return 0
+	}
 	return min(g.spread(g.cfg.Patience, 0.2), core.MostPatience)
 }
 
