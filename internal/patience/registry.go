@@ -123,12 +123,12 @@ func (r *Registry) Enter(e *Entry, w Waiter, on uint64, start time.Time) {
 // Condemn tells all who wait on a transport that was replaced, and for one of these
 // authorities. It is done by the timer, off the path of whoever replaced it.
 func (r *Registry) Condemn(on uint64, all []core.Authority) {
-	if len(all) == 0 || !r.armed.Load() {
+	if len(all) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.timer != nil && !r.closed {
+	if r.armed.Load() && r.timer != nil && !r.closed { // under the lock: rearm takes back its word
 		r.condemned = append(r.condemned, condemned{on, all})
 		r.timer.Reset(0)
 	}
