@@ -13,9 +13,10 @@ import (
 )
 
 // A Waiter is a request that waits for an answer. Its methods are called without a
-// lock, one at a time, by the registry's timer; also when the waiter has just left.
+// lock, by the registry's timer; also when the waiter has just left, and at the same
+// time where one of them takes long.
 type Waiter interface {
-	Authority() core.Authority
+	Authority() core.Authority // it may be zero when the waiter has left
 	// Since is since when nothing but the transport has kept it waiting; zero:
 	// something else does now.
 	Since() time.Time

@@ -351,3 +351,34 @@ func TestWhoIsLateIsTold(t *testing.T) {
 		assert.Len(t, r.Late(), 2)
 	})
 }
+
+// What a waiter does with the word is its own: one that takes for ever, since a logger
+// blocks, holds up nobody else.
+func TestAWaiterThatBlocksHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := opened()
+		block := make(chan struct{})
+		stuck := &blocking{waiter: waiter{authority: a("a"), began: time.Now()}, block: block}
+		r.Enter(&stuck.Entry, stuck, 1, stuck.began)
+		time.Sleep(time.Second)
+		other := enter(r, "b", 1)
+		time.Sleep(least)
+		assert.Len(t, other.told(), 1)
+		r.Condemn(1, []core.Authority{a("b")})
+		synctest.Wait()
+		other.mu.Lock()
+		assert.Equal(t, 1, other.condemned)
+		other.mu.Unlock()
+		close(block)
+		stuck.Leave()
+		other.Leave()
+		time.Sleep(time.Hour)
+	})
+}
+
+type blocking struct {
+	waiter
+	block chan struct{}
+}
+
+func (b *blocking) Silent() { <-b.block }

@@ -36,16 +36,19 @@ func (r *Registry) setLocked(d time.Duration) {
 // sweep is the timer's.
 func (r *Registry) sweep() {
 	now := time.Now()
-	for _, c := range r.takeCondemned() {
+	condemned := r.takeCondemned()
+	var due []*Entry
+	for i := range r.shards {
+		due = append(due, r.shards[i].due(now, r.least)...)
+	}
+	r.rearm(now) // first: who is told something may take its time, where a logger blocks
+	for _, c := range condemned {
 		r.condemn(c)
 	}
 	s := sweep{Registry: r, now: now, all: make(map[core.Authority]*awaited)}
-	for i := range r.shards {
-		for _, e := range r.shards[i].due(now, r.least) {
-			s.look(e)
-		}
+	for _, e := range due {
+		s.look(e)
 	}
-	r.rearm(now)
 }
 
 func (r *Registry) takeCondemned() []condemned {
