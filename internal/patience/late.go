@@ -22,8 +22,9 @@ func (r *Registry) Late() []Late {
 	now := time.Now()
 	for i := range r.shards {
 		for _, e := range r.shards[i].looked() {
-			if since := e.waiter.Since(); !since.IsZero() {
-				all = r.addLate(all, e.waiter.Authority(), now.Sub(since))
+			since, a := e.waiter.Since(), e.waiter.Authority()
+			if !since.IsZero() && a != (core.Authority{}) { // else it has left meanwhile
+				all = r.addLate(all, a, now.Sub(since))
 			}
 		}
 	}

@@ -382,3 +382,16 @@ type blocking struct {
 }
 
 func (b *blocking) Silent() { <-b.block }
+
+// Whoever leaves while it is looked at has no authority any more.
+func TestWhoLeavesMeanwhileIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := opened()
+		w := enter(r, "a", 1)
+		time.Sleep(least + time.Second)
+		require.Len(t, r.Late(), 1)
+		w.authority = core.Authority{} // as a vigil's is that is over
+		assert.Empty(t, r.Late())
+		w.Leave()
+	})
+}
