@@ -20,6 +20,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 		return m.Do(req) // the generation was retired in between
 	}
 	lender := body.NewLender(req, m.Config.ReplayOf(req))
+	defer lender.Settle()    // also where the transport does not return
 	sent, _ := lender.Lend() // the first time it always has a body
 	fl := &flight{}
 	fl.req = fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
@@ -32,7 +33,6 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 	if a := m.Gate.Alert(); a != nil {
 		m.Answered(req, gen, began)
 	}
-	lender.Settle()
 	return s.Track(req, lender.Restore(resp, fl.req)), nil
 }
 
@@ -58,11 +58,11 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*ht
 	v.sent = v.fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
 	v.fl.req = v.sent
 	v.mu.Unlock()
+	defer v.lender.Settle() // also where the transport does not return
 	resp, err, well := v.keep()
 	if !well {
 		return resp, err
 	}
-	v.lender.Settle()
 	return v.stripe.Track(req, resp), nil
 }
 
