@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -127,5 +128,31 @@ func TestASpanThatPanicsCostsItsTrace(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, rt.Recreations(), 1)
 		assert.Empty(t, rt.Recreations()[0].TraceID)
+	})
+}
+
+// A patient request's own context and span are looked at by whoever watches over it:
+// where they panic the request goes on, and so does the process.
+func TestAPatientRequestsSpanThatPanicsCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, answersAfter(time.Minute), respawn.WithFactory(stubs().Make))
+		ctx := trace.ContextWithSpan(t.Context(), nosySpan{ask: func() { panic("no span here") }})
+		_, err := get(ctx, rt, "http://a.test/")
+		require.NoError(t, err)
+	})
+}
+
+func TestAPatientRequestsSpanIsNotAskedUnderALock(t *testing.T) {
+	base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		time.Sleep(200 * time.Millisecond)
+		return testkit.Answer(req)
+	})
+	rt := start(t, base, respawn.WithFactory(stubs().Make), respawn.WithPatience(10*time.Millisecond))
+	asked := make(chan struct{}, 100)
+	ctx := trace.ContextWithSpan(t.Context(), nosySpan{ask: func() { rt.Health(); asked <- struct{}{} }})
+	returns(t, func() {
+		_, err := get(ctx, rt, "http://a.test/")
+		require.NoError(t, err)
+		<-asked
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/gate"
@@ -36,6 +37,8 @@ type vigil struct {
 	lender  *body.Lender // nil: there is nothing to lend
 	flight  *flight      // as the core knows it; nil: it does not
 	over    bool
+
+	adopting chan struct{} // closed when a call has been made of the request; nil: nobody does
 }
 
 // beginLocked begins the vigil. It is false if the generation was retired in between.
@@ -126,11 +129,19 @@ func (v *vigil) end() *flight {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for v.adopting != nil { // the request is not its caller's again before that
+		adopting := v.adopting
+		v.mu.Unlock()
+		<-adopting
+		v.mu.Lock()
+	}
 	v.over = true
 	return v.flight
 }
 
-// adopt makes a call of the request; nil: it is over.
+// adopt makes a call of the request; nil: it is over, or its context or span, which are
+// the user's, panicked. They are asked without the lock, and on a goroutine that is
+// nobody's: the registry's has others to look after.
 func (v *vigil) adopt() *flight {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -140,7 +151,22 @@ func (v *vigil) adopt() *flight {
 	case v.flight != nil:
 		return v.flight
 	}
-	c := v.newCall(v.req)
+	v.adopting = make(chan struct{})
+	v.mu.Unlock()
+	var c *call
+	build.Safely(func() { c = v.newCall(v.req) })
+	v.mu.Lock()
+	close(v.adopting)
+	v.adopting = nil
+	if c == nil {
+		return nil
+	}
+	v.flight = v.flightLocked(c)
+	return v.flight
+}
+
+// flightLocked is the flight of a request of which a call was made.
+func (v *vigil) flightLocked(c *call) *flight {
 	c.sent, c.aboard = 1, true
 	if v.lender != nil {
 		c.lender = *v.lender
@@ -155,7 +181,6 @@ func (v *vigil) adopt() *flight {
 	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, v.start), Generation: v.gen, Stripe: v.stripe}
 	fl.bond = v.stripe.Bind(fl)
 	c.flights = append(c.flights, fl)
-	v.flight = fl
 	return fl
 }
 
