@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,5 +155,35 @@ func TestAPatientRequestsSpanIsNotAskedUnderALock(t *testing.T) {
 		_, err := get(ctx, rt, "http://a.test/")
 		require.NoError(t, err)
 		<-asked
+	})
+}
+
+// A transport's error that panics when it is looked at costs nobody the process.
+func TestATransportsErrorThatPanicsIsTheCallers(t *testing.T) {
+	var none *unreadable
+	rt := start(t, testkit.Dead(none), respawn.WithFactory(stubs().Make))
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		_, err := rt.RoundTrip(request(t.Context(), method, "http://a.test/", nil))
+		assert.True(t, err == error(none), "got %T", err)
+	}
+	assert.Zero(t, rt.Health().InFlight)
+}
+
+func TestACopysErrorThatPanicsCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var well atomic.Bool
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if !well.Load() {
+				return staysSilent(nil).RoundTrip(req)
+			}
+			return answersAfter(2 * time.Second).RoundTrip(req)
+		})
+		var none *unreadable
+		rt := start(t, base, respawn.WithStallThreshold(1, 0),
+			respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return testkit.Dead(none), nil }))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		well.Store(true)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
 	})
 }

@@ -52,7 +52,7 @@ func (r result) named() error {
 // failed reads the error of a flight, and takes it to the core.
 func (c *call) failed(r result) (*http.Response, error, bool) {
 	if r.leash != nil && r.leash.pulled() {
-		return c.calledBack(r, r.watch.Unsent(r.req, r.err))
+		return c.calledBack(r, r.said().Unsent)
 	}
 	o, fate := c.judge(r)
 	if !fate.Counts {
@@ -161,10 +161,8 @@ func (c *call) outcome(r result) core.Outcome {
 		caller = r.req
 	}
 	gone, late := evidence.CallerGone(caller)
-	o := core.Outcome{
-		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(), Left: gone,
-		Untyped: evidence.Untyped(&r.watch, r.err),
-	}
+	o := r.said()
+	o.Left = gone
 	if r.bond.Severed() {
 		return o // it speaks against nobody
 	}
@@ -191,14 +189,35 @@ func (c *call) outcome(r result) core.Outcome {
 	return o
 }
 
-// classify asks the user's classifier. For one that panics the default answers.
-func (c *call) classify(req *http.Request, err error) (v evidence.Verdict) {
+// said is what the error and the hooks say by themselves. An error that panics when it is
+// looked at, as a nil pointer does, says nothing.
+func (r result) said() (o core.Outcome) {
 	defer func() {
 		if recover() != nil {
-			v = evidence.Classify(req, err)
+			o = core.Outcome{Trigger: evidence.TriggerOther, Untyped: true}
 		}
 	}()
-	return c.Config.Classify(req, err)
+	return core.Outcome{
+		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(),
+		Untyped: evidence.Untyped(&r.watch, r.err),
+	}
+}
+
+// classify asks the user's classifier. For one that panics the default answers, and an
+// error that cannot be looked at is a failure, as one that nobody knows is.
+func (c *call) classify(req *http.Request, err error) evidence.Verdict {
+	for _, classify := range []func(*http.Request, error) evidence.Verdict{c.Config.Classify, evidence.Classify} {
+		if v, ok := classified(classify, req, err); ok {
+			return v
+		}
+	}
+	return evidence.Failure
+}
+
+// classified is what classify says; false: it panics.
+func classified(classify func(*http.Request, error) evidence.Verdict, req *http.Request, err error) (v evidence.Verdict, ok bool) {
+	defer func() { _ = recover() }()
+	return classify(req, err), true
 }
 
 // arrived takes a flight off the list of those under way.
