@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -184,6 +186,33 @@ func TestACopysErrorThatPanicsCostsNothing(t *testing.T) {
 		stallsFor(t, rt, "http://a.test/", time.Second)
 		well.Store(true)
 		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+	})
+}
+
+// A clientSpan is the span of a CLIENT, which is told how often a request was sent again.
+type clientSpan struct {
+	noop.Span
+	told func()
+}
+
+func (s clientSpan) SpanKind() trace.SpanKind            { return trace.SpanKindClient }
+func (s clientSpan) SetAttributes(...attribute.KeyValue) { s.told() }
+
+// A span that ends its goroutine when it is told of a replay costs that request, and
+// nobody the count of what is in flight.
+func TestASpanThatEndsItsGoroutineLeavesNothingInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, allDown(), respawn.WithFactory(stubs().Make))
+		ctx := trace.ContextWithSpan(t.Context(), clientSpan{told: runtime.Goexit})
+		go func() { _, _ = get(ctx, rt, "http://a.test/") }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Zero(t, rt.Health().InFlight)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		for range 3 {
+			_, err = get(t.Context(), rt, "http://a.test/")
+		}
 		require.NoError(t, err)
 	})
 }

@@ -269,7 +269,7 @@ func (c *call) Copy(f gate.Flight) {
 	fl := c.depart(f, c.req, true)
 	go func() {
 		airborne := false
-		defer func() { // also where Err did not return
+		defer func() { // also where Err or whoever is told did not return
 			if !airborne {
 				c.arrived(fl)
 				fl.bond.Leave()
@@ -281,8 +281,8 @@ func (c *call) Copy(f gate.Flight) {
 			c.Gate.Spoiled(c.req.Context(), f)
 			return
 		}
-		airborne = true
 		c.count()
+		airborne = true
 		fl.alone()
 	}()
 }

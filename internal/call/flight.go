@@ -42,7 +42,7 @@ type result struct {
 // be waited for, has a goroutine of its own.
 func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	airborne := false
-	defer func() { // also where Err or GetBody did not return
+	defer func() { // also where Err, GetBody or whoever is told did not return
 		if !airborne {
 			f.Stripe.Leave()
 			c.ground(f)
@@ -59,8 +59,8 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	if c.core.Kind == core.Copyable {
 		req = c.req // not the caller's own
 	}
-	airborne = true
 	c.count()
+	airborne = true
 	fl := c.depart(f, req, trial)
 	if c.core.Kind != core.Copyable {
 		return c.landed(fl.roundTrip())
