@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"weak"
 
@@ -184,10 +185,15 @@ func (m *meters) begin(a core.Authority) {
 // measured are the attributes of a measurement that is about that authority, or about
 // none.
 func (m *meters) measured(a core.Authority, more ...attribute.KeyValue) metric.MeasurementOption {
+	m.meet(a)
+	return m.with(m.hosts.attributes(a), more...)
+}
+
+// meet makes the counts of a's host exist, if that is a new one.
+func (m *meters) meet(a core.Authority) {
 	if m.hosts.admit(a) {
 		m.begin(a)
 	}
-	return m.with(m.hosts.attributes(a), more...)
 }
 
 func (m *meters) with(host []attribute.KeyValue, more ...attribute.KeyValue) metric.MeasurementOption {
@@ -218,8 +224,8 @@ func (h host) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{semconv.ServerAddress(h.name), semconv.ServerPort(h.port)}
 }
 
-// admit makes the host of a one of those that are told apart, while there are not too
-// many. It reports whether it is a new one.
+// admit makes the host of a one of those that are told apart or, where those are too many,
+// one of the others. It reports whether what a is told of as is new.
 func (h *hosts) admit(a core.Authority) bool {
 	if h == nil || a == (core.Authority{}) {
 		return false
@@ -227,10 +233,13 @@ func (h *hosts) admit(a core.Authority) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := host{a.Host, a.PortNumber()}
-	if h.known[of] || len(h.known) >= mostHosts {
+	if !h.known[of] && len(h.known) >= mostHosts {
+		of = otherHost
+	}
+	if h.known[of] {
 		return false
 	}
-	h.known[host{a.Clone().Host, of.port}] = true
+	h.known[host{strings.Clone(of.name), of.port}] = true
 	return true
 }
 
@@ -244,7 +253,7 @@ func (h *hosts) of(a core.Authority) host {
 	return otherHost
 }
 
-// each calls f for each host that is told apart.
+// each calls f for each host that is told of.
 func (h *hosts) each(f func(host)) {
 	if h == nil {
 		return

@@ -73,13 +73,6 @@ func (t *telemetry) tracer(ctx context.Context) trace.Tracer {
 	return provider.Tracer(scopeName, trace.WithInstrumentationVersion(Version), trace.WithSchemaURL(semconv.SchemaURL))
 }
 
-// A sighting is what the telemetry keeps of a recreation. The records read the trace's
-// id under locks, where the span, which is the user's, cannot be asked.
-type sighting struct {
-	span    trace.Span
-	traceID string // "" for none
-}
-
 // Begin implements [gate.Listener]: the span is open while the factory is at work.
 func (t *telemetry) Begin(r *gate.Recreation) context.Context {
 	parent := trace.SpanContextFromContext(r.Ctx)
@@ -99,13 +92,7 @@ func (t *telemetry) Begin(r *gate.Recreation) context.Context {
 	if ctx == nil || span == nil {
 		return r.Ctx // as of a tracer that panics: the recreation goes on without a span
 	}
-	seen := sighting{span: span}
-	build.Safely(func() {
-		if id := span.SpanContext().TraceID(); id.IsValid() {
-			seen.traceID = id.String()
-		}
-	})
-	r.Seen = seen
+	r.Seen = sight(span)
 	return ctx
 }
 
@@ -154,8 +141,10 @@ func (t *telemetry) Broke(g *generation.Generation, method string) {
 // verdict finds its record.
 func (t *telemetry) Note(told gate.Told) { t.records.note(told) }
 
-// tripped: a false alarm pages nobody, so it is no warning.
+// tripped: a false alarm pages nobody, so it is no warning. Of a host that is silent
+// nothing else is counted before its recreation ends.
 func (t *telemetry) tripped(told gate.Told) {
+	defer t.meet(told.About.Authority)
 	t.log(told.Ctx, slog.LevelInfo, "respawn: tripped, a fresh transport will be tried",
 		append(authorityLog(told.About.Authority),
 			slog.String(string(keyTrigger), told.About.Trigger),

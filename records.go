@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
@@ -126,6 +129,24 @@ func whose(t gate.Told) (about core.About, trigger string) {
 		trigger = about.Trigger
 	}
 	return about, trigger
+}
+
+// A sighting is what the telemetry keeps of a recreation. The trace's id is read under
+// locks, where the span, which is the user's, cannot be asked.
+type sighting struct {
+	span    trace.Span
+	traceID string // "" for none
+}
+
+// sight asks the span for its trace, also one that panics.
+func sight(span trace.Span) sighting {
+	seen := sighting{span: span}
+	build.Safely(func() {
+		if id := span.SpanContext().TraceID(); id.IsValid() {
+			seen.traceID = id.String()
+		}
+	})
+	return seen
 }
 
 // traceID is that of the recreation's span; "" if there is none, or not yet.

@@ -1,0 +1,76 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// A host that trips by silence has had no failure that was counted, and is named all the
+// same, as is one whose recreation has not ended yet.
+func TestHostMetricsNameAHostThatIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		hangs := func(ctx context.Context) (http.RoundTripper, error) { <-ctx.Done(); return nil, ctx.Err() }
+		rt := start(t, staysSilent(nil), append(observed(p), respawn.WithFactory(hangs), respawn.WithHostMetrics(),
+			respawn.WithRecreateTimeout(time.Hour))...)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _, _ = get(ctx, rt, "http://dead.test/") }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, rt.Health().OpenOutages, 1)
+		assert.Equal(t, map[string]int64{"": 0, " dead.test 80": 1}, points(p, "respawn.authority.tripped"))
+		assert.Equal(t, map[string]int64{
+			" promoted": 0, " rejected": 0, " promoted dead.test 80": 0, " rejected dead.test 80": 0,
+		}, points(p, "respawn.transport.recreations"))
+	})
+}
+
+// What the hosts have in common that are not told apart begins at 0, and is 0 again once
+// none of them is down: a series that ends says nothing.
+func TestHostMetricsOfTheOthersBeginAndEndAtZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		var well atomic.Bool
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if well.Load() {
+				return testkit.Answer(req)
+			}
+			return nil, io.ErrUnexpectedEOF
+		})
+		rt := start(t, base, append(observed(p), respawn.WithThreshold(1), respawn.WithReplay(respawn.ReplayNever), respawn.WithFactory(fails), respawn.WithHostMetrics())...)
+		all := func() {
+			for i := range 33 {
+				_, _ = get(t.Context(), rt, fmt.Sprintf("http://h%d.test/", i))
+			}
+			synctest.Wait()
+		}
+		all()
+		assert.EqualValues(t, 1, points(p, "respawn.authority.tripped")[" _OTHER"])
+		recreations := points(p, "respawn.transport.recreations")
+		for _, outcome := range []string{" promoted", " rejected"} {
+			n, ok := recreations[outcome+" _OTHER"]
+			assert.True(t, ok, outcome)
+			assert.Zero(t, n)
+		}
+		well.Store(true)
+		all()
+		tripped := points(p, "respawn.authority.tripped")
+		assert.Len(t, tripped, 32+2)
+		for host, n := range tripped {
+			assert.Zero(t, n, host)
+		}
+	})
+}
