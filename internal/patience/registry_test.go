@@ -363,6 +363,7 @@ func TestAWaiterThatBlocksHoldsUpNobody(t *testing.T) {
 		time.Sleep(time.Second)
 		other := enter(r, "b", 1)
 		time.Sleep(least)
+		synctest.Wait()
 		assert.Len(t, other.told(), 1)
 		r.Condemn(1, []core.Authority{a("b")})
 		synctest.Wait()
