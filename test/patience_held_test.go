@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,4 +100,21 @@ func TestWithoutStallsNobodyWhoLeavesWasStalled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A transport may return a response beside its error. Where the caller has its answer
+// from elsewhere, nobody but respawn closes that response.
+func TestAResponseBesideALateErrorIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := track(strings.NewReader("beside"))
+		rt := onePatience(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return &http.Response{StatusCode: http.StatusBadGateway, Body: body}, context.Cause(req.Context())
+		}))
+		code, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, code)
+		rested(t, rt)
+		assert.EqualValues(t, 1, body.closes.Load())
+	})
 }

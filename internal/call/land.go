@@ -135,6 +135,7 @@ func (c *call) late(r result) {
 	default:
 		defer r.discard()
 		r.bond.Out()
+		r.close()
 		if !r.leash.pulled() {
 			c.judge(r)
 		}
