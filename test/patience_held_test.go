@@ -118,3 +118,27 @@ func TestAResponseBesideALateErrorIsClosed(t *testing.T) {
 		assert.EqualValues(t, 1, body.closes.Load())
 	})
 }
+
+type panickyBody struct{ io.Reader }
+
+func (panickyBody) Close() error { panic("the body's") }
+
+// A control whose answer nobody wants any more costs nobody anything, even where its
+// body panics when it is closed: there is no caller left whose goroutine that would be.
+func TestABodyThatPanicsWhenItIsDiscardedCostsNobodyAnything(t *testing.T) {
+	for name, opts := range map[string][]respawn.Option{"its caller waits in its transport": nil, "in a goroutine of its own": {respawn.WithDrainTimeout(time.Hour)}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := onePatience(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					time.Sleep(5050 * time.Millisecond)
+					return &http.Response{StatusCode: http.StatusBadGateway, Body: panickyBody{strings.NewReader("late")}, Request: req}, nil
+				}), opts...)
+				code, err := get(t.Context(), rt, "http://a.test/")
+				require.NoError(t, err)
+				assert.Equal(t, http.StatusOK, code)
+				time.Sleep(time.Second)
+				rested(t, rt)
+			})
+		})
+	}
+}

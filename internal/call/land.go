@@ -144,11 +144,14 @@ func (c *call) late(r result) {
 
 // discard lets go of a response that nobody wants.
 func (r result) discard() {
+	defer r.bond.Leave()
 	r.close()
-	r.bond.Leave()
 }
 
+// close closes the body of a response that nobody has seen: where that panics, there is
+// nobody to tell, and perhaps no goroutine but respawn's own.
 func (r result) close() {
+	defer func() { _ = recover() }()
 	if r.resp != nil && r.resp.Body != nil {
 		_ = r.resp.Body.Close()
 	}
