@@ -136,7 +136,9 @@ func newView(d document, refresh int, traceURL string) view {
 		if severity(c.State) > severity(v.State) {
 			v.State = c.State
 		}
-		started = earlier(started, c.Started)
+		if !c.Started.IsZero() { // as that of a zero value is
+			started = earlier(started, c.Started)
+		}
 		cv := newClientView(c, d, traceURL)
 		cv.ID = "client-" + strconv.Itoa(i+1)
 		cv.Folded = len(d.Clients) >= many && c.State == respawn.StateHealthy

@@ -179,3 +179,11 @@ func TestHostileHost(t *testing.T) {
 		assert.NotContains(t, body, "<", "not even where a browser takes JSON for a page")
 	})
 }
+
+// A client that New did not make has no start, and is not up since the year 1.
+func TestTheZeroValueIsNotUp(t *testing.T) {
+	var zero respawn.RecoveringRoundTripper
+	for _, query := range []string{"", "?format=text"} {
+		assert.NotContains(t, ask(t, http.MethodGet, query, &zero).Body.String(), "106751 d", query)
+	}
+}

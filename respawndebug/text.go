@@ -48,7 +48,9 @@ func ticket(c client, d document, traceURL string) string {
 	line("transport", "generation %d for %s; %s, %s", c.Generation, duration(c.Age),
 		count(c.Promotions, "promotion"), count(c.Rejections, "rejection"))
 	line("requests", "%d in flight, %d of them draining; %s, %d sent again", c.InFlight, onRetired(c), count(c.Failures, "failure"), c.Replays)
-	line("up", "%s, on %s", duration(d.Time.Sub(c.Started)), shown(d.Host))
+	if !c.Started.IsZero() { // as that of a zero value is
+		line("up", "%s, on %s", duration(d.Time.Sub(c.Started)), shown(d.Host))
+	}
 	writeOutages(&b, c, d.Time)
 	fmt.Fprintf(&b, "  options            %s\n", strings.Join(options(c.Options), ", "))
 	return b.String()

@@ -224,6 +224,20 @@ func TestTheZeroValueIsClosed(t *testing.T) {
 	assert.NoError(t, rt.Close())
 }
 
+// A closed client makes no attempt any more, whatever its backoff says.
+func TestHealthOfAClosedClientHasNoNextAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &testkit.SessionStub{}
+		rt := start(t, s, respawn.WithFactory(fails))
+		s.End(io.EOF)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.Error(t, err)
+		require.NotZero(t, rt.Health().NextAttempt)
+		require.NoError(t, rt.Close())
+		assert.Zero(t, rt.Health().NextAttempt)
+	})
+}
+
 // The current transport may recover by itself, with no swap.
 func TestHealthAfterRecoveryWithoutSwap(t *testing.T) {
 	rt := start(t, script(unsent, testkit.Answer), respawn.WithThreshold(1), respawn.WithFactory(fails), every(time.Hour))

@@ -220,6 +220,28 @@ func TestOutagesThatNobodySeesTheEndOf(t *testing.T) {
 	})
 }
 
+// Who waits without an answer asks all the time: the outage lasts as long, and is one.
+func TestAnOutageLastsAsLongAsSomebodyWaits(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := start(t, staysSilent(nil), respawn.WithFactory(fails))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				_, err := testkit.Do(rt, request(ctx, method, "http://a.test/", nil))
+				require.Error(t, err)
+				require.Len(t, rt.Health().OpenOutages, 1)
+				assert.Equal(t, 1, rt.Health().Outages)
+				assert.Greater(t, rt.Health().OpenOutages[0].Duration, 59*time.Minute)
+				time.Sleep(time.Hour)
+				require.Len(t, rt.Health().EndedOutages, 1)
+				assert.EqualValues(t, "forgotten", rt.Health().EndedOutages[0].EndedBy)
+				assert.InDelta(t, time.Hour, rt.Health().EndedOutages[0].Duration, float64(10*time.Second))
+			})
+		})
+	}
+}
+
 // A transport that has ended is an outage of the client's until the swap.
 func TestAnEndedTransportIsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

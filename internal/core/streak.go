@@ -14,7 +14,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 		return
 	}
 	s = c.suspectOrNew(now, a.Call.Authority)
-	s.failed, s.trigger = now, o.Trigger
+	s.failed, s.asked, s.trigger = now, now, o.Trigger // who was in flight until now has asked until now
 	if a.silent.n == 0 {
 		s.see(a.Call.Witness) // once, however often it is silent
 	}

@@ -29,7 +29,7 @@ func (c *Client) View(now time.Time, answered Instant) View {
 	}
 	since, ill := c.illSince()
 	v.Unserved = ill && max(c.answered, answered) <= since
-	if ill && c.cand == nil && !c.pace.due(now) {
+	if ill && !c.closed && c.cand == nil && !c.pace.due(now) {
 		v.NextBuild = c.pace.notBefore
 	}
 	return v
