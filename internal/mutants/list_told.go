@@ -26,6 +26,12 @@ var told = []mutant{
 		"c.report(now, Report{What: HasTripped"},
 
 	// Outages.
+	{"who waits does not ask", "internal/core/streak.go",
+		"s.failed, s.asked, s.trigger = now, now, o.Trigger",
+		"s.failed, s.trigger = now, o.Trigger"},
+	{"a closed client waits for its next attempt", "internal/core/view.go",
+		"ill && !c.closed && c.cand == nil",
+		"ill && c.cand == nil"},
 	{"an outage lasts until it is forgotten", "internal/core/suspect.go",
 		"Over: s.asked",
 		"Over: now"},
@@ -61,4 +67,15 @@ var told = []mutant{
 	{"the inner middleware hides the outer", "middleware.go",
 		"h = h.outer {",
 		"h = nil {"},
+
+	// Hosts, and what a transport gave.
+	{"a host that is silent has no name", "otel.go",
+		"\tdefer t.meet(told.About.Authority)\n",
+		""},
+	{"the hosts that are not told apart are never 0", "metrics.go",
+		"\t\tof = otherHost\n\t}\n\tif h.known[of]",
+		"\t\treturn false\n\t}\n\tif h.known[of]"},
+	{"a response that came with its error is lost", "internal/call/land.go",
+		"return resp, c.err, true",
+		"_ = resp\n\treturn nil, c.err, true"},
 }
