@@ -283,8 +283,9 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 		return ErrClosed
 	case StateFailing:
 		reason := ErrorType(TriggerTransportEnded)
-		if h.LastRejection != nil {
-			reason = h.LastRejection.Reason
+		// One from before what is down now says nothing of it.
+		if r := h.LastRejection; r != nil && (len(h.OpenOutages) == 0 || !r.Time.Before(h.OpenOutages[0].Begin)) {
+			reason = r.Reason
 		}
 		return build.NewKindError(string(reason), fmt.Sprintf("respawn: %s is failing: %s", h.Name, reason))
 	}

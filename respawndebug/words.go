@@ -23,11 +23,11 @@ func inWords(h respawn.Health) string {
 	case respawn.StateClosed:
 		return "Closed: requests are refused, those in flight finish."
 	case respawn.StateFailing:
-		reason := "the transport has ended"
-		if h.LastRejection != nil {
-			reason = shown(h.LastRejection.Reason)
+		r := h.LastRejection
+		if r == nil || len(h.OpenOutages) > 0 && r.Time.Before(h.OpenOutages[0].Begin) {
+			return "Serves nobody for now: the transport has ended, and the backoff holds back the next attempt."
 		}
-		return "Serves nobody for now: no fresh transport could be had (" + reason + "), and the backoff holds back the next attempt."
+		return "Serves nobody for now: no fresh transport could be had (" + shown(r.Reason) + "), and the backoff holds back the next attempt."
 	case respawn.StateRecovering:
 		switch {
 		case h.Recreating:

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/respawndebug"
 )
 
 // A Recreate that was given up says nothing about the factory.
@@ -54,5 +56,32 @@ func TestFailingIsNotForEver(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		t.Error("not ready for a minute, though the next request would have been served")
+	})
+}
+
+// A rejection from before the transport ended is not why the client fails.
+func TestWhyAClientFailsIsNotAnOldRejection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, calls := &testkit.SessionStub{}, &testkit.SessionStub{}, 0
+		rt := start(t, first, every(time.Second), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+			calls++
+			if calls == 1 {
+				return nil, errFactory
+			}
+			return second, nil
+		}))
+		require.Error(t, rt.Recreate(t.Context()))
+		time.Sleep(time.Hour)
+		first.End(errSessionClosed)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		second.End(errSessionClosed) // within a first interval of the one before
+		_, err = get(t.Context(), rt, "http://a.test/")
+		require.Error(t, err)
+		require.EqualValues(t, "failing", rt.Health().State)
+		require.ErrorContains(t, rt.Check(t.Context()), "is failing: transport_ended")
+		page := httptest.NewRecorder()
+		respawndebug.DebugHandler(rt).ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?format=json", nil))
+		require.Contains(t, page.Body.String(), "Serves nobody for now: the transport has ended, and")
 	})
 }
