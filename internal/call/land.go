@@ -135,7 +135,6 @@ func (c *call) late(r result) {
 	default:
 		defer r.discard()
 		r.bond.Out()
-		r.close()
 		if !r.leash.pulled() {
 			c.judge(r)
 		}
