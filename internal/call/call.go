@@ -96,16 +96,6 @@ func (m *Maker) newCall(req *http.Request) *call {
 	return c
 }
 
-func kindOf(req *http.Request, r body.Replay) core.Kind {
-	switch {
-	case r.Copyable(req):
-		return core.Copyable
-	case r.Repeatable(req):
-		return core.Repeatable
-	}
-	return core.Once
-}
-
 // resume takes the failure of the first attempt to the core, and goes on.
 func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
 	defer c.lender.Settle()

@@ -117,6 +117,16 @@ func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation) (*http
 	return v.stripe.Track(req, resp), nil
 }
 
+func kindOf(req *http.Request, r body.Replay) core.Kind {
+	switch {
+	case r.Copyable(req):
+		return core.Copyable
+	case r.Repeatable(req):
+		return core.Repeatable
+	}
+	return core.Once
+}
+
 // hasPlaces reports whether requests may wait for a place in the transport's own
 // pool, which is nobody's silence, and nothing but a hook tells.
 func hasPlaces(transport http.RoundTripper) bool {
