@@ -61,6 +61,10 @@ const (
 // came of it allows it.
 func (q *Call) maySend() bool { return q.failure.none() || q.failure.again }
 
+// failedBefore reports whether q may go again, and has failed on a transport that was
+// replaced by this one: its failure says nothing of what is in service now.
+func (q *Call) failedBefore(current uint64) bool { return q.failure.again && q.failure.on < current }
+
 // outOfTime reports whether q has waited for ready for as long as it may.
 func (q *Call) outOfTime(now time.Time) bool { return !q.readyBy.IsZero() && !now.Before(q.readyBy) }
 

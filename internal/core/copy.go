@@ -138,3 +138,11 @@ func (c *Client) replace(now time.Time, s *suspect) bool {
 	c.begin(now, s.trigger, false, s.about())
 	return true
 }
+
+// headStartOf is what the transport in service gets before a request of q is copied.
+func headStartOf(now time.Time, q *Call) time.Duration {
+	if q.Deadline.IsZero() {
+		return headStart
+	}
+	return min(headStart, q.Deadline.Sub(now)/headShare)
+}

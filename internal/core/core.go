@@ -31,7 +31,7 @@
 //	              |  whom has a connection                 |                                    |
 //	              | none, or refused and free; due         | has evidence                       | build, and Wait
 //	              | any                                    | new, fallback, no control due      | Divert
-//	              | any                                    | new                                | Send; silent and copyable: a copy when ripe
+//	              | any                                    | new, or failed on a replaced one   | Send; silent and copyable: a copy when ripe
 //	              | any                                    | else                               | Divert if it may go again; GiveUp
 //	GiveUp of one that waits for ready: Wait, then a new round
 //

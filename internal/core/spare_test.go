@@ -108,3 +108,25 @@ func TestWhatWasSlowToBeLostGoesWhereOthersHaveAConnection(t *testing.T) {
 		}
 	}
 }
+
+// A transport may be replaced while a request is under way, and the next one be dead, too:
+// what failed on the first may still be answered.
+func TestWhatFailedOnAReplacedTransportIsAskedInServiceThoughThatHasTripped(t *testing.T) {
+	s := newScene(t)
+	q := s.call(Copyable, "GET")
+	old := s.does(q, Send)
+	order := &Order{}
+	s.Recreate(s.now, order)
+	s.Built(s.now, s.cand.id, true, Draw{Interval: time.Second})
+	require.NotEqual(t, old.On, s.current)
+	other := s.call(Copyable, "GET")
+	for range 3 {
+		s.refused(s.does(other, Send))
+	}
+	s.does(other, Wait)
+	s.refused(old)
+	a := s.does(q, Send)
+	assert.Equal(t, s.current, a.On)
+	s.refused(a)
+	s.does(q, Wait) // with the others
+}

@@ -206,7 +206,7 @@ func (c *Client) withoutTrial(now time.Time, q *Call, s *suspect) Step {
 	if c.rules.Fallback && q.maySend() && !(q.fresh() && c.controlDue(now, q, s)) {
 		return Step{Do: Divert}
 	}
-	if q.fresh() && c.spare(q) {
+	if (q.fresh() || q.failedBefore(c.current)) && c.spare(q) {
 		return c.send(now, q, s)
 	}
 	return Step{Do: GiveUp}
@@ -264,13 +264,6 @@ func (c *Client) watch(s *suspect, a *Attempt) {
 	if a.Call.Kind == Copyable && a.ripeAt.Before(s.ripeAt) {
 		s.ripeAt = a.ripeAt
 	}
-}
-
-func headStartOf(now time.Time, q *Call) time.Duration {
-	if q.Deadline.IsZero() {
-		return headStart
-	}
-	return min(headStart, q.Deadline.Sub(now)/headShare)
 }
 
 // wait makes q wait for what why says, at most until that time.
