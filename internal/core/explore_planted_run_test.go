@@ -20,7 +20,7 @@ func TestPlanted(t *testing.T) {
 			all := worlds()
 			s := *all[slices.IndexFunc(all, func(s *setting) bool { return s.name == p.world })]
 			s.bug = &p
-			e := search{s: &s, depth: p.depth, budget: 6 * time.Second, every: 50, until: p.notice}
+			e := search{s: &s, depth: p.depth, budget: time.Minute, every: 50, until: p.notice}
 			e.run(t)
 			for what := range e.faults {
 				if strings.Contains(what, p.notice) {

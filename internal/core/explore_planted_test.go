@@ -49,7 +49,7 @@ var plants = []planted{
 	{name: "who waits for ready is not woken", world: "refused", depth: 6, notice: "that waits for ready waits for nothing", in: func(w *world, t *Todo) {
 		t.Wake = slices.DeleteFunc(t.Wake, func(q *Call) bool { return q.Ready > 0 })
 	}},
-	{name: "a wait for others has no end", world: "after a silent candidate", depth: 7, notice: "waits for nothing", step: func(w *world, s *Step, q *Call) {
+	{name: "a wait for others has no end", world: "after a silent candidate", depth: 8, notice: "waits for nothing", step: func(w *world, s *Step, q *Call) {
 		if s.Do == Wait && !s.Round {
 			s.Until = time.Time{}
 		}
