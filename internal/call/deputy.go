@@ -84,6 +84,7 @@ func (c *call) lost(fl *flight) {
 		c.handIn(result{flight: fl, lost: true})
 		return
 	}
+	fl.vanish()
 	c.lender.Settle()
 	c.finish()
 }

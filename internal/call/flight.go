@@ -118,8 +118,8 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	return fl
 }
 
-// roundTrip sends the request. Where the transport panics, or ends the goroutine,
-// the core hears so first.
+// roundTrip sends the request on its caller's goroutine. Where the transport panics, or
+// ends the goroutine, the core hears so first.
 func (fl *flight) roundTrip() (r result) {
 	r.flight, r.lost = fl, true
 	defer func() {
@@ -156,8 +156,10 @@ func (fl *flight) vanish() {
 	fl.fate = fl.call.Gate.Failed(fl.call.req.Context(), fl.Attempt, o, errLost)
 }
 
-// alone is roundTrip in a goroutine of its own. It hands on the result, also that
-// there is none, to the caller or, if that has its answer, to the core alone.
+// alone sends the request in a goroutine of its own. It hands on the result, also that
+// there is none, to the caller or, if that has its answer, to the core alone. Whoever
+// gets the result tells the core of it: a caller that finds nothing under way any more
+// would not wait for a result that is still to be handed on.
 func (fl *flight) alone() {
 	r := result{flight: fl, lost: true}
 	defer func() {
@@ -166,7 +168,8 @@ func (fl *flight) alone() {
 		}
 		fl.call.handIn(r)
 	}()
-	r = fl.roundTrip()
+	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
+	r.lost = false
 }
 
 // raise ends the caller's goroutine as the flight's was ended.

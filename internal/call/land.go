@@ -17,9 +17,10 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 	c.arrived(r.flight)
 	r.err = r.named()
 	switch {
-	case r.lost && r.fate.Copy:
-		return nil, nil, false
 	case r.lost:
+		if r.vanish(); r.fate.Copy {
+			return nil, nil, false
+		}
 		r.raise()
 	case r.err != nil:
 		r.bond.Out() // first: what its failure replaces does not wait for it
@@ -129,6 +130,7 @@ func (c *call) late(r result) {
 	c.arrived(r.flight)
 	switch {
 	case r.lost:
+		r.vanish()
 	case r.err == nil:
 		c.tellAnswer(r)
 		r.discard()

@@ -103,7 +103,6 @@ func (v *vigil) vanish() {
 		v.rope.drop()
 		return
 	}
-	fl.vanish()
 	fl.call.lost(fl)
 }
 
