@@ -109,6 +109,42 @@ func TestHTTPIsWell(t *testing.T) {
 	})
 }
 
+// A test may end in the middle of an upload, and of what does not end: Close waits for
+// the one, which net/http lets linger since Go 1.27, and not for ever for the other.
+func TestHTTPMayBeUnderWayAtTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		handler func(over <-chan struct{}, body io.Reader)
+		wait    time.Duration
+	}{
+		{"upload", func(_ <-chan struct{}, body io.Reader) { _, _ = io.Copy(io.Discard, body) }, 500 * time.Millisecond},
+		{"stuck", func(over <-chan struct{}, _ io.Reader) { <-over }, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, over := New(t), make(chan struct{})
+				n.Serve("a.test:80", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { tt.handler(over, req.Body) }))
+				body, more := io.Pipe()
+				failed := make(chan error)
+				go func() {
+					_, err := n.HTTP1().RoundTrip(testkit.Request(t.Context(), http.MethodPost, "http://a.test/", body))
+					failed <- err
+				}()
+				_, err := more.Write([]byte("some"))
+				require.NoError(t, err)
+				synctest.Wait()
+				begin := time.Now()
+				n.Close()
+				assert.LessOrEqual(t, time.Since(begin), tt.wait)
+				more.Close()
+				require.Error(t, <-failed)
+				close(over)
+				time.Sleep(time.Second) // as net/http does after it
+			})
+		})
+	}
+}
+
 func TestHTTPRefused(t *testing.T) {
 	overHTTP(t, func(t *testing.T, w *web) {
 		w.Refuse()

@@ -43,7 +43,9 @@ type Network struct {
 	ports   int // of dialers' ends, likewise
 	def     Dialer
 	events  []Event
-	signers *authority // of ServeTLS
+	signers *authority    // of ServeTLS
+	serving int           // connections that a server has a goroutine for
+	served  chan struct{} // closed when those are none, if Close waits for it
 }
 
 // New returns a network without hosts, which is closed at the end of
@@ -56,7 +58,8 @@ func New(t testing.TB) *Network {
 }
 
 // Close ends the servers that the network runs, all listeners, all dials under
-// way, and all connections, whose ends are reset.
+// way, and all connections, whose ends are reset. It returns when the servers have
+// ended what they served, or a second later.
 func (n *Network) Close() {
 	n.mu.Lock()
 	if n.closed {
@@ -79,6 +82,7 @@ func (n *Network) Close() {
 	for _, stop := range servers {
 		_ = stop()
 	}
+	n.linger()
 }
 
 // Listen adds a host, or lets one listen again whose listener was closed.

@@ -47,6 +47,7 @@ func server(handler http.Handler) *http.Server {
 func (n *Network) run(addr string, s *http.Server, serve func(net.Listener)) *Host {
 	n.t.Helper()
 	h := n.Listen(addr)
+	s.ConnState = n.serves
 	n.mu.Lock()
 	before := h.stopServer
 	h.stopServer = func() error {
@@ -58,6 +59,41 @@ func (n *Network) run(addr string, s *http.Server, serve func(net.Listener)) *Ho
 	n.mu.Unlock()
 	go serve(h)
 	return h
+}
+
+// serves counts the connections that the network's servers have goroutines for.
+func (n *Network) serves(_ net.Conn, state http.ConnState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		n.serving++
+	case http.StateHijacked, http.StateClosed:
+		n.serving--
+		if n.serving == 0 && n.served != nil {
+			close(n.served)
+			n.served = nil
+		}
+	}
+}
+
+// linger waits until the servers' goroutines have ended. Close has ended their
+// connections, but net/http stays for half a second with one whose request broke in the
+// body, and a synctest bubble may not end before. A handler that does not return is not
+// waited for any longer than that.
+func (n *Network) linger() {
+	n.mu.Lock()
+	if n.serving == 0 {
+		n.mu.Unlock()
+		return
+	}
+	n.served = make(chan struct{})
+	served := n.served
+	n.mu.Unlock()
+	select {
+	case <-served:
+	case <-time.After(time.Second):
+	}
 }
 
 // HTTP1 returns a transport on this network that speaks HTTP/1, also over TLS
