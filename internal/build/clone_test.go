@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,6 +166,20 @@ func TestCloneAfterConfigureTransports(t *testing.T) {
 	assert.Equal(t, fresh, kept, "retiring the old one must not touch the fresh one's connections")
 	_, still := base.TLSNextProto["h2"]
 	assert.True(t, still, "cloning must not change the original")
+}
+
+// A base may be in use already when New looks for its pings, and net/http completes its
+// settings at the first use: nobody who tests with -race hears of that.
+func TestPingsAreLookedForBesideTheFirstUse(t *testing.T) {
+	base := &http.Transport{ForceAttemptHTTP2: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, refused() }}
+	used := make(chan error)
+	go func() {
+		_, err := base.RoundTrip(httptest.NewRequest(http.MethodGet, "https://a.test/", nil))
+		used <- err
+	}()
+	assert.True(t, Pingless(base))
+	require.ErrorIs(t, <-used, syscall.ECONNREFUSED)
+	assert.True(t, Pingless(base), "and what net/http has filled in is no ping")
 }
 
 // HTTP/2 that was turned off stays off, and what was chosen is carried over.
