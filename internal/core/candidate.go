@@ -118,6 +118,9 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 	c.callBackAll(&s.strays)
 	if r := c.cand; r != nil {
 		if st := r.stand(s.authority); st != nil && st.try == nil {
+			if d := st.outwaited(now); d > 0 && kind == CurrentRecovered {
+				c.patience.noFaster(now, s.authority, d)
+			}
 			if st.slow && kind == CurrentRecovered {
 				kind = UpstreamSlow
 			}
@@ -131,6 +134,17 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 		}
 	}
 	c.wake(s.authority)
+}
+
+// outwaited is the longest that a control has waited whose copy had a head start's time
+// and was as silent: so long takes what they ask for. Where there is none it is zero.
+func (st *stand) outwaited(now time.Time) (longest time.Duration) {
+	for a := st.trials.first; a != nil; a = a.next {
+		if control := a.Call.main; a.role == asCopy && control != nil && a.waited(now) >= headStart {
+			longest = max(longest, control.waited(now))
+		}
+	}
+	return longest
 }
 
 // givesWay reports whether candidate r, which is of no use to s, may be dropped to

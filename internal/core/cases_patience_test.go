@@ -142,3 +142,32 @@ func TestLeavingAfterAWhileIsAStall(t *testing.T) {
 		})
 	}
 }
+
+// A copy that has had a head start's time on a fresh transport, and is as silent as its
+// control while the transport in service answers others, shows how long its answer may
+// take. Else a slow request beside quick ones would be a false alarm again and again.
+func TestACopyInVainTeachesPatience(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		copied, want time.Duration // for how long it has been under way, and what is learned
+	}{
+		{"for a head start", time.Second, 12 * time.Second},
+		{"for less", 999 * time.Millisecond, 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startSilent(1, 0)
+			slow := s.wait(Copyable)
+			s.after(5 * time.Second)
+			s.Silent(s.now, slow)
+			s.Built(s.now, s.Todo().Build.ID, false, Draw{})
+			require.Len(t, s.Todo().Copies, 1)
+			s.after(tt.copied)
+			quick := s.wait(Copyable)
+			s.Answered(s.now, quick)
+			require.Equal(t, "well", s.state())
+			assert.Equal(t, tt.want, s.Patience(s.now, slow.Call.Authority))
+			s.after(window)
+			assert.Equal(t, 5*time.Second, s.Patience(s.now, slow.Call.Authority), "it is forgotten")
+		})
+	}
+}

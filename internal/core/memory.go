@@ -153,9 +153,10 @@ func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
 	l.now = max(l.now, waited)
 }
 
-// noFaster: a trial was as slow as what it was to replace.
-func (p *patience) noFaster(now time.Time, a Authority) {
-	d := min(2*p.of(now, a), MostPatience)
+// noFaster: a trial was as slow as what it was to replace, which has waited for so long
+// and is well; zero: it is not known to be.
+func (p *patience) noFaster(now time.Time, a Authority, waited time.Duration) {
+	d := min(2*max(p.of(now, a), waited), MostPatience)
 	l := p.use(now, a)
 	l.turn(now)
 	l.doubled, l.doubledUntil = d, now.Add(window)

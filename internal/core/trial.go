@@ -147,7 +147,7 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 	}
 	if st.answered != nil && st.answered.Call == q {
 		st.answered, st.slow = nil, true
-		c.patience.noFaster(now, q.Authority)
+		c.patience.noFaster(now, q.Authority, 0)
 		c.wake(q.Authority)
 	}
 	if st.try == q || st.try != nil && st.try.Kind == Once && a.start.After(st.tried) {
@@ -235,7 +235,7 @@ func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
 		s.refusals++
 		about = s.about()
 		if s.row == silent || kind == TrialTimeout {
-			c.patience.noFaster(now, st.authority)
+			c.patience.noFaster(now, st.authority, 0)
 		}
 	}
 	c.report(now, Report{What: HasRefused, About: about, Candidate: r.id, Kind: kind})
