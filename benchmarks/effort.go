@@ -16,6 +16,7 @@ type effort struct {
 	inFlight    []int
 	recreations int // of each of inFlight
 	processes   int // of the fleet
+	waiting     int // requests at once, unanswered
 }
 
 // full is what the page is made of, in under ten minutes on two cores.
@@ -31,6 +32,7 @@ func full() effort {
 		inFlight:    []int{1, 100, 10_000},
 		recreations: 30,
 		processes:   10_000,
+		waiting:     100_000,
 	}
 }
 
@@ -47,5 +49,6 @@ func quick() effort {
 		inFlight:    []int{1, 100},
 		recreations: 6,
 		processes:   200,
+		waiting:     1000,
 	}
 }

@@ -48,7 +48,7 @@ func run(rnd *rand.Rand, e effort, fleet *exec.Cmd, docs, raw string) error {
 	return saveRaw(raw, r)
 }
 
-// measure runs the six workloads one after the other. The command fleet runs
+// measure runs the seven workloads one after the other. The command fleet runs
 // the test fleetTest.
 func measure(rnd *rand.Rand, e effort, peers []peer, fleet *exec.Cmd) (r results, err error) {
 	start := time.Now()
@@ -71,6 +71,7 @@ func measure(rnd *rand.Rand, e effort, peers []peer, fleet *exec.Cmd) (r results
 		{"what it costs not to recover", func() (err error) { r.unpooled, err = runUnpooled(rnd, e, u); return }},
 		{"recovery", func() (err error) { r.recovery, err = runRecovery(e, peers); return }},
 		{"growth", func() (err error) { r.growth, err = runGrowth(rnd, e, peers); return }},
+		{"patience", func() (err error) { r.patience, err = runPatience(rnd, e); return }},
 		{"a fleet", func() (err error) { r.fleet, err = runFleet(fleet, e.processes); return }},
 	} {
 		begin := time.Now()

@@ -39,6 +39,9 @@ func TestEverything(t *testing.T) {
 	for _, row := range withPort(withAA(newPeers(testObserver(t)))) {
 		assert.Contains(t, page, "| "+strong(row.name)+" |")
 	}
+	for _, c := range patientCases() {
+		assert.Contains(t, page, "| "+c.method+", "+c.caller+" |")
+	}
 	assert.NotContains(t, page, "NaN")
 	assert.NotContains(t, page, "%!", "a format that does not fit")
 	for _, name := range []string{"stub", "loopback", "unpooled", "recovery", "growth", "fleet"} {
@@ -51,7 +54,8 @@ func TestEverything(t *testing.T) {
 	samples, err := os.ReadFile(raw)
 	require.NoError(t, err)
 	rows := len(withAA(newPeers(testObserver(t))))
-	assert.Equal(t, quick().rounds*rows*(len(stubCases())+2*len(loopbackGoroutines())), strings.Count(string(samples), "\n"))
+	patience := quick().rounds * len(patientCases()) * 4
+	assert.Equal(t, quick().rounds*rows*(len(stubCases())+2*len(loopbackGoroutines()))+patience, strings.Count(string(samples), "\n"))
 }
 
 // assertDrawn checks that a picture is well-formed and has no place without a

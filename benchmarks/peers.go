@@ -89,7 +89,12 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func newRespawn(base http.RoundTripper, fresh respawn.Factory) http.RoundTripper {
-	rt, err := respawn.New(base, respawn.WithFactory(fresh), respawn.WithLogger(slog.New(slog.DiscardHandler)))
+	return newRespawnWith(base, fresh)
+}
+
+func newRespawnWith(base http.RoundTripper, fresh respawn.Factory, more ...respawn.Option) http.RoundTripper {
+	opts := append(more, respawn.WithFactory(fresh), respawn.WithLogger(slog.New(slog.DiscardHandler)))
+	rt, err := respawn.New(base, opts...)
 	if err != nil {
 		panic(err) // the options are constants
 	}

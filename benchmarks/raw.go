@@ -25,6 +25,9 @@ func saveRaw(file string, r results) error {
 	for _, l := range r.loopback {
 		writeSamples(w, fmt.Sprintf("Loopback/%s/goroutines=%d", l.protocol, l.goroutines), l.samples)
 	}
+	for _, c := range r.patience.cases {
+		writeSamples(w, fmt.Sprintf("Patience/%s/caller=%s", c.method, strings.NewReplacer(" ", "-", ",", "").Replace(c.caller)), c.samples)
+	}
 	return errors.Join(w.Flush(), f.Close())
 }
 

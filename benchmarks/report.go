@@ -13,6 +13,7 @@ type results struct {
 	recovery recoveryResult
 	growth   growthResult
 	fleet    fleetResult
+	patience patienceResult
 	load     string // on the machine, at the start
 	took     time.Duration
 }
@@ -32,6 +33,7 @@ func report(peers []peer, r results) *page {
 	reportRecovery(p, r.recovery)
 	reportGrowth(p, r.growth)
 	reportFleet(p, r.fleet)
+	reportPatience(p, r.patience)
 	reportPeers(p, peers)
 	return p
 }

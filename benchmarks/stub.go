@@ -126,13 +126,17 @@ func withAA(peers []peer) []peer {
 }
 
 func (c stubCase) contender(slice time.Duration, name string, rt http.RoundTripper) (contender, error) {
-	reqs := stubRequests(c.goroutines)
-	ops, err := fit(slice, c.goroutines, func(ops int) error { return drive(rt, reqs, ops) })
+	return drives(slice, name, rt, stubRequests(c.goroutines))
+}
+
+// drives is a contender who sends as many of these requests as fill the slice.
+func drives(slice time.Duration, name string, rt http.RoundTripper, reqs []*http.Request) (contender, error) {
+	ops, err := fit(slice, len(reqs), func(ops int) error { return drive(rt, reqs, ops) })
 	if err != nil {
 		return contender{}, err
 	}
 	return contender{name, func() (sample, error) {
-		return take(driven(ops, c.goroutines), func() error { return drive(rt, reqs, ops) })
+		return take(driven(ops, len(reqs)), func() error { return drive(rt, reqs, ops) })
 	}}, nil
 }
 
