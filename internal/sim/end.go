@@ -61,7 +61,7 @@ func (l *link) candidate() bool { return l.run != nil && !l.run.over && !l.serve
 func (w *world) heal() time.Duration {
 	p := w.plan
 	notice := time.Duration(max(p.threshold, p.stalls)+2)*(probeWait+p.lull) + p.stallSpan
-	limit := p.patience + max(p.patience, 8*time.Second)
+	limit := p.recreate + max(p.recreate, 8*time.Second)
 	return p.policy.longest() + 2*(notice+limit)
 }
 

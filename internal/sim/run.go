@@ -68,7 +68,7 @@ func (w *world) run() {
 		f()
 	}
 	// Until the last sweep is over, and the last factory has returned.
-	w.pause(2*w.plan.patience + 10*time.Second)
+	w.pause(2*w.plan.recreate + 10*time.Second)
 	stop()
 	w.pause(time.Second)
 	synctest.Wait()

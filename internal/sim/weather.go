@@ -97,7 +97,7 @@ func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
 		}
 		return nil, context.Cause(ctx)
 	case ignores:
-		b.take += w.plan.patience + time.Second
+		b.take += w.plan.recreate + time.Second
 	}
 	w.pause(b.take)
 	switch b.how {
@@ -133,7 +133,7 @@ func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
 }
 
 // late reports whether the time that a factory has is over.
-func (r *run) late(now time.Duration, p *plan) bool { return now >= r.start+p.patience }
+func (r *run) late(now time.Duration, p *plan) bool { return now >= r.start+p.recreate }
 
 // A run is one recreation, as its span tells.
 type run struct {

@@ -80,7 +80,7 @@ func newWorld(t *testing.T, p *plan) *world {
 		respawn.WithFactory(w.build),
 		respawn.WithThreshold(p.threshold),
 		respawn.WithStallThreshold(p.stalls, p.stallSpan),
-		respawn.WithRecreateTimeout(p.patience),
+		respawn.WithRecreateTimeout(p.recreate),
 		respawn.WithReplay(p.replay),
 		respawn.WithWaitForReady(p.wait),
 		respawn.WithMaxAge(p.maxAge),

@@ -1,0 +1,131 @@
+package sim
+
+import "time"
+
+// What a promotion must have behind it.
+
+// judgePromotion: a transport is replaced if it has ended, or if what replaces it has
+// answered what it did not, or as planned.
+func (w *world) judgePromotion(r *run) {
+	old := w.inService(r.end)
+	if old.link.ended && old.link.endedAt <= r.end {
+		return // anything that is fit is better
+	}
+	if au := auOf(r.to); r.planned() && (au < 0 || !w.trippedAt(au, r.end)) {
+		w.judgePlanned(r, old)
+		return
+	}
+	au := auOf(r.to)
+	w.must(au >= 0, "recreation %d is promoted for nobody", r.number)
+	for _, t := range r.link.tries {
+		if t.trial && t.order.au == au && t.answered > 0 && t.answered <= r.end && w.proves(r, old, t) {
+			return
+		}
+	}
+	w.must(false, "%v is promoted for %s at %v without an answer that the transport in service did not give", r.link, r.to, r.end)
+}
+
+// proves reports whether the trial's answer had a control that failed, or was silent.
+func (w *world) proves(r *run, old service, trial *try) bool {
+	for _, c := range old.link.tries {
+		switch {
+		case c.order.au != trial.order.au:
+		case c.order == trial.order:
+			if r.provedBeside(c, trial) {
+				return true
+			}
+		case !trial.order.copyable() && c.order.method == trial.order.method:
+			if w.provedByLike(r, c, trial) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// provedBeside reports whether c, the same request, failed before the trial or beside
+// it, or was silent for long enough.
+func (r *run) provedBeside(c, trial *try) bool {
+	if c.arrived >= r.link.made && c.failed() && c.returned <= r.end && c.fault != noFault { // it began after the candidate was ready
+		return true
+	}
+	took := trial.answered - trial.arrived
+	silent := c.arrived < trial.answered && (!c.over || c.returned >= trial.answered) && c.answered == 0 || c.answered > r.end
+	return silent && r.end >= c.arrived+2*took && r.end >= trial.answered+answerGap
+}
+
+// provedByLike reports whether c failed, or was silent: what can be asked only once is
+// proved by another like it.
+func (w *world) provedByLike(r *run, c, trial *try) bool {
+	if c.failed() && c.returned >= w.lastProof(trial) && c.returned <= r.end {
+		return true
+	}
+	passed := c.arrived + headStart
+	return passed >= trial.arrived && passed <= r.end && c.silentAt(passed, headStart)
+}
+
+// lastProof is when the answer before the trial's came that another candidate gave to
+// its like, or else when the trial came: where a proof takes several answers, every
+// other control comes before its trial.
+func (w *world) lastProof(trial *try) time.Duration {
+	last := time.Duration(-1)
+	for _, l := range w.links {
+		for _, t := range l.tries {
+			if l != trial.link && t.trial && t.order.au == trial.order.au && t.order.method == trial.order.method &&
+				t.answered > 0 && t.answered < trial.arrived {
+				last = max(last, t.answered)
+			}
+		}
+	}
+	if last < 0 {
+		return trial.arrived
+	}
+	return last
+}
+
+// judgePlanned: a transport that works is replaced by plan where an answer proves the
+// fresh one, where nothing is in flight, or where nobody came to prove it in time.
+func (w *world) judgePlanned(r *run, old service) {
+	for _, t := range r.link.tries {
+		if t.trial && t.answered > 0 && t.answered <= r.end {
+			return
+		}
+	}
+	if r.end-r.link.made >= w.plan.recreate {
+		for _, t := range r.link.tries {
+			w.must(!w.inVain(t, old, r.end), "%v is promoted, and r%d has tried it in vain", r.link, t.order.id)
+		}
+		return
+	}
+	w.must(r.end == r.link.made && w.idle(old.link, r.end), "%v is promoted by plan at %v without an answer", r.link, r.end)
+}
+
+// inVain reports whether the try failed on the candidate what the transport in service
+// answered its order, whose authority never failed there.
+func (w *world) inVain(t *try, old service, at time.Duration) bool {
+	if !t.trial || !t.over || t.fault != against || t.returned >= at {
+		return false
+	}
+	for _, c := range old.link.tries {
+		if c.order.au == t.order.au && c.failed() {
+			return false
+		}
+	}
+	for _, c := range t.order.tries {
+		if c.link == old.link && c.answered > 0 && c.answered < at {
+			return true
+		}
+	}
+	return false
+}
+
+// idle reports whether nothing was in flight on the link then, as far as its tries
+// tell.
+func (w *world) idle(l *link, at time.Duration) bool {
+	for _, t := range l.tries {
+		if t.arrived < at && (!t.over || t.returned > at) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,139 @@
+package sim
+
+import "time"
+
+// What an authority may be held to have failed by.
+
+// failed reports whether the try speaks against its transport, as far as the client
+// may count it: an error, a deadline, or a caller that has left after a wait.
+func (t *try) failed() bool {
+	return t.over && t.err != nil && (t.fault == against || t.fault == stalls || t.fault == neutral && t.gaveUp && t.returned-t.arrived >= leftAfter)
+}
+
+// patience is the least that WithPatience takes for silence, leftAfter the least wait
+// of a caller that leaves.
+const (
+	leastPatience = 4 * time.Second
+	leftAfter     = time.Second
+	headStart     = time.Second
+	answerGap     = 100 * time.Millisecond
+)
+
+// silentAt reports whether the try had waited for so long at that time, unanswered.
+func (t *try) silentAt(at, since time.Duration) bool {
+	return t.arrived+since <= at && (!t.over || t.returned >= at) && (t.answered == 0 || t.answered >= at)
+}
+
+// judgeTrip: an authority trips by its threshold of failures, or of stalls, of the
+// transport in service, since the last answer that ended its streak for sure.
+func (w *world) judgeTrip(o outage) {
+	if o.au < 0 {
+		w.must(o.at.link.ended || o.at.link.kind != session, "%v is said to have ended, which it has not", o.at.link)
+		return
+	}
+	failures, stalled := w.streak(o.at.link, o.au, o.at.at)
+	w.must(failures >= w.plan.threshold || w.plan.stalls > 0 && stalled >= w.plan.stalls,
+		"%s trips at %v on %v by %d failures and %d stalls", hostOf(o.au), o.at.at, o.at.link, failures, stalled)
+}
+
+// streak is the most that may be counted for an authority at that time.
+func (w *world) streak(l *link, au int, at time.Duration) (failures, stalled int) {
+	var cleared time.Duration
+	for _, t := range l.tries { // when an answer has ended whatever there was
+		if t.order.au == au && t.answered > 0 && t.answered < at && t.answered >= cleared && t.arrived > w.lastFailed(l, au, t.answered) {
+			cleared = t.answered
+		}
+	}
+	for _, t := range l.tries {
+		if t.order.au != au || t.trialUntil() > at {
+			continue
+		}
+		if t.failed() && t.returned >= cleared && t.returned <= at {
+			if t.fault == against {
+				failures++
+			} else {
+				stalled++
+			}
+		}
+		for wait := leastPatience; t.silentAt(at, wait) || t.over && t.arrived+wait <= min(t.returned, at); wait += leastPatience {
+			if t.arrived+wait >= cleared {
+				stalled++
+			}
+		}
+	}
+	return failures, stalled
+}
+
+// lastFailed is when the latest failure of an authority was told before that time. An
+// attempt that began after it began after the streak did, if there is one.
+func (w *world) lastFailed(l *link, au int, at time.Duration) (failed time.Duration) {
+	failed = -1
+	for _, t := range l.tries {
+		if t.order.au != au {
+			continue
+		}
+		if t.failed() && t.returned <= at {
+			failed = max(failed, t.returned)
+		}
+		for wait := leastPatience; t.arrived+wait <= at && (!t.over || t.arrived+wait <= t.returned); wait += leastPatience {
+			failed = max(failed, t.arrived+2*wait) // the latest that it may be told
+		}
+	}
+	return failed
+}
+
+// trialUntil is when a try of a candidate was first one in service; 0 for others.
+func (t *try) trialUntil() time.Duration {
+	if !t.trial {
+		return 0
+	}
+	if at := t.link.servedAt(); at >= 0 {
+		return at
+	}
+	return 1 << 62
+}
+
+// judgeTrials: who refused a candidate tries no other before something has failed in
+// service since.
+func (w *world) judgeTrials() {
+	for _, l := range w.links {
+		if l.run == nil || l.run.planned() {
+			continue
+		}
+		for _, t := range l.tries {
+			if !t.trial || t.order.done && t.order.ended < t.arrived {
+				continue
+			}
+			w.must(t.arrived >= l.made, "r%d tries %v before it is ready", t.order.id, l)
+			if t.service.link.ended {
+				continue
+			}
+			w.must(w.evidence(t), "r%d tries %v at %v, and nothing has failed in service since its authority's last refusal", t.order.id, l, t.arrived)
+		}
+	}
+}
+
+// evidence reports whether something of the trial's authority has failed in service
+// since that refused a candidate.
+func (w *world) evidence(trial *try) bool {
+	var since time.Duration
+	for _, f := range w.refusals {
+		if f.au == trial.order.au && f.at.at < trial.arrived {
+			since = max(since, f.at.at)
+		}
+	}
+	for _, t := range trial.service.link.tries {
+		if t.order.au != trial.order.au || t.arrived > trial.arrived {
+			continue
+		}
+		if t.failed() && t.returned >= since && t.returned <= trial.arrived {
+			return true
+		}
+		for wait := leastPatience; t.arrived+wait <= trial.arrived; wait += leastPatience {
+			if t.arrived+wait >= since && t.silentAt(t.arrived+wait, wait) {
+				return true
+			}
+		}
+	}
+	return false
+}
