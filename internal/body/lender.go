@@ -1,9 +1,11 @@
 package body
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // A Lender gives the caller's body to one attempt after another, for as long as
@@ -34,19 +36,34 @@ func (l *Lender) Lend() (*http.Request, bool) {
 		l.lent = true
 		return l.req, true
 	}
-	body, ok := l.body()
-	if !ok {
+	req := new(http.Request)
+	if !l.LendUnder(l.req.Context(), req, time.Now()) {
 		return nil, false
 	}
-	req := l.req.WithContext(l.req.Context())
-	req.Body = body
 	return req, true
 }
 
+// LendUnder is Lend for an attempt that has a context of its own and begins now. It makes
+// the one copy that such an attempt needs, in sent, which may be a part of something
+// else, so that it costs no allocation.
+func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Time) bool {
+	body, ok := l.body(now)
+	if !ok {
+		return false
+	}
+	*sent = *l.req.WithContext(ctx)
+	sent.Body = body
+	return true
+}
+
 // body returns what the next attempt reads.
-func (l *Lender) body() (io.ReadCloser, bool) {
-	if l.shot != nil {
-		return l.shot.lend()
+func (l *Lender) body(now time.Time) (io.ReadCloser, bool) {
+	switch {
+	case !Has(l.req):
+		l.lent = true
+		return l.req.Body, true
+	case l.shot != nil:
+		return l.shot.lend(now)
 	}
 	body := l.req.Body
 	if l.lent {
@@ -60,7 +77,7 @@ func (l *Lender) body() (io.ReadCloser, bool) {
 		return body, true
 	}
 	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
-	return shield.lend()
+	return shield.lend(now)
 }
 
 var errNoBody = errors.New("respawn: GetBody panicked")

@@ -13,7 +13,8 @@ var errDetached = errors.New("respawn: read from the request body of an attempt 
 // A oneShot is a body that can be read once. It outlives the attempts that fail
 // before reading it, and is closed exactly once.
 type oneShot struct {
-	body io.ReadCloser
+	body  io.ReadCloser
+	first sendBody // most requests have one attempt, which costs no allocation of its own
 
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
@@ -31,14 +32,19 @@ type oneShot struct {
 
 // lend gives the body to a new attempt and takes it from the one before. It
 // fails once a byte of it was read, or its end was seen.
-func (o *oneShot) lend() (*sendBody, bool) {
+func (o *oneShot) lend(now time.Time) (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.unreadLocked() {
+	switch {
+	case !o.unreadLocked():
 		return nil, false
+	case o.holder == nil:
+		o.first.shot = o
+		o.holder = &o.first
+	default:
+		o.holder = &sendBody{shot: o}
 	}
-	o.holder = &sendBody{shot: o}
-	o.lent, o.took = time.Now(), 0
+	o.lent, o.took = now, 0
 	return o.holder, true
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,13 +42,13 @@ func shielded(content string) (*oneShot, *trackedBody) {
 func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 	shot, body := shielded(payload)
 	for range 3 {
-		b, ok := shot.lend()
+		b, ok := shot.lend(time.Now())
 		require.True(t, ok)
 		require.NoError(t, b.Close())
 		assert.Zero(t, body.closes.Load(), "net/http's Close after a failed dial must not reach the caller's body")
 		assert.True(t, shot.unread())
 	}
-	b, ok := shot.lend()
+	b, ok := shot.lend(time.Now())
 	require.True(t, ok)
 	got, err := io.ReadAll(b)
 	require.NoError(t, err)
@@ -56,14 +57,14 @@ func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 	require.NoError(t, b.Close())
 	shot.release()
 	assert.EqualValues(t, 1, body.closes.Load())
-	_, ok = shot.lend()
+	_, ok = shot.lend(time.Now())
 	assert.False(t, ok, "what was read cannot be sent again")
 }
 
 func TestOneShotDetachedHolder(t *testing.T) {
 	shot, body := shielded(payload)
-	late, _ := shot.lend()
-	next, _ := shot.lend()
+	late, _ := shot.lend(time.Now())
+	next, _ := shot.lend(time.Now())
 	_, err := late.Read(make([]byte, 8))
 	require.ErrorIs(t, err, errDetached, "net/http may read late, when the body is another attempt's already")
 	assert.Zero(t, body.reads.Load(), "a late Read must not eat the next attempt's bytes")
@@ -93,7 +94,7 @@ func (c closeError) Close() error { return c.err }
 func TestOneShotHandsOnErrors(t *testing.T) {
 	errClose := errors.New("cannot close")
 	shot := &oneShot{body: closeError{failingReader{}, errClose}}
-	b, _ := shot.lend()
+	b, _ := shot.lend(time.Now())
 	assert.False(t, b.brokeWith(errReader), "nothing was read yet")
 	_, err := b.Read(nil)
 	assert.True(t, err == errReader)
@@ -102,7 +103,7 @@ func TestOneShotHandsOnErrors(t *testing.T) {
 	assert.True(t, b.Close() == errClose, "the caller's own error")
 
 	whole := &oneShot{body: io.NopCloser(bytes.NewReader(nil))}
-	b, _ = whole.lend()
+	b, _ = whole.lend(time.Now())
 	_, err = b.Read(make([]byte, 1))
 	assert.True(t, err == io.EOF)
 	assert.False(t, b.brokeWith(io.EOF), "the end of a body is no failure of it")
@@ -114,16 +115,16 @@ func TestOneShotIsNotLentWhileSomebodyReadsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := io.Pipe()
 		shot := &oneShot{body: ours}
-		first, _ := shot.lend()
+		first, _ := shot.lend(time.Now())
 		read := make(chan error)
 		go func() { _, err := io.ReadAll(first); read <- err }()
 		synctest.Wait()
 		assert.False(t, shot.unread())
-		_, ok := shot.lend()
+		_, ok := shot.lend(time.Now())
 		assert.False(t, ok)
 		require.NoError(t, theirs.Close())
 		require.NoError(t, <-read)
-		_, ok = shot.lend()
+		_, ok = shot.lend(time.Now())
 		assert.True(t, ok, "that Read gave nothing")
 	})
 }
@@ -133,7 +134,7 @@ func TestOneShotNeverLent(t *testing.T) {
 	shot, body := shielded(payload)
 	shot.release()
 	assert.EqualValues(t, 1, body.closes.Load())
-	_, ok := shot.lend()
+	_, ok := shot.lend(time.Now())
 	assert.False(t, ok)
 }
 
@@ -146,7 +147,7 @@ func TestOneShotConcurrently(t *testing.T) {
 		var wg sync.WaitGroup
 		var whole atomic.Int64
 		for range 4 {
-			b, ok := shot.lend()
+			b, ok := shot.lend(time.Now())
 			if !ok {
 				break // an earlier attempt has read it
 			}

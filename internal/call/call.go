@@ -101,7 +101,7 @@ func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant
 	defer c.lender.Settle()
 	c.sent = 1
 	fl.call = c
-	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.started()), gen
+	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Started()), gen
 	if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
 		return resp, err
 	}

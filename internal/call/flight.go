@@ -21,7 +21,6 @@ type flight struct {
 	call  *call
 	trial bool // when it departed
 	watch evidence.Watch
-	start time.Time        // where nobody watches and somebody looked
 	req   *http.Request    // as it is sent
 	leash tether           // nil on the healthy path
 	bond  *generation.Bond // the same
@@ -95,15 +94,14 @@ func (c *call) await() (*http.Response, error, bool) {
 // depart makes the flight of an attempt: on a leash, and watched.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
-	var reached func()
 	if trial {
-		reached = func() { c.Gate.Connected(f.Attempt) }
+		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
 		if c.core.Kind == core.Once {
 			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 		}
 	}
 	ctx := newLeash(c.req.Context())
-	fl.leash, fl.req = ctx, fl.watch.Begin(ctx, req, f.Generation.Transport, reached)
+	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))
 	fl.bond = f.Stripe.Bind(fl)
 	if waits := &c.Gate.Waits; waits.Accompanies(ctx) {
 		fl.wait = new(patience.Entry)
@@ -130,14 +128,6 @@ func (fl *flight) roundTrip() (r result) {
 	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
 	r.lost = false
 	return r
-}
-
-// started is when a flight began; zero: nobody looked.
-func (fl *flight) started() time.Time {
-	if fl.watch.Watched() {
-		return fl.watch.Started()
-	}
-	return fl.start
 }
 
 // errNoBody is for a request that was called back, and has no error of its own.
@@ -197,7 +187,7 @@ func (fl *flight) Authority() core.Authority { return fl.call.core.Authority }
 
 // Since implements [patience.Waiter]. A flight that nobody looked at gives zero.
 func (fl *flight) Since() time.Time {
-	since := fl.start
+	since := fl.watch.Started()
 	switch {
 	case fl.watch.Watched():
 		since = fl.watch.Since()

@@ -108,10 +108,7 @@ func (v *vigil) vanish() {
 
 // failed makes what is left of a request that the core does not know yet.
 func (v *vigil) failed(r result) (*http.Response, error) {
-	fl := v.watched
-	if fl == nil {
-		fl = &flight{req: v.sent, start: v.start}
-	}
+	fl := v.seen()
 	c := v.newCall(v.req)
 	if v.lender != nil {
 		c.lender = *v.lender
@@ -119,6 +116,16 @@ func (v *vigil) failed(r result) (*http.Response, error) {
 		c.lender.Lent()
 	}
 	return c.resume(fl, v.gen, v.began, r.resp, r.err)
+}
+
+// seen is the flight, as far as it was looked at.
+func (v *vigil) seen() *flight {
+	if v.watched != nil {
+		return v.watched
+	}
+	fl := &flight{req: v.sent}
+	fl.watch.Note(v.start)
+	return fl
 }
 
 // end ends the vigil. It returns the flight that the core knows of; nil: of none.
@@ -172,10 +179,7 @@ func (v *vigil) flightLocked(c *call) *flight {
 	} else {
 		c.lender.Lent()
 	}
-	fl := v.watched
-	if fl == nil {
-		fl = &flight{req: v.sent, start: v.start}
-	}
+	fl := v.seen()
 	fl.call, fl.leash = c, &v.rope
 	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, v.start), Generation: v.gen, Stripe: v.stripe}
 	fl.bond = v.stripe.Bind(fl)

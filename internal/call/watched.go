@@ -2,6 +2,7 @@ package call
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
@@ -20,15 +21,20 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 		return m.Do(req) // the generation was retired in between
 	}
 	lender := body.NewLender(req, m.Config.ReplayOf(req))
-	defer lender.Settle()    // also where the transport does not return
-	sent, _ := lender.Lend() // the first time it always has a body
-	fl := &flight{}
-	fl.req = fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
+	defer lender.Settle() // also where the transport does not return
+	fl := new(struct {
+		flight
+		copy http.Request
+	})
+	now := time.Now()
+	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Transport, now)
+	lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
+	fl.req = &fl.copy
 	resp, err := gen.RoundTrip(fl.req, s)
 	if err != nil {
 		c := m.newCall(req)
 		c.lender = lender
-		return c.resume(fl, gen, began, resp, err)
+		return c.resume(&fl.flight, gen, began, resp, err)
 	}
 	if a := m.Gate.Alert(); a != nil {
 		m.Answered(req, gen, began)
@@ -40,23 +46,25 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 // called back is no matter of the healthy path: where its answer comes before its
 // body has gone, its context goes its own ways.
 func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
-	if kindOf(req, m.Config.ReplayOf(req)) == core.Repeatable {
+	replay := m.Config.ReplayOf(req)
+	if kindOf(req, replay) == core.Repeatable {
 		return m.Do(req)
 	}
-	v := &struct {
+	v := new(struct {
 		vigil
-		fl  flight
-		len body.Lender
-	}{vigil: vigil{Maker: m, req: req, gen: gen}, len: body.NewLender(req, m.Config.ReplayOf(req))}
-	v.lender, v.watched = &v.len, &v.fl
+		fl   flight
+		len  body.Lender
+		copy http.Request
+	})
+	v.Maker, v.req, v.gen, v.len = m, req, gen, body.NewLender(req, replay)
+	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
 	v.mu.Lock()
 	if !v.beginLocked() {
 		v.mu.Unlock()
 		return v.abandon()
 	}
-	sent, _ := v.lender.Lend()
-	v.sent = v.fl.watch.Begin(req.Context(), sent, gen.Transport, nil)
-	v.fl.req = v.sent
+	ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
+	v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
 	v.mu.Unlock()
 	defer v.lender.Settle() // also where the transport does not return
 	resp, err, well := v.keep()
@@ -87,7 +95,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*htt
 	}
 	if hasPlaces(gen.Transport) {
 		v.watched = &flight{}
-		v.sent = v.watched.watch.Begin(v.rope.ctx, req, gen.Transport, nil)
+		v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Transport, v.start))
 		v.watched.req = v.sent
 	} else {
 		v.copy = *req.WithContext(v.rope.ctx)

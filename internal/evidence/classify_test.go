@@ -462,7 +462,7 @@ func judge(t *testing.T, tr http.RoundTripper, req *http.Request, watched bool) 
 	t.Helper()
 	a := &attempt{sent: req}
 	if watched {
-		req = a.Begin(req.Context(), req, tr, nil)
+		req = req.WithContext(a.Begin(req.Context(), req.URL, tr, time.Now()))
 	}
 	resp, err := tr.RoundTrip(req)
 	if err == nil {

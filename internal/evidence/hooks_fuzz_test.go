@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/respawnhttp/respawn/internal/body"
 )
@@ -111,15 +112,15 @@ func FuzzHooks(f *testing.F) {
 		_, own := transport.(*http.Transport)
 		model := seen{own: own}
 		var reached, asked, told atomic.Int64
-		w := Watch{Asked: func() { asked.Add(1) }}
+		w := Watch{Asked: func() { asked.Add(1) }, Sent: func() { reached.Add(1) }}
 
 		req := mustRequest(t.Context(), http.MethodPost, "http://a.test/", io.MultiReader(strings.NewReader(strings.Repeat("x", 64))))
 		if callersTrace {
 			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { told.Add(1) }}))
 		}
 		lender := body.NewLender(req, body.Idempotent)
-		lent, _ := lender.Lend()
-		sent := w.Begin(req.Context(), lent, transport, func() { reached.Add(1) })
+		sent := new(http.Request)
+		lender.LendUnder(w.Begin(req.Context(), req.URL, transport, time.Now()), sent, time.Now())
 		trace := httptrace.ContextClientTrace(sent.Context())
 
 		ops = ops[:min(len(ops), 48)]

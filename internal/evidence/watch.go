@@ -38,20 +38,23 @@ const (
 type Watch struct {
 	context.Context // the request's, with the hooks
 
-	trace   httptrace.ClientTrace
-	own     bool   // the transport is net/http's: the first GetConn is the attempt's
-	places  bool   // and its pool may have no place
-	target  string // host:port that is asked for, where it is not
-	start   time.Time
-	reached func()
-	Asked   func() // told, if set before Begin, that the attempt looks for a connection
+	trace  httptrace.ClientTrace
+	own    bool   // the transport is net/http's: the first GetConn is the attempt's
+	places bool   // and its pool may have no place
+	host   string // that is asked for, where it is not
+	port   string // the same
+	start  time.Time
+
+	// These may be set before Begin.
+	Asked func() // told that the attempt looks for a connection
+	Sent  func() // told that something may have been sent
 
 	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
 	phase   Phase
-	since   time.Time // it began, or had its place
-	waiting bool      // for a connection of its own
-	nested  int       // requests for others that have none yet
-	shown   bool      // any connection was
+	placed  time.Duration // when it had its place, after start
+	nested  int           // requests for others that have none yet
+	waiting bool          // for a connection of its own
+	shown   bool          // any connection was
 }
 
 type watchKey struct{}
@@ -91,41 +94,51 @@ func WatchOf(req *http.Request) *Watch {
 	return w
 }
 
-// Begin derives a request under ctx, to be made on transport, whose errors can be
-// told by phase. reached may be nil; it is told that something may have been sent.
-func (w *Watch) Begin(ctx context.Context, req *http.Request, transport http.RoundTripper, reached func()) *http.Request {
+// Begin returns the context under ctx for an attempt that starts now, is for u and is
+// made on transport. With it, the attempt's errors can be told by phase.
+func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripper, now time.Time) context.Context {
 	t, own := transport.(*http.Transport)
-	w.Context, w.own, w.start, w.reached = ctx, own, time.Now(), reached
-	w.phase, w.since = Silent, w.start
+	w.Context, w.own, w.start = ctx, own, now
+	w.phase = Silent
 	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
 	if !own {
-		w.target = targetOf(req.URL)
+		w.host, w.port = targetOf(u)
 	} else if w.places = t.MaxConnsPerHost > 0; w.places {
 		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }
 		w.trace.ConnectStart = func(string, string) { w.dials() }
 		w.trace.TLSHandshakeStart = w.dials
 	}
 	if httptrace.ContextClientTrace(ctx) == nil && !w.places {
-		return req.WithContext(w)
+		return w
 	}
 	// The caller's hooks are composed with these, and net's are passed on to the
 	// dialer, by httptrace alone.
 	trace := w.trace
 	w.trace = httptrace.ClientTrace{}
-	return req.WithContext(httptrace.WithClientTrace(w, &trace))
+	return httptrace.WithClientTrace(w, &trace)
 }
 
-// targetOf is host:port as GetConn names it (net/http/transport.go,
+// targetOf is the host and the port that GetConn names together (net/http/transport.go,
 // canonicalAddr), but for names that are not ASCII.
-func targetOf(u *url.URL) string {
+func targetOf(u *url.URL) (host, port string) {
 	if u == nil {
-		return ""
+		return "", ""
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	port = u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "http":
+		port = "80"
+	case u.Scheme == "https":
+		port = "443"
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return u.Hostname(), port
+}
+
+// isTarget reports whether the attempt itself asks for hostPort.
+func (w *Watch) isTarget(hostPort string) bool {
+	host, port, err := net.SplitHostPort(hostPort)
+	return err == nil && host == w.host && port == w.port
 }
 
 func (w *Watch) getConn(hostPort string) {
@@ -138,7 +151,7 @@ func (w *Watch) getConn(hostPort string) {
 func (w *Watch) asks(hostPort string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting || !w.own && hostPort != w.target {
+	if w.waiting || !w.own && !w.isTarget(hostPort) {
 		w.nested++
 		return false
 	}
@@ -157,7 +170,7 @@ func (w *Watch) dials() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.nested == 0 && w.phase == Queued {
-		w.phase, w.since = Dialing, time.Now()
+		w.phase, w.placed = Dialing, time.Since(w.start)
 	}
 }
 
@@ -170,20 +183,23 @@ func (w *Watch) gotConn(httptrace.GotConnInfo) {
 	} else {
 		w.waiting = false
 		if w.phase == Queued {
-			w.since = time.Now()
+			w.placed = time.Since(w.start)
 		}
 		w.phase = Connected
 	}
 	w.mu.Unlock()
-	if first && w.reached != nil {
-		w.reached()
+	if first && w.Sent != nil {
+		w.Sent()
 	}
 }
 
 // Watched reports whether Begin was called.
 func (w *Watch) Watched() bool { return w != nil && w.Context != nil }
 
-// Started is when a watched attempt began; zero for others.
+// Note notes when an attempt that nobody watches began.
+func (w *Watch) Note(start time.Time) { w.start = start }
+
+// Started is when the attempt began; zero if nobody looked.
 func (w *Watch) Started() time.Time { return w.start }
 
 // Since returns the time since when a watched attempt has waited for nothing but the
@@ -194,7 +210,7 @@ func (w *Watch) Since() time.Time {
 	if w.phase == Queued {
 		return time.Time{}
 	}
-	return w.since
+	return w.start.Add(w.placed)
 }
 
 // Reached returns how far the attempt got. A nil Watch was Unwatched.

@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"testing"
@@ -36,8 +37,7 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w Watch
-			sent := w.Begin(t.Context(), request(t, "http://a.test/"), c.transport, nil)
-			trace := httptrace.ContextClientTrace(sent.Context())
+			trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, c.transport, time.Now()))
 			got := false
 			for _, host := range c.hooks {
 				if host == "" {
@@ -50,6 +50,27 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 			assert.Equal(t, c.reached, w.Reached())
 			assert.Equal(t, got, w.shownAny(), "where it is about safety, any connection is one")
 		})
+	}
+}
+
+// Where the transport is not net/http's own, GetConn's host:port tells whose connection it
+// is, so it has to be read as net/http writes it.
+func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
+	for _, target := range []string{
+		"http://a.test/", "https://a.test/", "http://a.test:/", "https://a.test:80/", "http://[::1]:8080/", "https://[fe80::1%25lo]/",
+	} {
+		var asked string
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(hostPort string) { asked = hostPort }})
+		nobody := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }}
+		req := mustRequest(ctx, http.MethodGet, target, nil)
+		_, err := nobody.RoundTrip(req)
+		require.Error(t, err)
+		var w Watch
+		w.Begin(t.Context(), req.URL, rtFunc(nil), time.Now())
+		assert.True(t, w.isTarget(asked), "%s: %q", target, asked)
+		for _, other := range []string{"b.test:80", "a.test:8080", "[::1]:80", "a.test", ""} {
+			assert.False(t, w.isTarget(other), "%s: %q", target, other)
+		}
 	}
 }
 
@@ -76,10 +97,9 @@ func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
 						req.GetBody = func() (io.ReadCloser, error) { return c.upload, nil }
 					}
 					lender := body.NewLender(req, body.Idempotent)
-					lent, ok := lender.Lend()
-					require.True(t, ok)
 					var w Watch
-					sent := w.Begin(ctx, lent, &http.Transport{}, nil)
+					sent := new(http.Request)
+					require.True(t, lender.LendUnder(w.Begin(ctx, req.URL, &http.Transport{}, time.Now()), sent, time.Now()))
 					tell(sent, "GetConn", "GotConn")
 					go func() { _, _ = io.Copy(io.Discard, sent.Body) }()
 					<-ctx.Done()

@@ -75,7 +75,7 @@ var patience = []mutant{
 		"if w.phase == Queued {\n\t\treturn time.Time{}",
 		"if false {\n\t\treturn time.Time{}"},
 	{"the wait for a place counts when it is over", "internal/evidence/watch.go",
-		"w.phase, w.since = Dialing, time.Now()",
+		"w.phase, w.placed = Dialing, time.Since(w.start)",
 		"w.phase = Dialing"},
 	{"nobody looks who may wait for a place", "internal/call/watched.go",
 		"return ok && t.MaxConnsPerHost > 0",
