@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
@@ -198,6 +199,23 @@ func (m *meters) meet(a core.Authority) {
 
 func (m *meters) with(host []attribute.KeyValue, more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributes(append(append(host, m.client), more...)...)
+}
+
+// Failed implements [call.Listener]. It counts a failure.
+func (t *telemetry) Failed(ctx context.Context, a core.Authority, trigger string) {
+	t.records.failures.Add(1)
+	t.failures.Add(ctx, 1, t.measured(a, keyTrigger.String(trigger)))
+}
+
+// Resent implements [call.Listener]. It counts a replay, and says so on the request's
+// own span if that is a CLIENT span: http.request.resend_count is defined for those.
+func (t *telemetry) Resent(ctx context.Context, a core.Authority, n int) {
+	t.records.replays.Add(1)
+	t.replays.Add(ctx, 1, t.measured(a))
+	span := trace.SpanFromContext(ctx)
+	if k, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && k.SpanKind() == trace.SpanKindClient {
+		span.SetAttributes(semconv.HTTPRequestResendCount(n))
+	}
 }
 
 // mostHosts is how many hosts the metrics of one client tell apart.

@@ -97,7 +97,7 @@ func ClientFromContext(ctx context.Context) (*http.Client, bool) {
 
 // NamedClientFromContext is [ClientFromContext] for a handler behind several
 // [Middleware]s. It returns the client over the RecoveringRoundTripper that [WithName]
-// gave this name.
+// gave this name; if there are several of that name, the innermost.
 func NamedClientFromContext(ctx context.Context, name string) (*http.Client, bool) {
 	for h := handedTo(ctx); h != nil; h = h.outer {
 		if h.name == name {

@@ -64,8 +64,9 @@ func WithFactory(f Factory) Option {
 }
 
 // WithName names this client in telemetry, health and logs. The default is "default";
-// give each client of a process its own, since metrics of clients that share a name
-// cannot be told apart. The empty name is an error. Bytes that are not UTF-8 are
+// give each client of a process its own. Clients that share a name cannot be told apart
+// in telemetry, in health or by [NamedClientFromContext], and the first time that two of
+// them are open at once, [New] logs a warning. The empty name is an error. Bytes that are not UTF-8 are
 // replaced, since exporters would refuse them.
 func WithName(name string) Option {
 	return func(c *config) error {

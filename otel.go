@@ -17,6 +17,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
 	"github.com/respawnhttp/respawn/internal/hook"
+	"github.com/respawnhttp/respawn/internal/names"
 )
 
 const (
@@ -48,6 +49,7 @@ type telemetry struct {
 
 	records  *records
 	promoted context.Context // of the latest promotion; Tell's alone
+	unname   func()          // gives the client's name back
 }
 
 func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
@@ -56,7 +58,20 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 		traces: rt.cfg.TracerProvider,
 		logger: rt.cfg.Logger, hook: rt.cfg.OnRecreation, records: &rt.records,
 	}
-	return t, t.open(rt, t.name)
+	if err := t.open(rt, t.name); err != nil {
+		return nil, err
+	}
+	shared := false
+	if t.unname, shared = names.Claim(&names.Process, rt, rt.cfg.Name); shared {
+		build.Safely(t.nameShared) // the logger is the user's
+	}
+	return t, nil
+}
+
+// close ends what is told without an event.
+func (t *telemetry) close() {
+	t.unname()
+	t.meters.close()
 }
 
 // tracer resolves the provider anew: the request's own, if there is one, leads
@@ -117,6 +132,11 @@ func (t *telemetry) Drained(g *generation.Generation) { t.records.drained(g) }
 func (t *telemetry) Lingers(draining []gate.Retired) {
 	t.log(context.Background(), slog.LevelWarn, "respawn: replaced transports drain for minutes: are response bodies read to their end or closed?",
 		slog.Int("respawn.transport.draining", len(draining)), slog.Time("respawn.draining.since", draining[0].Since))
+}
+
+// nameShared: an open client has the same name.
+func (t *telemetry) nameShared() {
+	t.log(context.Background(), slog.LevelWarn, "respawn: another client has the same name, so telemetry and health cannot tell them apart: see WithName")
 }
 
 // pingless: base speaks HTTP/2 and sends no pings.
@@ -250,23 +270,6 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 // quiet are the kinds of rejection that nobody has to look into: the transport in
 // service was well, or the recreation was called off.
 var quiet = []string{core.CurrentRecovered, core.UpstreamSlow, core.Superseded, core.GivenUp, core.ClosedMeanwhile}
-
-// Failed implements [call.Listener]. It counts a failure.
-func (t *telemetry) Failed(ctx context.Context, a core.Authority, trigger string) {
-	t.records.failures.Add(1)
-	t.failures.Add(ctx, 1, t.measured(a, keyTrigger.String(trigger)))
-}
-
-// Resent implements [call.Listener]. It counts a replay, and says so on the request's own span if that is a
-// CLIENT span: http.request.resend_count is defined for those.
-func (t *telemetry) Resent(ctx context.Context, a core.Authority, n int) {
-	t.records.replays.Add(1)
-	t.replays.Add(ctx, 1, t.measured(a))
-	span := trace.SpanFromContext(ctx)
-	if k, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && k.SpanKind() == trace.SpanKindClient {
-		span.SetAttributes(semconv.HTTPRequestResendCount(n))
-	}
-}
 
 func (t *telemetry) log(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
 	logger := t.logger

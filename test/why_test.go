@@ -74,7 +74,7 @@ func TestWhyNotInABlackHole(t *testing.T) {
 		return t
 	}
 	recovering := func(n *testnet.Network) http.RoundTripper {
-		rt, err := respawn.New(n.HTTP2(), respawn.WithLogger(slog.New(slog.DiscardHandler)))
+		rt, err := respawn.New(n.HTTP2(), respawn.WithName("black hole"), respawn.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		return rt
 	}

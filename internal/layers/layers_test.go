@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"internal/sim"},
 	{"."},
 	{"internal/call"},
-	{"internal/gate", "internal/history", "internal/hook"},
+	{"internal/gate", "internal/history", "internal/hook", "internal/names"},
 	{"internal/generation", "internal/patience"},
 	{"internal/build"},
 	{"internal/config"},
