@@ -76,10 +76,6 @@ func (m *meters) open(rt *RecoveringRoundTripper, name attribute.KeyValue) error
 		return err
 	}
 	m.begin(core.Authority{})
-	m.replays.Add(context.Background(), 0, m.measured(core.Authority{}))
-	for _, trigger := range failureTriggers {
-		m.failures.Add(context.Background(), 0, m.measured(core.Authority{}, keyTrigger.String(string(trigger))))
-	}
 	return m.observe(rt, meter)
 }
 
@@ -176,11 +172,18 @@ var failureTriggers = []Trigger{
 	TriggerNameResolutionError, TriggerTLSError, TriggerStall, TriggerTransportEnded, TriggerOther,
 }
 
-// begin makes the counts of recreations exist for an authority.
+// begin makes the counts of an authority exist, or those of none.
 func (m *meters) begin(a core.Authority) {
-	for _, outcome := range []Outcome{OutcomePromoted, OutcomeRejected} {
-		m.recreations.Add(context.Background(), 0, m.with(m.hosts.attributes(a), keyOutcome.String(string(outcome))))
+	zero := func(c metric.Int64Counter, more ...attribute.KeyValue) {
+		c.Add(context.Background(), 0, m.with(m.hosts.attributes(a), more...))
 	}
+	for _, outcome := range []Outcome{OutcomePromoted, OutcomeRejected} {
+		zero(m.recreations, keyOutcome.String(string(outcome)))
+	}
+	for _, trigger := range failureTriggers {
+		zero(m.failures, keyTrigger.String(string(trigger)))
+	}
+	zero(m.replays)
 }
 
 // measured are the attributes of a measurement that is about that authority, or about

@@ -35,6 +35,38 @@ func TestHostMetricsNameAHostThatIsSilent(t *testing.T) {
 		assert.Equal(t, map[string]int64{
 			" promoted": 0, " rejected": 0, " promoted dead.test 80": 0, " rejected dead.test 80": 0,
 		}, points(p, "respawn.transport.recreations"))
+		assert.Equal(t, map[string]int64{"": 0, " dead.test 80": 0}, points(p, "respawn.request.replays"))
+		stalls, begun := points(p, "respawn.transport.failures")[" stall dead.test 80"]
+		assert.True(t, begun, "so that the first stall to come is an increase")
+		assert.Zero(t, stalls)
+	})
+}
+
+// A host begins with its first failure, which no increase shows. All that comes later
+// does: of another kind, a replay, a recreation.
+func TestAllCountsOfAHostBeginWithItsFirstFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) { return unsent(req) })
+		rt := start(t, base, append(observed(p), respawn.WithFactory(fails), respawn.WithHostMetrics(), respawn.WithReplay(respawn.ReplayNever))...)
+		before := points(p, "respawn.transport.failures")
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.Error(t, err)
+		after := points(p, "respawn.transport.failures")
+		assert.Len(t, after, 2*len(before))
+		for trigger := range before {
+			n, begun := after[trigger+" a.test 80"]
+			assert.True(t, begun, trigger)
+			want := int64(0)
+			if trigger == " connection_refused" {
+				want = 1
+			}
+			assert.Equal(t, want, n, trigger)
+		}
+		assert.Equal(t, map[string]int64{"": 0, " a.test 80": 0}, points(p, "respawn.request.replays"))
+		assert.Equal(t, map[string]int64{
+			" promoted": 0, " rejected": 0, " promoted a.test 80": 0, " rejected a.test 80": 0,
+		}, points(p, "respawn.transport.recreations"))
 	})
 }
 

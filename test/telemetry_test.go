@@ -164,14 +164,6 @@ func TestBackoffDelayOnTheSpan(t *testing.T) {
 	})
 }
 
-func TestGaugesEndWithClose(t *testing.T) {
-	p := testkit.NewProbe(t)
-	rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} }).Make))...)
-	require.EqualValues(t, 1, p.Total("respawn.transport.generation"))
-	require.NoError(t, rt.Close())
-	assert.Zero(t, p.Total("respawn.transport.generation"))
-}
-
 // What never tripped was no outage: nothing to recover from.
 func TestNoRecoveryWithoutATrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
