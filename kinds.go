@@ -87,12 +87,13 @@ const (
 type OutageEnd string
 
 const (
-	// OutageEndSwap: a request on a fresh transport was answered.
+	// OutageEndSwap: a fresh transport took over, and its first requests were answered.
 	OutageEndSwap OutageEnd = "swap"
-	// OutageEndUpstreamReturned: a request was answered on the transport that the
-	// outage began on, after fresh transports had failed, too.
+	// OutageEndUpstreamReturned: a request was answered on a transport that had failed
+	// in the outage, after fresh transports had failed, too.
 	OutageEndUpstreamReturned OutageEnd = "upstream_returned"
-	// OutageEndCurrentRecovered: the same, but no fresh transport had failed.
+	// OutageEndCurrentRecovered: a request was answered on the transport that the outage
+	// began on, and no fresh transport had failed.
 	OutageEndCurrentRecovered OutageEnd = "current_recovered"
 	// OutageEndForgotten: nobody asked the authority any more. The outage's known end
 	// is the time of the last request.

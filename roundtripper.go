@@ -246,6 +246,10 @@ func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 // that run. If the factory's input, for example a certificate, may have changed since
 // it started, call Recreate again.
 //
+// When Recreate returns, [RecoveringRoundTripper.Recreations] has the record of the
+// recreation. Its span, log lines and metrics may come a moment later: an exporter or a
+// logger that blocks does not hold up Recreate.
+//
 // A non-nil error means that the current transport stays. It is the factory's or the
 // trial's error, ctx's error, or [ErrClosed]. Recreate is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {

@@ -82,11 +82,13 @@ func host(authority string) string {
 	return shown(authority)
 }
 
-// during are the recreations of an outage.
+// during are the recreations of an outage, and those that brought a fresh transport
+// meanwhile, whoever proved it.
 func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 	end := o.Begin.Add(o.Duration)
 	for _, r := range c.Recreations {
-		if (r.Authority == o.Authority || r.Authority == "") && !r.Time.Before(o.Begin) && !r.Time.After(end) {
+		ours := r.Authority == o.Authority || r.Authority == "" || r.Outcome == respawn.OutcomePromoted
+		if ours && !r.Time.Before(o.Begin) && !r.Time.After(end) {
 			all = append(all, r)
 		}
 	}
@@ -95,10 +97,12 @@ func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 
 // blame says whether the transport was the culprit.
 func blame(c client, o respawn.OutageHealth) string {
-	refused, unbuilt := "", ""
+	refused, unbuilt, promoted := "", "", 0
 	for _, r := range during(c, o) {
 		switch {
-		case outcome(r) == "promoted" || outcome(r) == "called off":
+		case outcome(r) == "promoted":
+			promoted++
+		case outcome(r) == "called off":
 		case fromFactory(r.ErrorType):
 			unbuilt = shown(r.ErrorType)
 		default:
@@ -108,14 +112,20 @@ func blame(c client, o respawn.OutageHealth) string {
 	switch {
 	case o.EndedBy == respawn.OutageEndSwap && refused != "":
 		return "In part: fresh transports failed at first (" + refused + "), then one took over, and is answered."
+	case o.EndedBy == respawn.OutageEndSwap && promoted > 1:
+		return fmt.Sprintf("In part: it took %d fresh transports until one was answered.", promoted)
 	case o.EndedBy == respawn.OutageEndSwap:
 		return "Yes: a fresh transport took over, and is answered."
 	case o.EndedBy == respawn.OutageEndUpstreamReturned, o.EndedBy == respawn.OutageEndCurrentRecovered && refused != "":
 		return "No: fresh transports failed, too. The upstream, or the way to it, was down."
+	case healing(c, o):
+		return "Perhaps: a fresh transport is in service, and has not answered this host yet."
 	case refused == string(respawn.ErrorTypeUpstreamSlow):
 		return "No: a fresh transport was no faster. The upstream is slow."
 	case refused != "":
 		return "No: a fresh transport failed, too (" + refused + "). The upstream, or the way to it, is down."
+	case promoted > 0 && o.End.IsZero():
+		return "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down."
 	case unbuilt != "" && o.End.IsZero():
 		return "Cannot be told: no fresh transport could be built (" + unbuilt + ")."
 	case unbuilt != "":
@@ -124,8 +134,6 @@ func blame(c client, o respawn.OutageHealth) string {
 		return "No: the transport in service answered again by itself."
 	case o.EndedBy != "":
 		return "Cannot be told: nobody asked any more."
-	case healing(c, o):
-		return "Perhaps: a fresh transport is in service, and has not answered this host yet."
 	}
 	return "Not known yet: no fresh transport has had its verdict."
 }

@@ -141,6 +141,17 @@ func TestFiveAnswers(t *testing.T) {
 			Over: "No: down for 3 s.", Host: "http://other.test:80.", Transport: "Perhaps: a fresh transport is in service, and has not answered this host yet.",
 			Long: "3.0 s so far, since 00:00:00 UTC.", Next: "The next answer ends it.",
 		}},
+		{"a swap for another host that did not help", func(r *rig) {
+			r.trip("http://other.test/")
+			time.Sleep(3 * time.Second)
+			r.trip(api)
+			r.recover(api)
+			r.trip("http://other.test/")
+		}, answers{
+			Over: "No: down for 3 s.", Host: "http://other.test:80.",
+			Transport: "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down.",
+			Long:      "3.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 10 s.",
+		}},
 		{"the transport has ended", func(r *rig) {
 			r.fails.Store(&failure)
 			r.first.ended.Store(true)

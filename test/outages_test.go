@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,94 @@ func TestEveryPlaceTellsTheSameLengthOfAnOutage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A wait is no failure before its patience, or its deadline, is over: the answer may
+// only be slow. From then on the outage lasts, for all who tell of it.
+func TestAnOutageOfSilenceBeginsWithTheFirstThatIsNoticed(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		deadline time.Duration // of each caller
+		noticed  time.Duration // how long the first one waits before that
+		trigger  string
+	}{{"patience", time.Hour, 5 * time.Second, "silence"}, {"deadlines", 2 * time.Second, 2 * time.Second, "stall"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := testkit.NewProbe(t)
+				rt := start(t, staysSilent(nil), append(observed(p), chance(func() float64 { return 0.5 }), respawn.WithFactory(fresh))...)
+				begin := time.Now()
+				for range 60 {
+					go func() {
+						ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+						defer cancel()
+						_, _ = get(ctx, rt, "http://a.test/")
+					}()
+					time.Sleep(500 * time.Millisecond)
+				}
+				h := rt.Health()
+				require.Len(t, h.EndedOutages, 1)
+				lasts := h.EndedOutages[0].Duration
+				require.Positive(t, lasts)
+				assert.Equal(t, begin.Add(tt.noticed), h.EndedOutages[0].Begin)
+				assert.EqualValues(t, tt.trigger, h.EndedOutages[0].Trigger)
+				says := tells(t, p, rt)
+				assert.Equal(t, map[string][]float64{
+					"records": {lasts.Seconds()}, "spans": {lasts.Seconds()}, "histogram": {lasts.Seconds()}, "log": {lasts.Seconds()}, "health": {lasts.Seconds()},
+				}, says)
+			})
+		})
+	}
+}
+
+// A fresh transport that took over, and then fails as the one before did, ended nothing:
+// once it is answered again, it was the upstream that returned.
+func TestWhatEndsAnOutageThatAPromotionDidNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		dead := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if down.Load() || req.URL.Host == "b.test" {
+				return unsent(req)
+			}
+			return testkit.Answer(req)
+		})
+		second := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if down.Load() && req.URL.Host == "a.test" {
+				return unsent(req)
+			}
+			return testkit.Answer(req)
+		})
+		built := 0
+		rt := start(t, dead, every(time.Minute), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+			if built++; built != 2 {
+				return nil, errFactory
+			}
+			return second, nil
+		}))
+		down.Store(true)
+		begin := time.Now()
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.Error(t, err)
+		time.Sleep(time.Minute)
+		_, err = get(t.Context(), rt, "http://b.test/")
+		require.NoError(t, err, "which promotes the second transport")
+		for range 3 {
+			_, err = get(t.Context(), rt, "http://a.test/")
+			require.Error(t, err)
+		}
+		require.Contains(t, pageOf(t, rt), "No: a fresh transport took over, and fails as well.")
+		time.Sleep(time.Second)
+		down.Store(false)
+		_, err = get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		require.NoError(t, err)
+		h := rt.Health()
+		require.EqualValues(t, 2, h.Generation)
+		require.Len(t, h.EndedOutages, 2)
+		assert.Equal(t, respawn.OutageHealth{
+			Authority: "http://a.test:80", Trigger: "connection_refused", Begin: begin, End: begin.Add(61 * time.Second), Duration: 61 * time.Second,
+			EndedBy: respawn.OutageEndUpstreamReturned,
+		}, h.EndedOutages[1])
+	})
 }
 
 // An outage that goes on across a promotion is one. Its record that was promoted by

@@ -28,9 +28,9 @@ const (
 
 // What ends an outage.
 const (
-	BySwap     = "swap"              // the first answer on a fresh transport
+	BySwap     = "swap"              // the first answer on a fresh transport, which had not tripped again
 	ByCurrent  = "current_recovered" // an answer on the transport that it began on
-	ByUpstream = "upstream_returned" // the same, after a fresh transport had been refused: it was the upstream
+	ByUpstream = "upstream_returned" // an answer on one that had tripped, after fresh transports had failed, too: it was the upstream
 	ByOblivion = "forgotten"         // nobody asked any more
 	ByClose    = "closed"
 )

@@ -111,6 +111,9 @@ func (c *Client) trip(now time.Time, s *suspect) {
 			s.youngUntil = now.Add(calm)
 		}
 	}
+	if s.state == Healing {
+		s.refusals++ // the transport that was promoted has failed, too
+	}
 	s.stand(Tripped)
 	s.tripAt = c.now
 	c.sweepAt = first(c.sweepAt, s.expiry())

@@ -56,7 +56,7 @@ type suspect struct {
 	// What its trials may go by.
 	evidence Instant // the latest failure in service
 	refused  Instant // its latest refusal of a candidate
-	refusals int
+	refusals int     // fresh transports that did not help: refused, or promoted and then failed
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
 	provedAt time.Time
