@@ -23,6 +23,9 @@ type answers struct {
 // answer answers them.
 func answer(c client, now time.Time) answers {
 	o, found := latest(c)
+	if waiting(c) {
+		return answerWaiting(c)
+	}
 	if !found {
 		return answers{
 			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
@@ -68,10 +71,7 @@ func hosts(c client, o respawn.OutageHealth) string {
 	for _, o := range c.OpenOutages {
 		names = append(names, host(o.Authority))
 	}
-	if n := len(names) - 3; n > 0 {
-		names = append(names[:3], "and "+count(n, "other"))
-	}
-	return strings.Join(names, ", ")
+	return listed(names)
 }
 
 // host is an authority in words.
@@ -97,6 +97,9 @@ func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 
 // blame says whether the transport was the culprit.
 func blame(c client, o respawn.OutageHealth) string {
+	if o.Authority == "" && o.EndedBy == "" {
+		return blameEnded(c, o)
+	}
 	refused, unbuilt, promoted := "", "", 0
 	for _, r := range during(c, o) {
 		switch {
@@ -132,10 +135,23 @@ func blame(c client, o respawn.OutageHealth) string {
 		return "Cannot be told: no fresh transport could be built (" + unbuilt + "). The one in service answers again."
 	case o.EndedBy == respawn.OutageEndCurrentRecovered:
 		return "No: the transport in service answered again by itself."
+	case o.EndedBy == respawn.OutageEndClosed:
+		return "Cannot be told: the client was closed before a verdict."
 	case o.EndedBy != "":
 		return "Cannot be told: nobody asked any more."
 	}
 	return "Not known yet: no fresh transport has had its verdict."
+}
+
+// blameEnded is blame for a transport that has ended: it says so itself.
+func blameEnded(c client, o respawn.OutageHealth) string {
+	why := "Yes: it says itself that it has ended"
+	for _, r := range slices.Backward(during(c, o)) {
+		if fromFactory(r.ErrorType) {
+			return why + ", and no fresh one could be built (" + shown(r.ErrorType) + ")."
+		}
+	}
+	return why + "."
 }
 
 // fromFactory reports whether the factory gave no transport to try.
@@ -166,15 +182,23 @@ func next(c client, o respawn.OutageHealth, now time.Time) string {
 	default:
 		attempt = "The next request makes the next attempt."
 	}
-	if r := c.LastRejection; r != nil && !r.Time.Before(o.Begin) {
-		switch {
-		case fromFactory(r.Reason):
-			attempt += " Look at what the factory needs: a tunnel, a session, certificates."
-		case calledOff[r.Reason] == "":
-			attempt += " Look at the upstream and the network: a restart of this process does not help."
-		}
+	return attempt + advice(c, o)
+}
+
+// advice says where to look while an outage lasts.
+func advice(c client, o respawn.OutageHealth) string {
+	r := c.LastRejection
+	if r != nil && r.Time.Before(o.Begin) {
+		r = nil
 	}
-	return attempt
+	failsAgain := !healing(c, o) && slices.ContainsFunc(during(c, o), func(r respawn.RecreationRecord) bool { return r.Outcome == respawn.OutcomePromoted })
+	switch {
+	case r != nil && fromFactory(r.Reason):
+		return " Look at what the factory needs: a tunnel, a session, certificates."
+	case r != nil && calledOff[r.Reason] == "", failsAgain:
+		return " Look at the upstream and the network: a restart of this process does not help."
+	}
+	return ""
 }
 
 // failing says how many hosts are down, of those that ever failed.

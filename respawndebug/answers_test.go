@@ -52,7 +52,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(7500 * time.Millisecond)
 		}, answers{
-			Over: "No: down for 8 s.", Host: "https://api.test:443.",
+			Over: "No: down for 7 s.", Host: "https://api.test:443.",
 			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
 			Long:      "7.5 s so far, since 00:00:00 UTC.",
 			Next:      "Next attempt in 3 s. Look at the upstream and the network: a restart of this process does not help.",
@@ -150,7 +150,8 @@ func TestFiveAnswers(t *testing.T) {
 		}, answers{
 			Over: "No: down for 3 s.", Host: "http://other.test:80.",
 			Transport: "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down.",
-			Long:      "3.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 10 s.",
+			Long:      "3.0 s so far, since 00:00:00 UTC.",
+			Next:      "Next attempt in 10 s. Look at the upstream and the network: a restart of this process does not help.",
 		}},
 		{"the transport has ended", func(r *rig) {
 			r.fails.Store(&failure)
@@ -159,8 +160,49 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(9 * time.Second)
 		}, answers{
 			Over: "No: down for 9 s.", Host: "all hosts (the transport itself had ended).",
-			Transport: "Cannot be told: no fresh transport could be built (factory_error).",
+			Transport: "Yes: it says itself that it has ended, and no fresh one could be built (factory_error).",
 			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
+		}},
+		{"the transport has ended, and its successor is built", func(r *rig) {
+			r.build.Store(int64(time.Minute))
+			r.first.ended.Store(true)
+			go r.get(api)
+			time.Sleep(2 * time.Second)
+		}, answers{
+			Over: "No: down for 2 s.", Host: "all hosts (the transport itself had ended).", Transport: "Yes: it says itself that it has ended.",
+			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
+		}},
+		{"the transport had ended", func(r *rig) {
+			r.build.Store(int64(2 * time.Second))
+			r.first.ended.Store(true)
+			require.True(r.t, r.get(api))
+			time.Sleep(time.Minute)
+		}, answers{
+			Over: "Yes: it ended 1 min ago.", Host: "all hosts (the transport itself had ended).", Transport: "Yes: a fresh transport took over, and is answered.",
+			Long: "2.0 s, from 00:00:00 to 00:00:02 UTC.", Next: "Nothing to do.",
+		}},
+		{"requests wait without an answer", func(r *rig) {
+			r.first.silent.Store(true)
+			for range 2 {
+				go r.get(api)
+				time.Sleep(500 * time.Millisecond)
+			}
+			time.Sleep(7 * time.Second)
+		}, answers{
+			Over: "Nothing is down yet, but late: 2 requests without an answer.", Host: "https://api.test:443.",
+			Transport: "Not known yet: a slow upstream looks the same.",
+			Long:      "The longest wait has lasted for 8.0 s.", Next: "If no answer comes, a fresh transport will be tried.",
+		}},
+		{"silence", func(r *rig) {
+			r.first.silent.Store(true)
+			for range 3 {
+				go r.get(api)
+				time.Sleep(time.Second)
+			}
+			time.Sleep(6 * time.Second)
+		}, answers{
+			Over: "No: down for 4 s.", Host: "https://api.test:443.", Transport: "Not known yet: no fresh transport has had its verdict.",
+			Long: "4.0 s so far, since 00:00:05 UTC.", Next: "The next request makes the next attempt.",
 		}},
 		{"many hosts", func(r *rig) {
 			for _, host := range []string{"a", "b", "c", "d", "e"} {
@@ -177,13 +219,13 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(time.Second)
 			require.NoError(r.t, r.rt.Close())
 		}, answers{
-			Over: "The client is closed.", Host: "https://api.test:443.", Transport: "Cannot be told: nobody asked any more.",
+			Over: "The client is closed.", Host: "https://api.test:443.", Transport: "Cannot be told: the client was closed before a verdict.",
 			Long: "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing: requests are refused.",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, "llm")
+				r := newRig(t, "llm", patienceOf5s)
 				tc.make(r)
 				w := ask(t, http.MethodGet, "?format=text", r.rt)
 				require.Equal(t, http.StatusOK, w.Code)
@@ -200,7 +242,7 @@ func TestFiveAnswers(t *testing.T) {
 						shown = append(shown, dd.text())
 					}
 				}
-				if len(r.rt.Health().OpenOutages)+len(r.rt.Health().EndedOutages) == 0 {
+				if h := r.rt.Health(); len(h.OpenOutages)+len(h.EndedOutages)+len(h.Late) == 0 {
 					assert.Empty(t, shown, "no answers where there is nothing to ask")
 				} else {
 					assert.Equal(t, []string{tc.want.Over, tc.want.Host, tc.want.Transport, tc.want.Long, tc.want.Next}, shown)
@@ -208,6 +250,7 @@ func TestFiveAnswers(t *testing.T) {
 				copied := page.all("pre", "ticket")
 				require.Len(t, copied, 1)
 				assert.Contains(t, text, copied[0].FirstChild.Data, "the ticket's text is the same")
+				r.first.silent.Store(false)
 				time.Sleep(time.Minute) // what is under way ends
 			})
 		})
@@ -262,6 +305,28 @@ func TestTracesAreLinks(t *testing.T) {
 	for _, url := range []string{"", "https://jaeger.test/trace/", "javascript:alert({id})", "jaeger.test/{id}"} {
 		assert.Panics(t, func() { DebugHandler().WithTraceURL(url) }, url)
 	}
+}
+
+// Who is late is listed, with what was learned of how long an answer may take.
+func TestWhoIsLateIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "llm", patienceOf5s)
+		require.Empty(t, look(t, r.rt).all("table", "late"))
+		r.first.silent.Store(true)
+		for _, url := range []string{api, "http://other.test/", api} {
+			go r.get(url)
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, [][]string{{"http://other.test:80", "1", "6.0 s", "5.0 s"}, {"https://api.test:443", "2", "6.5 s", "5.0 s"}}, look(t, r.rt).rows("late"))
+		text := ask(t, http.MethodGet, "?format=text", r.rt).Body.String()
+		assert.Equal(t, "https://api.test:443: 2 requests, the longest for 6.5 s; patience 5.0 s", said(text, "late"))
+		assert.Contains(t, text, "  http://other.test:80: 1 request, the longest for 6.0 s; patience 5.0 s\n")
+		assert.Equal(t, "http://other.test:80, https://api.test:443.", said(text, "which host?"))
+		r.first.silent.Store(false)
+		time.Sleep(time.Minute)
+		require.Empty(t, look(t, r.rt).all("table", "late"))
+	})
 }
 
 // What lasts is hatched, and reaches to the end of the axis, which is now.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/config"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
 )
@@ -22,14 +23,18 @@ import (
 // A transport answers streams, and all else unless its upstream is down or it is
 // dead itself.
 type transport struct {
-	down  *atomic.Bool
-	dead  atomic.Bool
-	ended atomic.Bool
+	down   *atomic.Bool
+	dead   atomic.Bool
+	ended  atomic.Bool
+	silent atomic.Bool
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if (t.down.Load() || t.dead.Load()) && req.URL.Path != "/stream" {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	for t.silent.Load() {
+		time.Sleep(time.Second)
 	}
 	return &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{},
@@ -75,6 +80,12 @@ func newRig(t *testing.T, name string, opts ...respawn.Option) *rig {
 	t.Cleanup(func() { _ = rt.Close() })
 	r.rt = rt
 	return r
+}
+
+// patienceOf5s takes chance from how long requests are waited for.
+func patienceOf5s(c *config.Config) error {
+	c.Chance = func() float64 { return 0.5 }
+	return nil
 }
 
 // get asks for url and reports whether there was an answer.

@@ -64,6 +64,7 @@ type clientView struct {
 	LastRejection *eventView
 	Streaks       []streakView
 	Outages       []outageView // the newest first
+	Late          []lateView
 	Draining      []drainView
 	Timeline      *timeline
 	Recreations   []recreationView // the newest first
@@ -174,6 +175,7 @@ func newClientView(c client, d document, traceURL string) clientView {
 	for _, s := range c.Streaks {
 		v.Streaks = append(v.Streaks, streakView{shown(s.Authority), standing(s), s.Failures, s.Stalls, newMoment(s.Since, now)})
 	}
+	v.Late = newLateViews(c)
 	for _, o := range allOutages(c) {
 		v.Outages = append(v.Outages, newOutageView(o, now))
 	}

@@ -51,6 +51,7 @@ func ticket(c client, d document, traceURL string) string {
 	if !c.Started.IsZero() { // as that of a zero value is
 		line("up", "%s, on %s", duration(d.Time.Sub(c.Started)), shown(d.Host))
 	}
+	writeLate(&b, c)
 	writeOutages(&b, c, d.Time)
 	fmt.Fprintf(&b, "  options            %s\n", strings.Join(options(c.Options), ", "))
 	return b.String()

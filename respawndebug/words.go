@@ -37,6 +37,9 @@ func inWords(h respawn.Health) string {
 		case len(h.Streaks) > 0:
 			return "A fresh transport is in service. The outage ends with its first success."
 		}
+		if !h.NextAttempt.IsZero() {
+			return "The transport has ended: once the backoff allows, the next request gets a fresh one."
+		}
 		return "The transport has ended: the next request gets a fresh one."
 	}
 	switch {
@@ -118,12 +121,12 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%d d %d h", int(d/(24*time.Hour)), int(d/time.Hour)%24)
 }
 
-// roughly is d to the second, for what is read while it runs.
+// roughly is d in whole seconds that have passed, for what is read while it runs.
 func roughly(d time.Duration) string {
 	if d < time.Second {
 		return "less than 1 s"
 	}
-	return brief(d.Round(time.Second))
+	return brief(d.Truncate(time.Second))
 }
 
 // ahead is d in whole seconds, of which it is never too few: what is due in so long
