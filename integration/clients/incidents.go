@@ -1,0 +1,166 @@
+package clients
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// call asks once, and once more on the same connection.
+func call(t *testing.T, c Client, w *World) {
+	rt := w.Respawn()
+	calls := w.Adopt(rt)
+	require.NoError(t, calls.Call(t.Context()))
+	require.NoError(t, calls.Call(t.Context()))
+	assert.Equal(t, 1, w.Dials(), "the connection was not used again")
+	w.End(rt)
+}
+
+// streamAcrossRecreate replaces the transport while an answer is read from it.
+func streamAcrossRecreate(t *testing.T, c Client, w *World) {
+	rt := w.Respawn()
+	calls := w.Adopt(rt)
+	if calls.Stream == nil {
+		t.Skip("the library has no streams")
+	}
+	var whole []string
+	require.NoError(t, calls.Stream(t.Context(), func(piece string) { whole = append(whole, piece) }))
+	require.Greater(t, len(whole), 1, "pieces")
+
+	var pieces []string
+	require.NoError(t, calls.Stream(t.Context(), func(piece string) {
+		if pieces = append(pieces, piece); len(pieces) > 1 {
+			return
+		}
+		require.NoError(t, rt.Recreate(t.Context()))
+		require.Equal(t, 1, rt.Health().Draining, "the stream is not on the retired transport")
+		assert.NoError(t, calls.Call(t.Context()), "a call during the stream")
+	}))
+	assert.Equal(t, whole, pieces, "the pieces with a Recreate after the first")
+	assert.EqualValues(t, 2, rt.Health().Generation)
+	w.End(rt)
+}
+
+// deadDialer ends the tunnel under the dialer, so that every dial fails until somebody
+// lays a new tunnel. Respawn must lose no call and, whatever the library's retries do,
+// spend no more dials on the dead tunnel than one request without retries needs.
+func deadDialer(t *testing.T, c Client, w *World) {
+	bare := w.Adopt(w.Transport())
+	require.NoError(t, bare.Call(t.Context()))
+	w.KillTunnel()
+	before := w.Dials()
+	for range 3 {
+		require.Error(t, bare.Call(t.Context()), "the fault is not real")
+	}
+	assert.Equal(t, 3*c.attempts(), w.Dials()-before, "dials for 3 calls without respawn")
+
+	rt := w.Respawn(respawn.WithFactory(w.Factory))
+	calls := w.Adopt(rt)
+	require.NoError(t, calls.Call(t.Context()))
+	w.KillTunnel()
+	before = w.Dials()
+	start := time.Now()
+	for i := range 3 {
+		require.NoError(t, calls.Call(t.Context()), "call %d", i)
+	}
+	assert.Less(t, time.Since(start), time.Second)
+	assert.LessOrEqual(t, w.Dials()-before, deadDials+1, "dials for 3 calls with respawn")
+	assert.EqualValues(t, 2, rt.Health().Generation)
+	w.End(rt)
+}
+
+// deadDials is how often one request dials in vain until respawn has a new transport: as
+// often as trips an authority, once more where a tunnel's own error could come from
+// anywhere and nobody watched the attempt, and once for the control.
+const deadDials = 3 + 1 + 1
+
+// blackHole loses the connections that exist, and nobody is told. Calls with a deadline
+// follow each other. Without respawn all of them fail over HTTP/2, for a quarter of an
+// hour; over HTTP/1 the one fails that had the connection.
+func blackHole(t *testing.T, c Client, w *World) {
+	const deadline, most = 2 * time.Second, 30
+	lost := func(rt http.RoundTripper) (n int) {
+		calls := w.Adopt(rt)
+		require.NoError(t, calls.Call(t.Context()))
+		w.Host.BlackHoleConnections()
+		for range most {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			if calls.Call(ctx) != nil {
+				n++
+			}
+			cancel()
+		}
+		return n
+	}
+	bare := most
+	if c.Plain {
+		bare = 1
+	}
+	require.Equal(t, bare, lost(w.Transport()), "lost without respawn")
+	w.Host.Reset()
+
+	rt := w.Respawn()
+	assert.LessOrEqual(t, lost(rt), stalls, "lost with respawn")
+	if !c.Plain {
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	}
+	w.End(rt)
+}
+
+// stalls is how many silent requests trip an authority; the next is served.
+const stalls = 3
+
+// upstreamDown refuses every connection for as long as ten calls take. A fresh transport
+// does not help, and what respawn adds must not grow with the library's retries: the
+// attempts that trip the authority, once, and a dial for each candidate.
+func upstreamDown(t *testing.T, c Client, w *World) {
+	dials := func(rt http.RoundTripper) int {
+		calls := w.Adopt(rt)
+		require.NoError(t, calls.Call(t.Context()))
+		w.Host.Refuse()
+		w.Host.Reset()
+		synctest.Wait()
+		before := w.Dials()
+		for range 10 {
+			require.Error(t, calls.Call(t.Context()))
+		}
+		n := w.Dials() - before
+		w.Host.Heal()
+		require.NoError(t, calls.Call(t.Context()), "after the incident")
+		return n
+	}
+	bare := dials(w.Transport())
+	assert.Equal(t, 10*c.attempts(), bare, "dials without respawn")
+	w.Host.Reset()
+
+	rt := w.Respawn()
+	added := dials(rt) - bare
+	assert.LessOrEqual(t, added, deadDials-1+rt.Health().Rejections, "dials that respawn adds")
+	assert.EqualValues(t, 1, rt.Health().Generation, "a swap does not help")
+	w.End(rt)
+}
+
+// closed asks a client that has been closed: respawn's error reaches the caller, after
+// as many attempts as the library makes of any other.
+func closed(t *testing.T, c Client, w *World) {
+	rt := w.Respawn()
+	counted := &counter{RoundTripper: rt}
+	calls := w.Adopt(counted)
+	require.NoError(t, calls.Call(t.Context()))
+	w.End(rt)
+	counted.n.Store(0)
+	err := calls.Call(t.Context())
+	require.Error(t, err)
+	if c.HidesErrors {
+		assert.NotErrorIs(t, err, respawn.ErrClosed, "HidesErrors is not true")
+	} else {
+		assert.ErrorIs(t, err, respawn.ErrClosed)
+	}
+	assert.EqualValues(t, c.attempts(), counted.n.Load(), "attempts")
+}
