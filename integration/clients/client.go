@@ -38,6 +38,10 @@ type Client struct {
 	// each attempt fails for want of a connection. 0 stands for 1: no retries.
 	Attempts int
 
+	// ClosesIdle says that the library closes idle connections when a Call fails, which
+	// rids even HTTP/2 of a silent connection as long as no other request is on it.
+	ClosesIdle bool
+
 	// HidesErrors says that the transport's error cannot be found, by errors.Is, in the
 	// error that a Call returns. The test fails if it can.
 	HidesErrors bool
