@@ -42,6 +42,9 @@ type Client struct {
 	// rids even HTTP/2 of a silent connection as long as no other request is on it.
 	ClosesIdle bool
 
+	// OneShot says that each Call has a connection of its own, as one with Upgrade has.
+	OneShot bool
+
 	// HidesErrors says that the transport's error cannot be found, by errors.Is, in the
 	// error that a Call returns. The test fails if it can.
 	HidesErrors bool

@@ -7,12 +7,15 @@ import (
 	"time"
 )
 
-// Pieces sends each piece 20 s after the one before, so that each arrives by itself, and
-// a Recreate that nobody's request proves is over before the next.
+// Pause is the time between two pieces of a stream: 20 s, so that each arrives by itself,
+// and a Recreate that nobody's request proves is over before the next.
+func Pause() { time.Sleep(20 * time.Second) }
+
+// Pieces sends each piece and makes a Pause before the next.
 func Pieces(w http.ResponseWriter, pieces ...string) {
 	for i, piece := range pieces {
 		if i > 0 {
-			time.Sleep(20 * time.Second)
+			Pause()
 		}
 		if _, err := io.WriteString(w, piece); err != nil {
 			return
