@@ -16,15 +16,6 @@ func (c *Client) begin(now time.Time, trigger string, planned bool, need About) 
 	p.began(now)
 }
 
-func (c *Client) paceOf(planned bool) *pace {
-	if planned {
-		return &c.planPace
-	}
-	return &c.pace
-}
-
-func (c *Client) advance(now time.Time, r *candidate) { c.paceOf(r.planned).advance(now, r) }
-
 // A Draw is what chance and the policy gave for a candidate.
 type Draw struct {
 	Interval time.Duration // until the next build, once this candidate is judged

@@ -1,9 +1,6 @@
 package core
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // A Stage is how far a candidate is. One that is over is none.
 type Stage uint8
@@ -41,146 +38,6 @@ type candidate struct {
 
 func (r *candidate) moveTo(s Stage) { r.stage = s }
 
-// A stand is what one authority has made of a candidate.
-type stand struct {
-	authority Authority
-	trials    attempts  // that could still be answered
-	holder    *Attempt  // the one of trials that holds back the others
-	first     time.Time // when it was first tried
-	until     time.Time // when its trials have had their time; zero before the first
-	late      bool      // they have
-	refused   bool
-	answered  *Attempt // a copy, whose control is still silent: it is judged at its judgeAt
-	slow      bool     // one such control was answered: the candidate was no faster
-	served    []string // methods that it answered with no control yet
-
-	// Of a planned candidate, and of an authority that is well: one call tries it.
-	try      *Call
-	tried    time.Time // when
-	tryLost  bool      // the candidate failed it
-	tryWell  bool      // the transport in service answered it, or one like it that came later
-	kind     string
-	inVain   bool // both
-	callback *Attempt
-}
-
-// stand returns what a has made of r, or nil if nothing yet.
-func (r *candidate) stand(a Authority) *stand { return r.of[a] }
-
-func (r *candidate) standOrNew(a Authority) *stand {
-	if st := r.stand(a); st != nil {
-		return st
-	}
-	st := &stand{authority: a.Clone()}
-	r.stands, r.of[st.authority] = append(r.stands, st), st
-	return st
-}
-
-// forget what an authority has made of r that nothing is known of any more: a flood
-// of names takes no more than maxSuspects.
-func (r *candidate) forget(a Authority) {
-	if st := r.stand(a); st != nil && st.try == nil {
-		r.stands = slices.DeleteFunc(r.stands, func(o *stand) bool { return o == st })
-		delete(r.of, a)
-	}
-}
-
-// refusedBy reports whether r did not help a.
-func (r *candidate) refusedBy(a Authority) bool {
-	st := r.stand(a)
-	return st != nil && st.refused
-}
-
-// standsFor reports whether authority a may still try r: a has not refused r, and
-// has no copies on r that ran out of time unanswered.
-func (r *candidate) standsFor(a Authority) bool {
-	st := r.stand(a)
-	return st == nil || !st.refused && !(st.late && st.trials.n > 0)
-}
-
-// hasServed reports whether a request of this method was answered that had no
-// control.
-func (st *stand) hasServed(method string) bool {
-	return st != nil && slices.Contains(st.served, method)
-}
-
-// wanted reports whether somebody has a use for r: the client, whoever planned
-// it, or an authority that is tripped and has not refused it.
-func (c *Client) wanted(r *candidate) bool {
-	return c.ended || r.planned || slices.ContainsFunc(c.suspects, func(s *suspect) bool {
-		return s.state == Tripped && !r.refusedBy(s.authority)
-	})
-}
-
-// noLongerNeeded: s is tripped no more. What tried the candidate for it goes on in
-// service, where that is safe, and a candidate that nobody else wants is over.
-func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
-	c.callBackAll(&s.strays)
-	if r := c.cand; r != nil {
-		if st := r.stand(s.authority); st != nil && st.try == nil {
-			if d := st.outwaited(now); d > 0 && kind == CurrentRecovered {
-				c.patience.noFaster(now, s.authority, d)
-			}
-			if st.slow && kind == CurrentRecovered {
-				kind = UpstreamSlow
-			}
-			c.unjudged(st)
-			st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false
-			c.callBackAll(&st.trials)
-			st.holder = nil
-		}
-		if r.stage == Ready && !c.wanted(r) {
-			c.end(now, kind)
-		}
-	}
-	c.wake(s.authority)
-}
-
-// outwaited is the longest that a control has waited whose copy had a head start's time
-// and was as silent: so long takes what they ask for. Where there is none it is zero.
-func (st *stand) outwaited(now time.Time) (longest time.Duration) {
-	for a := st.trials.first; a != nil; a = a.next {
-		if control := a.Call.main; a.role == asCopy && control != nil && a.waited(now) >= headStart {
-			longest = max(longest, control.waited(now))
-		}
-	}
-	return longest
-}
-
-// givesWay reports whether candidate r, which is of no use to s, may be dropped to
-// build the next one for s. It may not while an authority's trial of r is within its
-// time, unless that is another authority's, and s tripped after the build of r or
-// its outage is news. A planned candidate has a time of its own.
-func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
-	if r.planned {
-		return false
-	}
-	for _, st := range r.stands {
-		young := st.pending() && !st.late || st.answered != nil
-		if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {
-			return false
-		}
-	}
-	return true
-}
-
-// pending reports whether st has trials without an answer, or such with one that
-// have had no control yet.
-func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
-
-// makeWay: r goes for s, whose own trials of it have had their time if there are
-// any.
-func (c *Client) makeWay(now time.Time, r *candidate) {
-	for _, st := range slices.Clone(r.stands) {
-		if st.trials.n > 0 && st.late && !st.refused && c.cand == r {
-			c.refuse(now, r, st, TrialTimeout)
-		}
-	}
-	if c.cand == r {
-		c.end(now, Superseded)
-	}
-}
-
 // end: the candidate is over, and not promoted. What was not sent on it goes on in
 // service.
 func (c *Client) end(now time.Time, kind string) {
@@ -200,19 +57,25 @@ func (c *Client) end(now time.Time, kind string) {
 	c.wake(Authority{})
 }
 
-// releaseTrials: the candidate of st is over for its authority. Copies end, what
-// was not sent is called back, and what was sent goes on and is no trial.
-func (c *Client) releaseTrials(st *stand) {
-	c.unjudged(st)
-	st.holder = nil
-	s := c.suspect(st.authority)
-	for a := st.trials.first; a != nil; a = st.trials.first {
-		a.remove()
+// expire: nobody has proved the candidate, and its time is over. A planned one is
+// promoted all the same, unless somebody tried it in vain.
+func (c *Client) expire(now time.Time, r *candidate) {
+	if !r.planned {
+		c.end(now, Untried)
+		return
+	}
+	for _, st := range r.stands {
 		switch {
-		case a.Copy() || a.unsent() || st.try == a.Call && a.Call.Kind != Once:
-			c.callBack(a)
-		case s != nil:
-			s.strays.add(a)
+		case st.inVain:
+			c.end(now, st.kind)
+			return
+		case st.try != nil && st.tryLost && st.try.Kind == Once:
+			c.end(now, st.kind) // it cannot have a control
+			return
+		case st.try != nil && st.tryWell:
+			c.end(now, TrialTimeout)
+			return
 		}
 	}
+	c.promote(now, nil)
 }

@@ -5,46 +5,6 @@ import (
 	"time"
 )
 
-// copyAnswered: the caller has its answer. The control goes on, and proves the
-// candidate if it stays silent for long enough.
-func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
-	s.copyGap = 0
-	control, f := t.Call.main, t.Call.failure
-	switch {
-	case control != nil && st.answered == nil:
-		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
-		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
-			c.callBack(control) // its caller would wait for the verdict, and may have no time to read then
-			c.wake(s.authority)
-			return
-		}
-		st.answered = t
-	case control != nil:
-		c.callBack(control) // one is judged already
-	case f.on == c.current && f.began >= c.cand.ready:
-		c.prove(now, st, t)
-	default:
-		c.wake(s.authority)
-	}
-}
-
-// judge: the control of the answered copy has been silent for long enough.
-func (c *Client) judge(now time.Time, r *candidate, st *stand) {
-	t := st.answered
-	c.unjudged(st)
-	c.prove(now, st, t)
-}
-
-// unjudged: there will be no verdict on the answered copy of st, so nobody waits
-// for its control any more.
-func (c *Client) unjudged(st *stand) {
-	t := st.answered
-	st.answered = nil
-	if t != nil && t.Call.main != nil {
-		c.callBack(t.Call.main)
-	}
-}
-
 // offer makes trials of copies: what waits in service, and has had its head start,
 // waits for nothing else.
 func (c *Client) offer(now time.Time) {
@@ -123,20 +83,6 @@ func (c *Client) ripest(now time.Time, s *suspect) *Call {
 func (a *Attempt) hasTime(now time.Time) bool {
 	left := a.Call.Deadline
 	return left.IsZero() || left.Sub(now) >= a.ripeAt.Sub(a.start)
-}
-
-// replace builds the next candidate for s, and reports whether it did: ending a
-// candidate that had no verdict yet starts an interval of the backoff, in which
-// nothing is built.
-func (c *Client) replace(now time.Time, s *suspect) bool {
-	if r := c.cand; r != nil {
-		c.makeWay(now, r)
-	}
-	if !c.pace.due(now) {
-		return false
-	}
-	c.begin(now, s.trigger, false, s.about())
-	return true
 }
 
 // headStartOf is what the transport in service gets before a request of q is copied.

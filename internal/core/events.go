@@ -101,27 +101,6 @@ func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 	}
 }
 
-// failedControl: what failed in service may be the control of a trial.
-func (c *Client) failedControl(now time.Time, a *Attempt, o Outcome) {
-	q := a.Call
-	if s := c.suspect(q.Authority); s != nil {
-		if s.probe == a {
-			s.probe = nil
-		}
-		if st := c.standOf(q); o.Verdict != Neutral && st.hasServed(q.Method) && !st.refused {
-			c.promoteServed(now, st, q.Method)
-			return
-		}
-	}
-	c.controlFailed(now, q, a.began, o)
-}
-
-// promoteServed: the candidate has answered what the transport in service did not.
-func (c *Client) promoteServed(now time.Time, st *stand, method string) {
-	st.served = nil
-	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
-}
-
 // Answered: a has its response. It reports whether the response is the caller's:
 // not if a was called back.
 func (c *Client) Answered(now time.Time, a *Attempt) bool {
@@ -211,9 +190,6 @@ func (c *Client) Connected(now time.Time, a *Attempt) {
 	c.settle(now)
 }
 
-// Leave: q's caller has gone, or its wait has, before it asks again.
-func (c *Client) Leave(q *Call) { c.stopWaiting(q) }
-
 // Ended: the transport of this number says itself that it has ended. candidateFit
 // says whether the candidate, if there is one, has not.
 func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
@@ -266,31 +242,6 @@ func (c *Client) Close(now time.Time) {
 	}
 	c.orders = nil
 	c.wakeAll()
-}
-
-// detach takes a, which is over, out of its call and its list. It returns the
-// stand whose trial it was; nil if it was none, or is none any more.
-func (c *Client) detach(a *Attempt) *stand {
-	q := a.Call
-	a.over = true
-	if q.main == a {
-		q.main = nil
-	}
-	if q.copy == a {
-		q.copy = nil
-	}
-	var on *stand
-	if st := c.standOf(q); st != nil && a.in == &st.trials {
-		on = st
-		if st.holder == a {
-			st.holder = nil
-		}
-		if st.callback == a {
-			st.callback = nil
-		}
-	}
-	a.remove()
-	return on
 }
 
 // settle runs after every event: what the event made possible begins.

@@ -53,14 +53,6 @@ type recently struct {
 	useless time.Time // when such a promotion was last seen not to help
 }
 
-func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
-
-// calm reports whether a had no outage in the last minute: its trip is news.
-func (r *recent) calm(now time.Time, a Authority) bool {
-	m := r.get(a)
-	return m == nil || now.Sub(m.over) >= calm
-}
-
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
 
 // didNotHelp: a is ill again, and a transport that was promoted for that within

@@ -57,3 +57,20 @@ func (p *pace) advance(now time.Time, r *candidate) {
 	}
 	p.notBefore = now.Add(p.interval)
 }
+
+func (c *Client) paceOf(planned bool) *pace {
+	if planned {
+		return &c.planPace
+	}
+	return &c.pace
+}
+
+func (c *Client) advance(now time.Time, r *candidate) { c.paceOf(r.planned).advance(now, r) }
+
+func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
+
+// calm reports whether a had no outage in the last minute: its trip is news.
+func (r *recent) calm(now time.Time, a Authority) bool {
+	m := r.get(a)
+	return m == nil || now.Sub(m.over) >= calm
+}

@@ -156,26 +156,3 @@ func (c *Client) callBackTry(now time.Time, st *stand) {
 		c.tryJudged(now, st)
 	}
 }
-
-// expire: nobody has proved the candidate, and its time is over. A planned one is
-// promoted all the same, unless somebody tried it in vain.
-func (c *Client) expire(now time.Time, r *candidate) {
-	if !r.planned {
-		c.end(now, Untried)
-		return
-	}
-	for _, st := range r.stands {
-		switch {
-		case st.inVain:
-			c.end(now, st.kind)
-			return
-		case st.try != nil && st.tryLost && st.try.Kind == Once:
-			c.end(now, st.kind) // it cannot have a control
-			return
-		case st.try != nil && st.tryWell:
-			c.end(now, TrialTimeout)
-			return
-		}
-	}
-	c.promote(now, nil)
-}

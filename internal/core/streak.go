@@ -169,13 +169,6 @@ func (c *Client) served(now time.Time, a *Attempt) {
 	}
 }
 
-func (a *Attempt) silentIn(s *suspect) {
-	if a.silent.in != s {
-		a.silent = silences{in: s}
-	}
-	a.silent.n++
-}
-
 // takeBack: a was answered, so that it was slow each time that it was counted for
 // silent. It reports whether nothing is left then that counts.
 func (c *Client) takeBack(s *suspect, a *Attempt) bool {

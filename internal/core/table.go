@@ -2,7 +2,6 @@ package core
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -44,18 +43,6 @@ func (c *Client) Next(now time.Time, q *Call) Step {
 	}
 	c.settle(now)
 	return step
-}
-
-// mayStartOver reports whether q waits for ready, and may: it has met an outage,
-// which may be over by now.
-func (q *Call) mayStartOver(now time.Time) bool {
-	if q.Ready == 0 || !q.maySend() || !q.tripped {
-		return false
-	}
-	if q.readyBy.IsZero() {
-		q.readyBy = now.Add(q.Ready)
-	}
-	return now.Before(q.readyBy)
 }
 
 // round is the decision table of the package's comment.
@@ -107,98 +94,6 @@ func (c *Client) onItsWay(now time.Time, q *Call, s *suspect) Step {
 		}
 	}
 	return c.send(now, q, s)
-}
-
-// withTrial: q may make the trial of its tripped authority, ask for one, or wait.
-func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
-	if !c.hasEvidence(q, s) {
-		return Step{}, false
-	}
-	r := c.cand
-	if r != nil && (r.stage == Building || r.standsFor(s.authority)) {
-		switch {
-		case r.stage == Building, r.heldBack(s.authority):
-			if !q.outOfTime(now) && (q.waitedFor == 0 || q.waitedFor == r.id) {
-				q.waitedFor = r.id
-				return c.wait(q, forVerdict, q.readyBy), true
-			}
-			return Step{}, false
-		case !c.spare(q):
-			return Step{}, false
-		case r.hadItsChance(q):
-			return c.waitForOthers(now, q)
-		case askedOnce(q, s) && q.fresh():
-			return c.askOnce(now, q, s), true
-		case c.hasControl(q, s):
-			return c.try(now, q, true), true
-		}
-		return c.send(now, q, s), true // the control
-	}
-	if !c.spare(q) || q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s) {
-		return Step{}, false
-	}
-	q.waitedFor = c.cand.id
-	return c.wait(q, forVerdict, q.readyBy), true
-}
-
-// heldBack reports whether a trial of a is so young that its others wait for it.
-func (r *candidate) heldBack(a Authority) bool {
-	st := r.stand(a)
-	return st != nil && st.holder != nil
-}
-
-// hadItsChance reports whether q took long to fail while r was there, and others of
-// its authority try r: nobody's wait is doubled for what they are about to find out.
-// Where they have got a connection and q has lost its own, they have found out enough.
-func (r *candidate) hadItsChance(q *Call) bool {
-	st := r.stand(q.Authority)
-	if st == nil || !q.failure.slow || q.failure.at < r.ready || !q.failure.stall && st.connected() {
-		return false
-	}
-	return st.trials.n > 0 || st.answered != nil
-}
-
-// waitForOthers: q waits for the verdict on what others try, but no longer than a
-// trial may hold it back, unless the candidate has answered one of them already.
-func (c *Client) waitForOthers(now time.Time, q *Call) (Step, bool) {
-	if q.waitedFor != 0 || q.outOfTime(now) {
-		return Step{}, false
-	}
-	q.waitedFor = c.cand.id
-	until := q.readyBy
-	if c.cand.stand(q.Authority).answered == nil {
-		until = first(until, now.Add(headStart))
-	}
-	return c.wait(q, forVerdict, until), true
-}
-
-// askOnce: q can be asked only once. It goes to the candidate; but one at a time
-// goes to the transport in service, as the control of what the candidate has
-// answered, or is silent about.
-func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
-	st := c.cand.stand(s.authority)
-	served := st.hasServed(q.Method)
-	pending := st != nil && st.trials.n > 0
-	switch {
-	case s.probe == nil && (served || pending || c.controlFirst(now, s, q.Method)):
-		step := c.send(now, q, s)
-		s.probe = step.Attempt
-		c.attend(s)
-		return step
-	case pending && !served && !st.connected():
-		return c.send(now, q, s)
-	}
-	return c.try(now, q, false)
-}
-
-// connected reports whether one of the trials got a connection.
-func (st *stand) connected() bool {
-	for a := st.trials.first; a != nil; a = a.next {
-		if a.connected {
-			return true
-		}
-	}
-	return false
 }
 
 // withoutTrial: no trial for q now.
@@ -264,37 +159,4 @@ func (c *Client) watch(s *suspect, a *Attempt) {
 	if a.Call.Kind == Copyable && a.ripeAt.Before(s.ripeAt) {
 		s.ripeAt = a.ripeAt
 	}
-}
-
-// wait makes q wait for what why says, at most until that time.
-func (c *Client) wait(q *Call, why waiting, until time.Time) Step {
-	q.waiting = why
-	c.waiting = append(c.waiting, q)
-	return Step{Do: Wait, Until: until}
-}
-
-func (c *Client) stopWaiting(q *Call) {
-	if q.waiting != notWaiting {
-		q.waiting = notWaiting
-		c.waiting = slices.DeleteFunc(c.waiting, func(p *Call) bool { return p == q })
-	}
-}
-
-// wake ends the wait for a verdict of the calls of an authority; of all calls for
-// the zero authority.
-func (c *Client) wake(a Authority) {
-	c.wakeIf(func(q *Call) bool { return q.waiting == forVerdict && (a == Authority{} || q.Authority == a) })
-}
-
-func (c *Client) wakeAll() { c.wakeIf(func(*Call) bool { return true }) }
-
-func (c *Client) wakeIf(match func(*Call) bool) {
-	c.waiting = slices.DeleteFunc(c.waiting, func(q *Call) bool {
-		if !match(q) {
-			return false
-		}
-		q.waiting = notWaiting
-		c.todo.Wake = append(c.todo.Wake, q)
-		return true
-	})
 }

@@ -1,0 +1,172 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// A role is what an attempt is made for.
+type role uint8
+
+const (
+	inService role = iota // on the transport that serves
+	onTrial               // on a candidate, for its caller
+	asCopy                // on a candidate, beside its control
+	asPlanned             // the same, of a planned candidate
+)
+
+// An Attempt is one sending of a call on one transport. Its role changes when its
+// candidate is promoted; what happens to it later finds it where it is.
+type Attempt struct {
+	Call *Call
+	On   uint64 // the transport
+
+	role  role
+	began Instant
+	start time.Time // zero where the healthy path did not look
+	over  bool
+
+	// In service.
+	bound  bool // its caller has an answer only once it is over
+	silent silences
+	under  *suspect  // under whose suspicion it began; nil: none
+	ripeAt time.Time // when it will have had its head start
+
+	// Of a trial.
+	row       row  // of its authority, when it began
+	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
+	connected bool // something of it may have been sent
+	told      bool // a copy that has ended, since its caller has gone: it is over with its call's main
+	control   bool // the same request failed in service before it
+
+	// Of a copy that was answered, until its verdict.
+	judgeAt time.Time
+
+	prev, next *Attempt // in the list that it is in
+	in         *attempts
+}
+
+// silences are how often an attempt was a stall of a streak while it waited.
+type silences struct {
+	in *suspect
+	n  int
+}
+
+func (a *Attempt) silentIn(s *suspect) {
+	if a.silent.in != s {
+		a.silent = silences{in: s}
+	}
+	a.silent.n++
+}
+
+// unsent reports whether nothing of a was sent, or whether that does not matter. What
+// is sealed is not sent again even so. Where the transport tells nothing, as even
+// net/http's does not for a registered protocol, a may have been sent.
+func (a *Attempt) unsent() bool {
+	return !a.connected && !a.Call.Sealed && (a.asked || a.Call.Kind != Once)
+}
+
+// Copy reports whether a is beside another attempt of its call.
+func (a *Attempt) Copy() bool { return a.role == asCopy || a.role == asPlanned }
+
+// waited is how long a has been under way; 0 where nobody knows.
+func (a *Attempt) waited(now time.Time) time.Duration {
+	if a.start.IsZero() {
+		return 0
+	}
+	return now.Sub(a.start)
+}
+
+// callBack cancels an attempt. Its call is as if the attempt had not been made: it
+// asks again, if it has nothing else under way and its caller still waits. Who
+// waited for what it tries goes on.
+func (c *Client) callBack(a *Attempt) {
+	if a.role == onTrial && a.On != c.current {
+		a.Call.attempts--
+	}
+	if st := c.detach(a); st != nil {
+		c.wake(st.authority)
+	}
+	if q := a.Call; q.main == nil && q.copy == nil {
+		q.failure = failure{}
+	}
+	if i := slices.Index(c.todo.Copies, a); i >= 0 {
+		c.todo.Copies = slices.Delete(c.todo.Copies, i, i+1) // it was not sent yet
+		return
+	}
+	c.todo.Recall = append(c.todo.Recall, a)
+}
+
+// callBackAll calls back the trials of an authority that the transport in service
+// has answered, but for those that may have been processed.
+func (c *Client) callBackAll(l *attempts) {
+	for a := l.first; a != nil; a = l.first {
+		a.remove()
+		if a.Copy() || a.unsent() || a.Call.Kind != Once && !a.Call.Sealed {
+			c.callBack(a)
+		}
+	}
+}
+
+// detach takes a, which is over, out of its call and its list. It returns the
+// stand whose trial it was; nil if it was none, or is none any more.
+func (c *Client) detach(a *Attempt) *stand {
+	q := a.Call
+	a.over = true
+	if q.main == a {
+		q.main = nil
+	}
+	if q.copy == a {
+		q.copy = nil
+	}
+	var on *stand
+	if st := c.standOf(q); st != nil && a.in == &st.trials {
+		on = st
+		if st.holder == a {
+			st.holder = nil
+		}
+		if st.callback == a {
+			st.callback = nil
+		}
+	}
+	a.remove()
+	return on
+}
+
+// attempts is a list of attempts, the oldest first. An attempt is in one list at
+// most.
+type attempts struct {
+	first, last *Attempt
+	n           int
+}
+
+func (l *attempts) add(a *Attempt) {
+	a.in, a.prev, a.next = l, l.last, nil
+	if l.last == nil {
+		l.first = a
+	} else {
+		l.last.next = a
+	}
+	l.last = a
+	l.n++
+}
+
+// remove takes a out of the list that it is in, if any.
+func (a *Attempt) remove() {
+	l := a.in
+	if l == nil {
+		return
+	}
+	if a.prev == nil {
+		l.first = a.next
+	} else {
+		a.prev.next = a.next
+	}
+	if a.next == nil {
+		l.last = a.prev
+	} else {
+		a.next.prev = a.prev
+	}
+	a.in, a.prev, a.next = nil, nil, nil
+	l.n--
+}

@@ -1,0 +1,147 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// prove: t was answered, and its control was not. After promotions that did not
+// help, more than one such answer is asked for. They may be of several candidates,
+// since one may have to make way for another authority's before it has them all.
+func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
+	if s := c.suspect(st.authority); s != nil {
+		s.proved, s.provedAt = c.now, now
+		if s.proofs++; s.proofs < c.recent.answers(now, st.authority) {
+			c.wake(st.authority)
+			return
+		}
+	}
+	c.promote(now, t)
+}
+
+// trialAnswered: an attempt that waits for a verdict has been answered; it is out of
+// its call.
+func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
+	q, s := t.Call, c.suspect(t.Call.Authority)
+	if st.holder == t {
+		st.holder = nil
+	}
+	switch {
+	case t.role == asPlanned || st.try == q || s == nil:
+		c.promote(now, t) // an answer replaces what works
+	case t.role == asCopy:
+		c.copyAnswered(now, st, s, t)
+	case t.control || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
+		c.prove(now, st, t)
+	default:
+		if len(st.served) < maxMethods && !st.hasServed(q.Method) {
+			st.served = append(st.served, q.Method)
+		}
+		c.wake(q.Authority) // the next asks the transport in service
+	}
+}
+
+// hasLike: something of the same method failed in service, or passed its first
+// second of silence there, since t began.
+func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
+	if s.hasFailedSince(t.Call.Method, t.began) {
+		return true
+	}
+	for a := s.flying.first; a != nil; a = a.next {
+		passed := a.start.Add(headStart)
+		if a.On == c.current && a.Call.Method == t.Call.Method && passed.After(t.start) && !now.Before(passed) {
+			return true
+		}
+	}
+	return false
+}
+
+// controlFirst: where a proof takes several answers, every other control comes
+// before its trial, lest two kinds of request that take turns be told apart for
+// two transports.
+func (c *Client) controlFirst(now time.Time, s *suspect, method string) bool {
+	since := Attempt{Call: &Call{Method: method}, began: s.proved, start: s.provedAt}
+	return s.turned() && !c.hasLike(now, s, &since)
+}
+
+// turned reports whether it is the control's turn to be first.
+func (s *suspect) turned() bool { return s.proofs%2 == 1 }
+
+// failedControl: what failed in service may be the control of a trial.
+func (c *Client) failedControl(now time.Time, a *Attempt, o Outcome) {
+	q := a.Call
+	if s := c.suspect(q.Authority); s != nil {
+		if s.probe == a {
+			s.probe = nil
+		}
+		if st := c.standOf(q); o.Verdict != Neutral && st.hasServed(q.Method) && !st.refused {
+			c.promoteServed(now, st, q.Method)
+			return
+		}
+	}
+	c.controlFailed(now, q, a.began, o)
+}
+
+// hasServed reports whether a request of this method was answered that had no
+// control.
+func (st *stand) hasServed(method string) bool {
+	return st != nil && slices.Contains(st.served, method)
+}
+
+// promoteServed: the candidate has answered what the transport in service did not.
+func (c *Client) promoteServed(now time.Time, st *stand, method string) {
+	st.served = nil
+	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
+}
+
+// trialFailed: a trial is over, and unproven.
+func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt, o Outcome) {
+	if st.holder == t {
+		st.holder = nil
+	}
+	if s := c.suspect(st.authority); s != nil && o.Verdict != Neutral {
+		s.proofs = 0 // they are to come in a row
+	}
+	switch {
+	case st.try == t.Call:
+		if t.role == onTrial {
+			t.Call.attempts-- // it could trip nothing
+		}
+		if o.Verdict == Neutral {
+			st.try = nil // the next one tries
+			return
+		}
+		st.tryLost, st.kind = true, o.Trigger
+		c.tryJudged(now, st)
+	case o.Verdict == Stall && now.Before(st.first.Add(headStart)):
+		c.wake(st.authority) // its caller had no time: that is no verdict yet
+	case o.Verdict == Neutral || st.trials.n > 0 || st.answered != nil || st.refused:
+		c.wake(st.authority) // the next one goes on
+	default:
+		c.refuse(now, r, st, o.Trigger)
+	}
+}
+
+// refuse: r did not help the authority of st. It stays for the others.
+func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
+	c.now++
+	st.refused = true
+	about := About{Authority: st.authority}
+	if s := c.suspect(st.authority); s != nil {
+		s.refused, s.proofs = c.now, 0
+		s.refusals++
+		about = s.about()
+		if s.row == silent || kind == TrialTimeout {
+			c.patience.noFaster(now, st.authority, 0)
+		}
+	}
+	c.report(now, Report{What: HasRefused, About: about, Candidate: r.id, Kind: kind})
+	c.releaseTrials(st)
+	if !r.planned {
+		c.advance(now, r)
+	}
+	c.wake(st.authority)
+	if !c.wanted(r) {
+		c.end(now, kind)
+	}
+}

@@ -1,0 +1,91 @@
+package core
+
+import "time"
+
+// copyAnswered: the caller has its answer. The control goes on, and proves the
+// candidate if it stays silent for long enough.
+func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
+	s.copyGap = 0
+	control, f := t.Call.main, t.Call.failure
+	switch {
+	case control != nil && st.answered == nil:
+		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
+		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
+			c.callBack(control) // its caller would wait for the verdict, and may have no time to read then
+			c.wake(s.authority)
+			return
+		}
+		st.answered = t
+	case control != nil:
+		c.callBack(control) // one is judged already
+	case f.on == c.current && f.began >= c.cand.ready:
+		c.prove(now, st, t)
+	default:
+		c.wake(s.authority)
+	}
+}
+
+// judge: the control of the answered copy has been silent for long enough.
+func (c *Client) judge(now time.Time, r *candidate, st *stand) {
+	t := st.answered
+	c.unjudged(st)
+	c.prove(now, st, t)
+}
+
+// controlAnswered: the transport in service has answered the call of a trial. The
+// candidate was no faster, or one event answered both.
+func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
+	st := c.standOf(q)
+	if st == nil {
+		return
+	}
+	if st.answered != nil && st.answered.Call == q {
+		st.answered, st.slow = nil, true
+		c.patience.noFaster(now, q.Authority, 0)
+		c.wake(q.Authority)
+	}
+	if st.try == q || st.try != nil && st.try.Kind == Once && a.start.After(st.tried) {
+		c.tryAnswered(now, st, a)
+	}
+}
+
+// controlFailed: the transport in service has failed the call of a trial.
+func (c *Client) controlFailed(now time.Time, q *Call, began Instant, o Outcome) {
+	st := c.standOf(q)
+	if st == nil {
+		return
+	}
+	if t := st.answered; t != nil && t.Call == q {
+		st.answered = nil
+		if began >= c.cand.ready && o.Verdict != Neutral {
+			c.prove(now, st, t)
+		} else {
+			c.wake(q.Authority)
+		}
+		return
+	}
+	if st.try == q && st.tryLost {
+		st.try, st.tryLost = nil, false // both failed: it says nothing
+	}
+}
+
+// unjudged: there will be no verdict on the answered copy of st, so nobody waits
+// for its control any more.
+func (c *Client) unjudged(st *stand) {
+	t := st.answered
+	st.answered = nil
+	if t != nil && t.Call.main != nil {
+		c.callBack(t.Call.main)
+	}
+}
+
+// outwaited is the longest that a control has waited whose copy had a head start's time
+// and was as silent: so long takes what they ask for. Where there is none it is zero.
+func (st *stand) outwaited(now time.Time) (longest time.Duration) {
+	for a := st.trials.first; a != nil; a = a.next {
+		if control := a.Call.main; a.role == asCopy && control != nil && a.waited(now) >= headStart {
+			longest = max(longest, control.waited(now))
+		}
+	}
+	return longest
+}
