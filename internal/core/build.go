@@ -42,10 +42,7 @@ func (c *Client) Built(now time.Time, id uint64, idle bool, d Draw) {
 	c.now++
 	r.ready, r.draw, r.age = c.now, d.Interval, d.MaxAge
 	c.paceOf(r.planned).drawn(r)
-	r.until = now.Add(readyFor)
-	if r.planned {
-		r.until, r.halfway = now.Add(c.rules.RecreateTimeout), now.Add(c.rules.RecreateTimeout/2)
-	}
+	c.lasts(now, r)
 	r.moveTo(Ready)
 	switch {
 	case c.ended, r.planned && idle:

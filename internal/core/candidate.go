@@ -2,6 +2,16 @@ package core
 
 import "time"
 
+// What becomes of a candidate that nobody tries? It is over after five minutes. A planned
+// one is put in service after WithRecreateTimeout, unless somebody tried it in vain: the
+// candidate failed what the transport in service answered (lasts, expire).
+//
+// It is over sooner if nobody wants it any more (wanted in sharing.go), which is so once
+// each authority that was tripped has been answered or has refused it; if it makes way for
+// the next one (givesWay there) or for a planned one (plan.go); if it says itself that it
+// has ended (Spoiled in build.go); and with Close. What tried it goes on in service, where
+// that is safe. A candidate is retired when it is over.
+
 // A Stage is how far a candidate is. One that is over is none.
 type Stage uint8
 
@@ -55,6 +65,14 @@ func (c *Client) end(now time.Time, kind string) {
 	c.report(now, Report{What: WasRejected, Candidate: r.id, Kind: kind})
 	c.plannedEnded(now, r, kind)
 	c.wake(Authority{})
+}
+
+// lasts sets how long r, which is ready now, waits to be tried.
+func (c *Client) lasts(now time.Time, r *candidate) {
+	r.until = now.Add(readyFor)
+	if r.planned {
+		r.until, r.halfway = now.Add(c.rules.RecreateTimeout), now.Add(c.rules.RecreateTimeout/2)
+	}
 }
 
 // expire: nobody has proved the candidate, and its time is over. A planned one is

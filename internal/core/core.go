@@ -44,6 +44,13 @@
 // head start. A candidate is free if it may give way. A wait is worth it if the call
 // has not waited for another candidate before. A call is ripe when its head start is
 // over.
+//
+// Each rule is in a file that is named after it and opens with it: streak.go (what
+// counts), trial.go and copy.go (who tries a candidate), proof.go and slow.go (what proves
+// one), sharing.go (several authorities that try one), candidate.go (what becomes of it),
+// plan.go (what is planned), pace.go (when the next is built), wait.go (who waits, and for
+// how long), view.go (what operators see). events.go and clock.go take what happened
+// there; call.go, attempt.go and suspect.go are what all of them share.
 package core
 
 import "time"

@@ -196,7 +196,7 @@ func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 	if c.closed || c.ended || on != c.current {
 		return
 	}
-	c.pace.tripped(c.recent.calm(now, Authority{}) && now.Sub(c.promoted) >= calm)
+	c.paceTrip(now, Authority{})
 	c.ended, c.endedAt, c.endedIn = true, now, c.now
 	c.now++ // what begins from here on is later
 	c.report(now, Report{What: HasTripped, About: c.aboutEnded()})

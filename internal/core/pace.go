@@ -2,6 +2,20 @@ package core
 
 import "time"
 
+// What resets the backoff. A client has one pace for all its authorities, and another
+// one for what is planned; each asks the user's policy, WithBackOff, for its intervals.
+//
+// The pace starts over, with a new policy and a build at once, when an authority trips,
+// or the transport says that it has ended, and that is news (isNews): it had no outage
+// in the last minute, and no transport was promoted for need in the last minute. Even
+// so, no build is closer than a first interval to the latest (startOver). Nothing else
+// resets it: neither a promotion, nor an answer, nor the passing of time.
+//
+// The pace of what is planned starts over with each promotion of a planned candidate.
+//
+// Otherwise the next build waits for an interval from the candidate's first refusal,
+// its promotion or its end, whichever comes first (advance).
+
 // A pace spaces builds. The intervals are the policy's, which the shell asks: it
 // draws one with each build, and takes a new policy when the epoch is a new one.
 type pace struct {
@@ -13,19 +27,47 @@ type pace struct {
 	notBefore time.Time     // the next one
 }
 
-// tripped: an authority has. If that is news the next build is at once, but never
-// closer than a first interval to the latest.
-func (p *pace) tripped(news bool) {
-	if !news {
-		return
+// paceTrip: an authority has tripped, or, if it is the zero authority, the transport
+// in service has ended. Its outage, if it has one, has not begun now.
+func (c *Client) paceTrip(now time.Time, a Authority) {
+	if c.isNews(now, a) {
+		c.pace.startOver()
 	}
-	p.startOver()
-	p.notBefore = p.built.Add(p.first)
 }
 
+// isNews reports whether a trip of a is the first sign of something new: a had no
+// outage in the last minute, nor has it one, and the client put no transport in
+// service for need in that time.
+func (c *Client) isNews(now time.Time, a Authority) bool {
+	s := c.suspect(a)
+	return (s == nil || !s.outage()) && c.recent.calm(now, a) && now.Sub(c.promoted) >= calm
+}
+
+// calm reports whether a has had no outage that ended in the last minute.
+func (r *recent) calm(now time.Time, a Authority) bool {
+	m := r.get(a)
+	return m == nil || now.Sub(m.over) >= calm
+}
+
+func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
+
+// startOver: the next build is at once, but never closer than a first interval to the
+// latest.
 func (p *pace) startOver() {
 	p.epoch++
 	p.interval, p.opened = 0, false
+	p.notBefore = p.built.Add(p.first)
+}
+
+// planSucceeded: what was planned is in service. What is planned next has a pace that
+// knows nothing of it.
+func (c *Client) planSucceeded() { c.planPace = pace{epoch: c.planPace.epoch + 1} }
+
+func (c *Client) paceOf(planned bool) *pace {
+	if planned {
+		return &c.planPace
+	}
+	return &c.pace
 }
 
 func (p *pace) due(now time.Time) bool { return !now.Before(p.notBefore) }
@@ -58,19 +100,4 @@ func (p *pace) advance(now time.Time, r *candidate) {
 	p.notBefore = now.Add(p.interval)
 }
 
-func (c *Client) paceOf(planned bool) *pace {
-	if planned {
-		return &c.planPace
-	}
-	return &c.pace
-}
-
 func (c *Client) advance(now time.Time, r *candidate) { c.paceOf(r.planned).advance(now, r) }
-
-func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
-
-// calm reports whether a had no outage in the last minute: its trip is news.
-func (r *recent) calm(now time.Time, a Authority) bool {
-	m := r.get(a)
-	return m == nil || now.Sub(m.over) >= calm
-}

@@ -22,7 +22,7 @@ func (c *Client) promote(now time.Time, by *Attempt) {
 	}
 	c.advance(now, r)
 	if r.planned && !need {
-		c.planPace = pace{epoch: c.planPace.epoch + 1}
+		c.planSucceeded()
 	}
 	c.report(now, Report{What: WasPromoted, About: about, Candidate: r.id})
 	c.now++

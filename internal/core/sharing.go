@@ -5,6 +5,20 @@ import (
 	"time"
 )
 
+// What does a second dead host do meanwhile? There is one candidate at a time, and it
+// belongs to all authorities that are tripped: none waits for another's trial.
+//
+//   - The second one tries the same candidate, at the same time, with a control of its own.
+//     What an authority has made of the candidate is its stand.
+//   - The first proof, whosever it is, puts the candidate in service for all. A refusal is
+//     the authority's own (refuse in proof.go): the candidate stays as long as there is a
+//     tripped authority that has not refused it (wanted).
+//   - An authority asks for the next candidate only if it has refused this one, or if its
+//     copies on it have run out of time (standsFor), and the backoff allows it. This one
+//     then gives way, unless an authority is trying it within its time: it gives way even
+//     so if that is another authority's trial, and the authority that asks tripped after the
+//     build began, or within the last minute with no outage in the minute before (givesWay).
+
 // wanted reports whether somebody has a use for r: the client, whoever planned
 // it, or an authority that is tripped and has not refused it.
 func (c *Client) wanted(r *candidate) bool {
@@ -29,7 +43,7 @@ func (r *candidate) refusedBy(a Authority) bool {
 // givesWay reports whether candidate r, which is of no use to s, may be dropped to
 // build the next one for s. It may not while an authority's trial of r is within its
 // time, unless that is another authority's, and s tripped after the build of r or
-// its outage is news. A planned candidate has a time of its own.
+// its outage is young. A planned candidate has a time of its own.
 func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	if r.planned {
 		return false

@@ -2,6 +2,23 @@ package core
 
 import "time"
 
+// Is it a stall, or is the upstream slow? Every wait that runs out without an answer is a
+// stall, and counts as one (streak.go). Which of the two it was is found out once stalls
+// have tripped the authority: then a copy of a request that waits goes to the candidate,
+// while the request itself waits on in service, as the control (copy.go).
+//
+//   - The copy is answered, and the control stays silent until it has waited for twice as
+//     long as the copy took, and for 100 ms after the copy's answer: the transport in
+//     service is dead, and the candidate is proven (copyAnswered, judge).
+//   - The control is answered before that: the upstream is slow. Nothing is replaced, and
+//     the authority's patience is doubled (controlAnswered).
+//   - The control fails before that: the candidate is proven, if the control began after
+//     the candidate was ready (controlFailed).
+//   - The copy is not answered: the candidate is no better. It is refused when it is in the
+//     way of the next one (makeWay in sharing.go).
+//
+// What must not be copied is told apart by others like it: see hasLike in proof.go.
+
 // copyAnswered: the caller has its answer. The control goes on, and proves the
 // candidate if it stays silent for long enough.
 func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {

@@ -5,6 +5,23 @@ import (
 	"time"
 )
 
+// Does a failure count? What ended an attempt is read first, by Classify in
+// internal/evidence/verdict.go or the user's own classifier. It is neutral if it was the
+// caller's doing, the request's, or this machine's; a stall if it was a wait without an
+// answer; else a failure. Here, count decides what that does to its authority:
+//
+//   - What is neutral counts for nothing, and so does what did not end on the transport in
+//     service: a trial, or an attempt on a transport that was replaced (Failed in events.go).
+//   - An error that says nothing by itself, of an attempt that nobody watched (Untyped),
+//     raises suspicion, so that the next attempts are watched, and counts for nothing else.
+//   - A failure counts if its attempt began after the failure counted before it. Otherwise
+//     it is the same event: one lost connection fails all of its streams.
+//   - Every stall counts.
+//
+// The authority trips at the threshold, if at least half of its attempts under suspicion
+// have failed (failuresTrip), or at the threshold of stalls, if they span a second
+// (stallsTrip). An answer to an attempt that began after the streak did ends it (served).
+
 // count holds an attempt's end in service against its authority, if it was a
 // failure or a stall.
 func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
@@ -104,7 +121,7 @@ func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
 
 func (c *Client) trip(now time.Time, s *suspect) {
 	c.recent.didNotHelp(now, s.authority)
-	c.pace.tripped(!s.outage() && c.recent.calm(now, s.authority) && now.Sub(c.promoted) >= calm)
+	c.paceTrip(now, s.authority)
 	if !s.outage() {
 		s.tripped = now
 		if c.recent.calm(now, s.authority) {

@@ -31,7 +31,7 @@ type suspect struct {
 	since      time.Time // its first failure
 	tripped    time.Time // the outage's begin; zero while it is none
 	tripAt     Instant   // the latest trip
-	youngUntil time.Time // an outage that is news waits for nobody's trial
+	youngUntil time.Time // until then its outage waits for no other's trial: it is young, and had none just before
 	trigger    string    // the latest failure's kind
 	witnesses  []any
 

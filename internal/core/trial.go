@@ -2,6 +2,17 @@ package core
 
 import "time"
 
+// Which of 1,000 requests to a dead authority makes the trial? The first one whose attempt
+// on the transport in service fails, too, after the candidate was ready: that attempt is its
+// control (hasControl). While the candidate is being built they all wait; then each sends
+// its control, and the first to fail makes the trial, which holds back the rest for up to a
+// second (try, heldBack in wait.go). If it fails on the candidate, too, the authority refuses
+// that (trialFailed in proof.go).
+//
+// Where the authority is silent no request has to fail: a copy of the youngest that has had
+// its head start makes the trial (ripest in copy.go). What can be asked only once goes to the
+// candidate without a control, and the next one like it is the control (askOnce).
+//
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.
 //
@@ -20,31 +31,21 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 	if !c.hasEvidence(q, s) {
 		return Step{}, false
 	}
-	r := c.cand
-	if r != nil && (r.stage == Building || r.standsFor(s.authority)) {
-		switch {
-		case r.stage == Building, r.heldBack(s.authority):
-			if !q.outOfTime(now) && (q.waitedFor == 0 || q.waitedFor == r.id) {
-				q.waitedFor = r.id
-				return c.wait(q, forVerdict, q.readyBy), true
-			}
-			return Step{}, false
-		case !c.spare(q):
-			return Step{}, false
-		case r.hadItsChance(q):
-			return c.waitForOthers(now, q)
-		case askedOnce(q, s) && q.fresh():
-			return c.askOnce(now, q, s), true
-		case c.hasControl(q, s):
-			return c.try(now, q, true), true
-		}
-		return c.send(now, q, s), true // the control
-	}
-	if !c.spare(q) || q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s) {
+	switch r := c.cand; {
+	case r != nil && (r.stage == Building || r.standsFor(s.authority) && r.heldBack(s.authority)):
+		return c.waitForVerdict(now, q, r)
+	case !c.spare(q):
 		return Step{}, false
+	case r == nil || !r.standsFor(s.authority):
+		return c.waitForNext(now, q, s)
+	case r.hadItsChance(q):
+		return c.waitForOthers(now, q)
+	case askedOnce(q, s) && q.fresh():
+		return c.askOnce(now, q, s), true
+	case c.hasControl(q, s):
+		return c.try(now, q, true), true
 	}
-	q.waitedFor = c.cand.id
-	return c.wait(q, forVerdict, q.readyBy), true
+	return c.send(now, q, s), true // the control
 }
 
 // hasEvidence: an attempt of q failed in service since its authority last refused a

@@ -5,6 +5,26 @@ import (
 	"time"
 )
 
+// When does a waiting request give up? A request waits for a verdict while a candidate is
+// being built, or while a trial of its authority is younger than a second (waitForVerdict);
+// after it had the next candidate built (waitForNext); and for up to a second while others
+// try what was there already when it failed (waitForOthers). It is woken by each end of a
+// build or a trial, each verdict, each promotion, and Close. Then it asks Next what to do.
+//
+// It gives up if its caller leaves meanwhile (Leave). Once woken it gives up, and its caller
+// gets the error of its latest attempt, if nobody has a fallback for it, and
+//
+//   - it must not be sent again; or
+//   - its authority has refused the candidate, or the factory gave none, and the backoff
+//     allows no next one yet, or another authority's trial holds that back (waitForNext); or
+//   - there is a candidate again that it would have to wait for, and it has waited for one
+//     before (waitForVerdict, waitForOthers): nobody's wait is doubled; or
+//   - it has no attempt left for its control, or its trial (spare in table.go: it makes at
+//     most min(threshold, 3), and two more once its authority has tripped).
+//
+// With WithWaitForReady it does not give up then: it rests for a second, or until a
+// promotion or Close, and starts over, until its time for that is over (mayStartOver).
+
 // waiting says what ends a call's wait.
 type waiting uint8
 
@@ -19,6 +39,28 @@ func (c *Client) wait(q *Call, why waiting, until time.Time) Step {
 	q.waiting = why
 	c.waiting = append(c.waiting, q)
 	return Step{Do: Wait, Until: until}
+}
+
+// waitForVerdict: q waits for what becomes of candidate r: whether it is built, and what
+// the trial of q's authority comes to that holds back the others. Nobody waits for two
+// candidates that others asked for.
+func (c *Client) waitForVerdict(now time.Time, q *Call, r *candidate) (Step, bool) {
+	if q.outOfTime(now) || q.waitedFor != 0 && q.waitedFor != r.id {
+		return Step{}, false
+	}
+	q.waitedFor = r.id
+	return c.wait(q, forVerdict, q.readyBy), true
+}
+
+// waitForNext: q has the next candidate built for its authority s, where the backoff
+// allows it and the present one may go, and waits for it.
+func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
+	r := c.cand
+	if q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s) {
+		return Step{}, false
+	}
+	q.waitedFor = c.cand.id
+	return c.wait(q, forVerdict, q.readyBy), true
 }
 
 // waitForOthers: q waits for the verdict on what others try, but no longer than a
