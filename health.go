@@ -189,7 +189,7 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	}
 	var p past
 	v := rt.gate.ViewWith(func() { p = rt.records.past() })
-	h := Health{Name: rt.cfg.Name, State: stateOf(v, p.last, ended)}
+	h := Health{Name: rt.cfg.Name, State: stateOf(v, ended)}
 	if v.Serving == nil {
 		return h // the zero value
 	}
@@ -250,25 +250,15 @@ func optionsOf(c *config) OptionsHealth {
 	}
 }
 
-// stateOf says in one word how a client is.
-func stateOf(v gate.View, last rejection, ended bool) State {
-	outage, unbuilt := false, false
-	for _, a := range v.Authorities {
-		outage = outage || a.State != core.Suspected
-		// A coarse clock may tell no difference between a failure and the rejection
-		// of what was built for it.
-		unbuilt = unbuilt || a.State == core.Tripped && last.unbuilt && !last.at.Before(a.Since)
-	}
-	if v.Absent {
-		ended = last.unbuilt // a start is no outage, unless it fails
-	}
-	none := !v.NextBuild.IsZero() // is there, nor may one be built now
+// stateOf says in one word how a client is, which the core has decided, in
+// internal/core/health.go. ended: the transport says so, if nobody has told the core yet.
+func stateOf(v gate.View, ended bool) State {
 	switch {
 	case v.Closed || v.Serving == nil:
 		return StateClosed
-	case none && v.Unserved && (ended || unbuilt):
+	case v.Failing:
 		return StateFailing
-	case outage || ended:
+	case v.Recovering || ended && !v.Absent: // a start is no outage
 		return StateRecovering
 	}
 	return StateHealthy

@@ -101,7 +101,6 @@ type rejection struct {
 	at        time.Time
 	authority core.Authority
 	kind      ErrorType
-	unbuilt   bool // the factory gave no transport to try
 }
 
 // recordOf is the record of a recreation that has ended, but for its outage.
@@ -192,7 +191,7 @@ func (r *records) addLocked(t gate.Told) {
 		r.promoted++
 	} else {
 		r.rejected++
-		r.last = rejection{at: t.At, authority: about.Authority, kind: m.ErrorType, unbuilt: t.Unbuilt}
+		r.last = rejection{at: t.At, authority: about.Authority, kind: m.ErrorType}
 	}
 	if outage, ok := r.outages.Find(m.of); ok {
 		m.Outage, m.OutageOpen = outage.Lasts(t.At), outage.End.IsZero()

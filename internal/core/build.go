@@ -64,6 +64,7 @@ func (c *Client) NotBuilt(now time.Time, id uint64, kind string, d Draw) {
 	r.draw = d.Interval
 	c.paceOf(r.planned).drawn(r)
 	c.end(now, kind)
+	c.unbuilt = c.now
 	c.settle(now)
 }
 

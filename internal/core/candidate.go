@@ -53,7 +53,7 @@ func (r *candidate) moveTo(s Stage) { r.stage = s }
 func (c *Client) end(now time.Time, kind string) {
 	r := c.cand
 	c.advance(now, r)
-	c.cand = nil
+	c.cand, c.unbuilt = nil, 0
 	if r.stage == Ready {
 		c.todo.Retire = append(c.todo.Retire, r.id)
 	} else {

@@ -49,7 +49,7 @@
 // counts), trial.go and copy.go (who tries a candidate), proof.go and slow.go (what proves
 // one), sharing.go (several authorities that try one), candidate.go (what becomes of it),
 // plan.go (what is planned), pace.go (when the next is built), wait.go (who waits, and for
-// how long), view.go (what operators see). events.go and clock.go take what happened
+// how long), health.go (what operators see). events.go and clock.go take what happened
 // there; call.go, attempt.go and suspect.go are what all of them share.
 package core
 
@@ -80,6 +80,7 @@ type Client struct {
 	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
 	changes  uint64                 // of who is among them
 	answered Instant                // when the latest attempt began that was answered in service
+	unbuilt  Instant                // when the factory gave no transport; 0: the latest candidate was not over for that
 	recent   recent
 	patience patience
 

@@ -40,7 +40,6 @@ type Told struct {
 	Retired    *generation.Generation
 	InFlight   int64 // on Retired, at that time
 	Fault      error // behind a rejection; nil if there is none
-	Unbuilt    bool  // the factory gave no transport to try
 }
 
 // A queue holds reports until they are delivered. One goroutine at a time delivers,
@@ -68,7 +67,7 @@ func (g *Gate) tellLocked(ctx context.Context, reports []core.Report) {
 			t.Retired, t.InFlight = g.last, g.last.InFlight()
 		}
 		if t.Recreation != nil {
-			t.Fault, t.Unbuilt, t.Protocol = t.Recreation.fault, t.Recreation.over, t.Recreation.protocol()
+			t.Fault, t.Protocol = t.Recreation.fault, t.Recreation.protocol()
 		}
 		g.listener.Note(t)
 		g.told.waiting = append(g.told.waiting, t)

@@ -3,10 +3,10 @@ package main
 // told are the bugs in what operators are told.
 var told = []mutant{
 	// Whether anybody is served.
-	{"an answer to what began before the first failure vouches", "internal/core/view.go",
+	{"an answer to what began before the first failure vouches", "internal/core/health.go",
 		"max(c.answered, answered) <= since",
 		"max(c.answered, answered) < since"},
-	{"the first to trip speaks for the last", "internal/core/view.go",
+	{"the first to trip speaks for the last", "internal/core/health.go",
 		"since, ill = max(since, s.from), true",
 		"since, ill = min(s.from, max(since, 1)), true"},
 	{"nobody notes answers of those that are well", "internal/call/call.go",
@@ -29,7 +29,13 @@ var told = []mutant{
 	{"who waits does not ask", "internal/core/streak.go",
 		"s.failed, s.asked, s.trigger = now, now, o.Trigger",
 		"s.failed, s.trigger = now, o.Trigger"},
-	{"a closed client waits for its next attempt", "internal/core/view.go",
+	{"a factory that failed for an old outage makes the next one fail", "internal/core/health.go",
+		"c.unbuilt > s.from",
+		"c.unbuilt > 0"},
+	{"what could be built makes it fail", "internal/core/health.go",
+		"return c.awaitsBuild(now) && c.cannotBuild() &&",
+		"return c.cannotBuild() &&"},
+	{"a closed client waits for its next attempt", "internal/core/health.go",
 		"ill && !c.closed && c.cand == nil",
 		"ill && c.cand == nil"},
 	{"an outage lasts until it is forgotten", "internal/core/suspect.go",
