@@ -82,6 +82,10 @@ func WithName(name string) Option {
 // default is 3; less than 1 is an error. Consecutive means causally consecutive: an
 // attempt counts only if it began after the previously counted failure, so a connection
 // that fails under 500 requests at once is one failure.
+//
+// One request makes at most three attempts until its authority trips. With a threshold
+// above 3, a request that is alone gets the error of the third one, and it takes the next
+// request to trip the authority.
 func WithThreshold(n int) Option {
 	return func(c *config) error {
 		if n < 1 {

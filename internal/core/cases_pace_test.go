@@ -127,7 +127,7 @@ func TestAFactoryThatFailsThreeTimesCostsThreeIntervals(t *testing.T) {
 
 // Case B20, what concerns the core: nothing makes a factory spin.
 func TestAFactoryThatFailsAtOnceIsAskedSeldom(t *testing.T) {
-	overSome(t, 20, func(d *draw) {
+	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
 		kind := oneOf(d, "factory_failed", ClosedMeanwhile, GivenUp, TransportEnded)
 		s.factory = func(int) (time.Duration, string) { return 0, kind }

@@ -117,8 +117,12 @@ func TestALoneGETOnADeadDialerIsAnsweredByTheFirstCandidate(t *testing.T) {
 					s.factory = func(int) (time.Duration, string) { return takes, "" }
 					s.deadFrom(0, fate{dial: ms, refused: true, untyped: d.seed%2 == 1})
 					dead := min(threshold, mostReplays)
-					if threshold > mostReplays { // it cannot trip alone
-						s.visit(visit{host: "a", method: "GET"})
+					if threshold > mostReplays { // one alone cannot trip it, but leaves little to do
+						alone := s.visit(visit{host: "a", method: "GET"})
+						s.run(sec)
+						if alone.got != "lost" || len(s.builds) > 0 {
+							d.fail("alone: %s after %d builds", alone.got, len(s.builds))
+						}
 						dead = 1
 					}
 					s.run(sec)

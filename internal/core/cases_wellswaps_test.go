@@ -163,7 +163,7 @@ func TestEveryFewRequestsAreRefusedInTurn(t *testing.T) {
 // Case A6. With a threshold of 1 or 2 the odds are that of 300 a second some fail
 // twice in a row, and are answered by the candidate.
 func TestOneFailureInAHundredReplacesNothing(t *testing.T) {
-	overSome(t, 12, func(d *draw) {
+	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
 		share, answer := oneOf(d, 0.013, 0.05), oneOf(d, 20*ms, 500*ms)
 		s.world = func(*visit, uint64) fate {
