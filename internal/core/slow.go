@@ -14,8 +14,9 @@ import "time"
 //     the authority's patience is doubled (controlAnswered).
 //   - The control fails before that: the candidate is proven, if the control began after
 //     the candidate was ready (controlFailed).
-//   - The copy is not answered: the candidate is no better. It is refused when it is in the
-//     way of the next one (makeWay in sharing.go).
+//   - Neither is answered: the candidate is no better. It is refused when it is in the way
+//     of the next one (makeWay in sharing.go). If others are answered in service meanwhile,
+//     so long takes what these ask for, and the patience is doubled, too (outwaited).
 //
 // What must not be copied is told apart by others like it: see hasLike in proof.go.
 
