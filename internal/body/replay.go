@@ -4,13 +4,14 @@ package body
 
 import "net/http"
 
-// May a POST go again? Yes, if nothing of it was sent: no connection was got for it, and no
-// byte of its body was read. One that may have been processed goes again only if it has an
-// Idempotency-Key header (Allows). Under ReplayUnsent it does not go even then, and under
-// ReplayNever nothing does. As for any request, four more things must hold, which outcome
-// in internal/call/land.go puts together: the error speaks against the transport, the
-// caller is still there, the body can be had again, since it has GetBody or no byte of it
-// was read, and the request has an attempt left.
+// May a POST go again? Yes, if nothing of it was sent: no connection was got for it and no
+// byte of its body was read, or an HTTP/2 connection did not take it. One that may have
+// been processed goes again only if it has an Idempotency-Key header (Allows). Under
+// ReplayUnsent it does not go even then, and under ReplayNever nothing does. As for any
+// request, three more things must hold, which outcome in internal/call/land.go puts
+// together: the error speaks against the transport, the caller is still there, and the body
+// can be had again, since it has GetBody or no byte of it was read. And the core must have
+// an attempt left for it: min(threshold, 3), and two more once its authority has tripped.
 
 // A Replay says which requests may be sent again after an error. Its values are
 // those of respawn.Replay, where they are documented.

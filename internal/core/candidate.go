@@ -3,8 +3,9 @@ package core
 import "time"
 
 // What becomes of a candidate that nobody tries? It is over after five minutes. A planned
-// one is put in service after WithRecreateTimeout, unless somebody tried it in vain: the
-// candidate failed what the transport in service answered (lasts, expire).
+// one is put in service after WithRecreateTimeout, unless somebody tried it in vain: it did
+// not answer what the transport in service answered, or lost what can be asked only once
+// (lasts, expire).
 //
 // It is over sooner if nobody wants it any more (wanted in sharing.go), which is so once
 // each authority that was tripped has been answered or has refused it; if it makes way for

@@ -17,7 +17,8 @@ import (
 //     copies on it have run out of time (standsFor), and the backoff allows it. This one
 //     then gives way, unless an authority is trying it within its time: it gives way even
 //     so if that is another authority's trial, and the authority that asks tripped after the
-//     build began, or within the last minute with no outage in the minute before (givesWay).
+//     build began, or within the last minute with no outage in the minute before. A planned
+//     candidate does not give way (givesWay).
 
 // wanted reports whether somebody has a use for r: the client, whoever planned
 // it, or an authority that is tripped and has not refused it.

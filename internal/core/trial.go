@@ -3,8 +3,8 @@ package core
 import "time"
 
 // Which of 1,000 requests to a dead authority makes the trial? The first one whose attempt
-// on the transport in service fails, too, after the candidate was ready: that attempt is its
-// control (hasControl). While the candidate is being built they all wait; then each sends
+// on the transport in service, begun after the candidate was ready, fails as well: that
+// attempt is its control (hasControl). While the candidate is being built they all wait; then each sends
 // its control, and the first to fail makes the trial, which holds back the rest for up to a
 // second (try, heldBack in wait.go). If it fails on the candidate, too, the authority refuses
 // that (trialFailed in proof.go).
