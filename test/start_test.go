@@ -98,6 +98,22 @@ func TestAFactoryThatFailsAtTheStartIsTheCallersError(t *testing.T) {
 	})
 }
 
+// Who has left hears so, as it would on a transport, whatever else is wrong.
+func TestWhoHasLeftIsNotToldThatThereIsNoTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := testkit.NewFactory(func(context.Context, int64) (http.RoundTripper, error) { return nil, errFactory })
+		rt := start(t, nil, respawn.WithFactory(f.Make), every(time.Second))
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.ErrorIs(t, err, errFactory)
+		ctx, leave := context.WithCancelCause(t.Context())
+		leave(errOwn)
+		_, err = rt.RoundTrip(request(ctx, http.MethodGet, "http://a.test/", nil))
+		assert.Equal(t, errOwn, err)
+	})
+}
+
+var errOwn = errors.New("the caller's own")
+
 type countedBody struct {
 	*strings.Reader
 	closes int

@@ -145,7 +145,7 @@ func (c *call) step() (resp *http.Response, err error, done bool) {
 	case core.Divert:
 		return c.divert()
 	case core.GiveUp:
-		return c.end(cmp.Or(c.Gate.Absent(), errCalledBack))
+		return c.end(cmp.Or(c.left(), c.Gate.Absent(), errCalledBack))
 	}
 	return c.end(gate.ErrClosed)
 }
@@ -213,6 +213,14 @@ func (c *call) wait(until time.Time) error {
 	return c.gaveUp()
 }
 
+// left is the error for a caller that has left; nil: it has not.
+func (c *call) left() error {
+	if gone, _ := evidence.CallerGone(c.req); !gone {
+		return nil
+	}
+	return c.gaveUp()
+}
+
 // gaveUp is the error for a caller that left while the call was waiting.
 func (c *call) gaveUp() error {
 	if err := context.Cause(c.req.Context()); err != nil {
@@ -248,7 +256,7 @@ func (c *call) Recall(a *core.Attempt) {
 	c.recalled = append(c.recalled, a)
 	for _, fl := range c.flights {
 		if fl.Attempt == a {
-			fl.leash.pull()
+			fl.recall()
 		}
 	}
 }

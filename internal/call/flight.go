@@ -111,9 +111,19 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	defer c.mu.Unlock()
 	c.flights = append(c.flights, fl)
 	if slices.Contains(c.recalled, f.Attempt) {
-		fl.leash.pull()
+		fl.recall()
 	}
 	return fl
+}
+
+// recall calls the flight back, unless it is once only and got its connection before the
+// core could hear of it: it could go nowhere else, so it goes on where it is.
+func (fl *flight) recall() {
+	if fl.call.core.Kind != core.Once {
+		fl.leash.pull()
+		return
+	}
+	fl.watch.IfUnsent(fl.req, fl.leash.pull)
 }
 
 // roundTrip sends the request on its caller's goroutine. Where the transport panics, or

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -52,7 +53,7 @@ func (r result) named() error {
 
 // failed reads the error of a flight, and takes it to the core.
 func (c *call) failed(r result) (*http.Response, error, bool) {
-	if r.leash != nil && r.leash.pulled() {
+	if r.pulled() {
 		return c.calledBack(r, r.said().Unsent)
 	}
 	o, fate := c.judge(r)
@@ -101,6 +102,9 @@ func (c *call) letGo() {
 	c.resp = nil
 }
 
+// pulled reports whether the flight was called back before it ended.
+func (fl *flight) pulled() bool { return fl.leash != nil && fl.leash.pulled() }
+
 // calledBack: the error of a flight that was called back says nothing. But what is
 // once only may have got its connection in that very instant: then it goes no
 // further.
@@ -109,9 +113,9 @@ func (c *call) calledBack(r result, unsent bool) (*http.Response, error, bool) {
 	case unsent || c.core.Kind != core.Once:
 		r.close()
 		return nil, nil, false
-	case errors.Is(r.err, context.Canceled):
+	case r.pulled() && errors.Is(r.err, context.Canceled): // by us
 		r.close()
-		return nil, errCalledBack, true // the caller has canceled nothing
+		return nil, cmp.Or(c.left(), errCalledBack), true
 	}
 	return r.resp, r.err, true
 }
@@ -137,7 +141,7 @@ func (c *call) late(r result) {
 	default:
 		defer r.discard()
 		r.bond.Out()
-		if !r.leash.pulled() {
+		if !r.pulled() {
 			c.judge(r)
 		}
 	}

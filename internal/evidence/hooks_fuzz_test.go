@@ -147,6 +147,11 @@ func FuzzHooks(f *testing.F) {
 				t.Errorf("%T: a connection was shown: %t, a byte was read: %t, and it is taken for unsent", err, model.shown, model.touched)
 			}
 		}
+		unsent := false
+		w.IfUnsent(sent, func() { unsent = true })
+		if sure := !model.shown && !model.touched; unsent != sure {
+			t.Errorf("it may be called back as unsent: %t, want %t", unsent, sure)
+		}
 		if n := reached.Load(); model.shown != (n == 1) || n > 1 {
 			t.Errorf("%d connections were shown, and %d times it was told", gotConns, n)
 		}

@@ -237,6 +237,16 @@ func (w *Watch) shownAny() bool {
 	return w.shown
 }
 
+// IfUnsent calls f, which does not block, unless something of sent may have been sent: a
+// connection was shown, or a byte of its body was read. No hook comes in between.
+func (w *Watch) IfUnsent(sent *http.Request, f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.shown && !body.Touched(sent) {
+		f()
+	}
+}
+
 // beganLate reports whether the caller's deadline had passed before the attempt
 // began: then it says nothing.
 func (w *Watch) beganLate(req *http.Request) bool {

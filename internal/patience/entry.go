@@ -17,6 +17,7 @@ type Entry struct {
 	prev, next *Entry
 	in         bool
 	told       bool      // the waiter was told something, or will be
+	judged     bool      // its transport was replaced, which happens once
 	last       time.Time // its start, or when it was silent
 	due        time.Time // when to look at it
 }

@@ -54,6 +54,7 @@ type Registry struct {
 	born   time.Time
 	coarse atomic.Int64 // a time since born; behind
 	armed  atomic.Bool  // the timer is set, since somebody waits
+	latest atomic.Pointer[condemned]
 	shards [1 << shardBits]shard
 
 	mu        sync.Mutex // guards the below; shards are locked under it
@@ -105,9 +106,9 @@ func (r *Registry) isBefore(latest int64) bool {
 // authority's patience.
 func (r *Registry) Taught(waited time.Duration) bool { return 2*waited > r.least }
 
-// Enter accompanies w, which begins on the transport of this number. It comes before
-// the request is counted in there: then nobody who is counted in is missed by
-// Condemn.
+// Enter accompanies w, which begins on the transport of this number, and may have been
+// counted in there before: if the transport was replaced in between, w is condemned as
+// those are who were there.
 func (r *Registry) Enter(e *Entry, w Waiter, on uint64, start time.Time) {
 	if start.IsZero() {
 		start = time.Now()
@@ -119,6 +120,9 @@ func (r *Registry) Enter(e *Entry, w Waiter, on uint64, start time.Time) {
 	if !r.armed.Load() {
 		r.arm()
 	}
+	if c := r.latest.Load(); c != nil && c.on == on {
+		r.condemnLater(*c)
+	}
 }
 
 // Condemn tells all who wait on a transport that was replaced, and for one of these
@@ -127,10 +131,17 @@ func (r *Registry) Condemn(on uint64, all []core.Authority) {
 	if len(all) == 0 {
 		return
 	}
+	c := condemned{on, all}
+	r.latest.Store(&c) // first: who enters after the timer has looked looks here
+	r.condemnLater(c)
+}
+
+// condemnLater lets the timer tell those who wait.
+func (r *Registry) condemnLater(c condemned) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.armed.Load() && r.timer != nil && !r.closed { // under the lock: rearm takes back its word
-		r.condemned = append(r.condemned, condemned{on, all})
+		r.condemned = append(r.condemned, c)
 		r.timer.Reset(0)
 	}
 }

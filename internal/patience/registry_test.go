@@ -221,6 +221,26 @@ func TestFewOfManyAreToldAtOnce(t *testing.T) {
 	})
 }
 
+// A flight is counted in before it enters, and its transport may be replaced in between.
+func TestWhoEntersAfterItsTransportWasReplacedIsCondemnedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := opened()
+		other := enter(r, "b", 1)
+		r.Condemn(1, []core.Authority{a("a")})
+		synctest.Wait() // those who wait have been told
+		late, elsewhere, well := enter(r, "a", 1), enter(r, "a", 2), enter(r, "b", 1)
+		synctest.Wait()
+		for _, w := range []*waiter{late, elsewhere, well, other} {
+			w.mu.Lock()
+			assert.Equal(t, w == late, w.condemned > 0)
+			w.mu.Unlock()
+		}
+		for _, w := range []*waiter{late, elsewhere, well, other} {
+			w.Leave()
+		}
+	})
+}
+
 func TestAClosedRegistryTellsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := opened()

@@ -70,14 +70,14 @@ func (r *Registry) condemn(c condemned) {
 	}
 }
 
-// on returns those who wait on a transport.
+// on returns those who wait on a transport that was replaced, and have not been judged.
 func (s *shard) on(transport uint64) []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*Entry
 	for e := s.first; e != nil; e = e.next {
-		if e.on == transport {
-			e.told = true
+		if e.on == transport && !e.judged {
+			e.told, e.judged = true, true
 			all = append(all, e)
 		}
 	}
