@@ -125,8 +125,8 @@ var screens = []screen{
 	{name: "desktop-dark", width: 1280, height: 640, dark: true},
 	{name: "narrow", width: 1101, height: 640}, // the least that a table has
 	{name: "tablet", width: 768, height: 1024, mobile: true},
-	{name: "phone", width: 360, height: 780, mobile: true},
-	{name: "phone-dark", width: 360, height: 780, mobile: true, dark: true},
+	{name: "phone", width: 390, height: 844, mobile: true},
+	{name: "small-phone-dark", width: 360, height: 780, mobile: true, dark: true},
 }
 
 func (b *tab) use(s screen) {
