@@ -32,22 +32,32 @@ func answer(c client, now time.Time) answers {
 		}
 	}
 	a := answers{Host: hosts(c, o) + ".", Transport: blame(c, o), Next: next(c, o, now)}
-	if o.End.IsZero() {
-		a.Over = fmt.Sprintf("No: down for %s.", roughly(o.Duration))
-		a.Long = fmt.Sprintf("%s so far, since %s UTC.", duration(o.Duration), clock(o.Begin, now))
-	} else {
-		a.Over = fmt.Sprintf("Yes: it ended %s ago.", roughly(now.Sub(o.End)))
-		a.Long = fmt.Sprintf("%s, from %s to %s UTC.", duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
-	}
-	if c.State == respawn.StateClosed {
-		a.Over = "The client is closed."
-	}
+	a.Over, a.Long = lengthOf(c, o, now)
 	for _, r := range during(c, o) {
 		if r.TraceID != "" {
 			a.Trace = r.TraceID
 		}
 	}
 	return a
+}
+
+// lengthOf says whether an outage is over, and how long it lasted.
+func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long string) {
+	long = fmt.Sprintf("%s, from %s to %s UTC.", duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
+	switch {
+	case o.End.IsZero():
+		over = fmt.Sprintf("No: down for %s.", roughly(o.Duration))
+		long = fmt.Sprintf("%s so far, since %s UTC.", duration(o.Duration), clock(o.Begin, now))
+	case o.EndedBy == respawn.OutageEndForgotten:
+		over = fmt.Sprintf("Not known: the last request failed, %s ago.", roughly(now.Sub(o.End)))
+		long = "At least " + long
+	default:
+		over = fmt.Sprintf("Yes: it ended %s ago.", roughly(now.Sub(o.End)))
+	}
+	if c.State == respawn.StateClosed {
+		over = "The client is closed."
+	}
+	return over, long
 }
 
 // latest is the outage that a client's answers are about: of those that last the one
@@ -173,6 +183,8 @@ func next(c client, o respawn.OutageHealth, now time.Time) string {
 		return "Nothing: requests are refused."
 	case c.Recreating && o.End.IsZero() && !o.Begin.IsZero():
 		attempt = "A fresh transport is being tried now."
+	case len(c.OpenOutages) == 0 && o.EndedBy == respawn.OutageEndForgotten:
+		return "The next request will tell."
 	case len(c.OpenOutages) == 0:
 		return "Nothing to do."
 	case !c.NextAttempt.IsZero():

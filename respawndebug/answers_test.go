@@ -204,6 +204,23 @@ func TestFiveAnswers(t *testing.T) {
 			Over: "No: down for 4 s.", Host: "https://api.test:443.", Transport: "Not known yet: no fresh transport has had its verdict.",
 			Long: "4.0 s so far, since 00:00:05 UTC.", Next: "The next request makes the next attempt.",
 		}},
+		{"nobody asks any more", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(4 * time.Second)
+			require.False(r.t, r.get(api))
+			time.Sleep(2 * time.Hour)
+		}, answers{
+			Over: "Not known: the last request failed, 2 h ago.", Host: "https://api.test:443.",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
+			Long:      "At least 4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "The next request will tell.",
+		}},
+		{"replaced by hand", func(r *rig) {
+			time.Sleep(time.Minute)
+			require.NoError(r.t, r.rt.Recreate(r.t.Context()))
+		}, answers{
+			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
+		}},
 		{"many hosts", func(r *rig) {
 			for _, host := range []string{"a", "b", "c", "d", "e"} {
 				r.trip("http://" + host + ".test/")

@@ -52,6 +52,7 @@ func TestIncidentInABrowser(t *testing.T) {
 	stop = g.load()
 	g.await("a fresh transport", func(s state) bool { return s.State == "healthy" && s.Promotions == 1 })
 	stop()
+	g.await("nothing but the streams in flight", func(s state) bool { return s.InFlight == 3 })
 	after := g.state()
 	require.Len(t, after.DrainingGenerations, 1)
 	require.EqualValues(t, 3, after.DrainingGenerations[0].InFlight, "the streams have not noticed yet")

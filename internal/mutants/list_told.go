@@ -60,6 +60,17 @@ var told = []mutant{
 		"return Key{a.Authority, a.Since}",
 		"return Key{a.Authority, a.Tripped.Add(time.Duration(a.Failures))}"},
 
+	// The page.
+	{"nothing is down while requests wait", "respawndebug/late.go",
+		"return len(c.Late) > 0 &&",
+		"return false && len(c.Late) > 0 &&"},
+	{"a transport that has ended is not to blame", "respawndebug/answers.go",
+		"if o.Authority == \"\" && o.EndedBy == \"\" {",
+		"if false {"},
+	{"a fresh transport that fails as well has had no verdict", "respawndebug/answers.go",
+		"case promoted > 0 && o.End.IsZero():",
+		"case false:"},
+
 	// Telemetry, and the hook.
 	{"counts do not begin with the client", "metrics.go",
 		"\tm.begin(core.Authority{})\n",
