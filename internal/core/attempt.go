@@ -46,15 +46,17 @@ type Attempt struct {
 	in         *attempts
 }
 
-// silences are how often an attempt was a stall of a streak while it waited.
+// silences are how often an attempt was a stall of a streak while it waited. Of one
+// whose transport was replaced they are a streak of their own.
 type silences struct {
-	in *suspect
-	n  int
+	in    *suspect // nil: the attempt's own
+	n     int
+	first time.Time
 }
 
-func (a *Attempt) silentIn(s *suspect) {
-	if a.silent.in != s {
-		a.silent = silences{in: s}
+func (a *Attempt) silentIn(now time.Time, s *suspect) {
+	if a.silent.in != s || a.silent.n == 0 {
+		a.silent = silences{in: s, first: now}
 	}
 	a.silent.n++
 }

@@ -152,12 +152,16 @@ func (c *Client) Patience(now time.Time, au Authority) time.Duration { return c.
 
 // Silent: a has waited for another Patience, and its caller waits on. That is a stall.
 func (c *Client) Silent(now time.Time, a *Attempt) {
-	if a.over || c.closed || a.On != c.current {
+	switch {
+	case a.over || c.closed:
+		return
+	case a.On != c.current:
+		c.silentBehind(now, a)
 		return
 	}
 	c.count(now, a, Outcome{Verdict: Stall, Trigger: Silence})
 	if s := c.suspect(a.Call.Authority); s != nil {
-		a.silentIn(s)
+		a.silentIn(now, s)
 		if a.in == nil {
 			a.ripeAt = now
 			c.watch(s, a)

@@ -27,6 +27,8 @@ type account struct {
 	planned   bool
 	idle      bool
 
+	taught bool // what came of a candidate may have taught patience
+
 	ready  int // the step at which the candidate became ready
 	served []served
 }

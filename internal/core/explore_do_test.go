@@ -33,7 +33,7 @@ func (w *world) nameOf(m move) string {
 	case opLeft:
 		return call() + " has left"
 	case opLeaveNeutral:
-		return call() + " leaves soon"
+		return call() + [...]string{" leaves soon", " leaves after a while"}[m.a]
 	case opBuilt:
 		return [...]string{"built", "built, drawn long"}[m.a]
 	case opNotBuilt:
@@ -98,7 +98,11 @@ func (w *world) do(m move) {
 	case opLeft:
 		w.hasLeft(w.calls[m.i])
 	case opLeaveNeutral:
-		w.leave(w.calls[m.i], Neutral)
+		if m.a == 1 {
+			w.leaveLate(w.calls[m.i])
+		} else {
+			w.leave(w.calls[m.i], Neutral)
+		}
 	case opBuilt, opNotBuilt:
 		w.finish(m.i, m.op == opBuilt, m.a)
 	case opRecreate:

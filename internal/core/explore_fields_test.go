@@ -150,6 +150,7 @@ var keyless = map[string]bool{
 	"Attempt.Call": true, "Attempt.prev": true, "Attempt.next": true, "Attempt.in": true, // its lists
 	"attempts.last": true, "entry[T].used": true, "entry[T].authority": true, "patience.least": true,
 	"Client.known": true, "candidate.of": true, "Client.busy": true, "suspect.busy": true, "Client.sweepAt": true, "Client.changes": true, // to find others by, and to be asked less often
+	"silences.first":    true, // in the key of what waits on a transport that was replaced, which no list of the core has
 	"suspect.authority": true, "stand.authority": true, "pace.epoch": true, "candidate.epoch": true,
 }
 

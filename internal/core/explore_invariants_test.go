@@ -26,6 +26,7 @@ func (w *world) check(t Todo) {
 		w.checkWait(x)
 	}
 	for _, f := range w.flights {
+		w.checkSilent(f)
 		x := f.x
 		gone := w.roleOf(f) == retired || w.roleOf(f) == asCandidate && !w.builtPlan && w.acc.hosts[hostOf(x.q.Authority)].refused
 		w.must(!f.trial || f.sent || x.q.Sealed || !gone, "a trial that was not sent is left on a candidate that is over")
@@ -37,6 +38,19 @@ func (w *world) check(t Todo) {
 	}
 	if w.order != nil && !w.told {
 		w.must(live == 1, "Recreate waits for nothing")
+	}
+}
+
+// checkSilent: who waits in its transport has the answer of a copy soon, and who waits
+// on one that was replaced does not wait there for ever.
+func (w *world) checkSilent(f *flight) {
+	if f.inside && f.answered {
+		w.must(!w.now.After(f.awaitedAt.Add(headStart)), "%s has its answer, and waits in its transport", w.label(f.x))
+	}
+	x := f.x
+	long := f.behind >= w.Stalls && w.now.Sub(f.behindAt) >= w.StallSpan && x.at == going && w.roleOf(f) == retired
+	if long && x.q.Kind != Once && !x.q.Sealed && x.tries < min(w.Threshold, mostReplays)+2 {
+		w.must(false, "%s is silent on what was replaced, and stays", w.label(x))
 	}
 }
 

@@ -130,6 +130,9 @@ func (k *keyer) spell(a *Attempt) {
 	k.nums(int(a.role), int(a.row))
 	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.bound, a.in != nil)
 	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
+	if a.silent.in == nil && a.silent.n > 0 {
+		k.times(a.silent.first)
+	}
 }
 
 func (k *keyer) list(l *attempts) {
@@ -164,6 +167,7 @@ func (k *keyer) world() {
 	if w.built != 0 {
 		k.times(w.builtAt)
 	}
+	k.bools(w.stays && w.taught())
 	k.account(&w.acc)
 }
 
@@ -186,10 +190,11 @@ func (k *keyer) traveler(x *traveler) {
 
 func (k *keyer) flight(f *flight) {
 	k.spell(f.a)
-	k.bools(f.copy, f.trial, f.hidden, f.sent, f.answered, f.told)
+	k.bools(f.copy, f.trial, f.hidden, f.sent, f.answered, f.told, f.inside)
 	k.steps(f.began)
 	k.instants(f.clock)
-	k.times(f.start, f.silentAt)
+	k.times(f.start, f.silentAt, f.behindAt, f.awaitedAt)
+	k.nums(f.behind)
 	k.nums(int(f.row), slices.Index(k.w.calls, f.x), f.silences)
 	k.bools(f.silentIn != 0 && f.silentIn == k.w.acc.hosts[hostOf(f.x.q.Authority)].suspicion)
 	k.bools(f.under != 0 && f.under == k.w.acc.hosts[hostOf(f.x.q.Authority)].suspicion)

@@ -83,8 +83,25 @@ func (w *world) movesOf(i int, add func(op, int, int)) {
 		if w.neutral && left {
 			add(opLeaveNeutral, i, 0)
 		}
+		if w.stays && left && w.waitsLong(x) {
+			add(opLeaveNeutral, i, 1)
+		}
 	}
 }
+
+// waitsLong reports whether a caller that leaves of itself now has waited for long, in
+// service and for nothing else. Where patience was learned the world does not reckon how
+// long that is.
+func (w *world) waitsLong(x *traveler) bool {
+	main, copied := w.beside(x)
+	if main == nil {
+		main = w.hiddenOf(x)
+	}
+	return x.at == going && main != nil && copied == nil && w.roleOf(main) == serving && !w.taught() && w.now.Sub(main.start) >= leaving
+}
+
+// taught reports whether patience may have been learned.
+func (w *world) taught() bool { return w.acc.taught || 2*w.longest > w.Patience }
 
 // fates are how an attempt can go on.
 func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
@@ -105,7 +122,7 @@ func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
 	if w.locals > 0 && age == 0 && !f.sent && !f.answered && !f.x.leaving {
 		add(opFailLocal, i, k)
 	}
-	if m != works && !f.silentAt.IsZero() && role == serving && !w.now.Before(f.silentAt) && f.x.at != over {
+	if m != works && !f.silentAt.IsZero() && role != asCandidate && !w.now.Before(f.silentAt) && f.x.at != over {
 		add(opImpatient, i, k)
 	}
 }

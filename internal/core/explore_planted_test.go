@@ -139,6 +139,24 @@ var plants = []planted{
 			r.until = w.now
 		}
 	}},
+	{name: "a caller in its transport waits for any verdict", world: "after a late copy, in the transport", depth: 6, notice: "has its answer, and waits in its transport", state: func(w *world) {
+		for _, f := range w.flights {
+			f.a.bound = false
+		}
+	}},
+	{name: "what was slow counts for silent for ever", world: "in the transport", depth: 7, notice: "trips with", state: func(w *world) {
+		for _, f := range w.flights {
+			f.a.silent.n = 0
+		}
+	}},
+	{name: "who leaves of itself was not stalled", world: "in the transport", depth: 5, notice: "does not trip", state: func(w *world) { w.c.rules.Patience = 0 }},
+	{name: "who is silent on what was replaced stays", world: "in the transport", depth: 8, notice: "is silent on what was replaced, and stays", state: func(w *world) {
+		for _, f := range w.flights {
+			if w.roleOf(f) == retired {
+				f.a.silent.n = 0
+			}
+		}
+	}},
 	{name: "Close leaves the waiting", world: "ended", depth: 5, notice: "left after Close", in: func(w *world, t *Todo) {
 		if w.closed {
 			t.Wake = nil

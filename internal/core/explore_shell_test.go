@@ -169,12 +169,20 @@ func (w *world) failed(f *flight, o Outcome) {
 func (w *world) impatient(f *flight) {
 	if f.hidden {
 		w.adopt(f)
-		f.a.bound = true // its caller waits in its transport
+		f.a.bound, f.inside = true, true
 	}
 	if w.modeOf(f) == mute || w.modeOf(f) == slow {
 		w.sends(f)
 	}
 	f.silentAt = w.now.Add(w.Patience)
+	if f.on != w.current {
+		if f.behind == 0 {
+			f.behindAt = w.now
+		}
+		f.behind++
+		w.c.Silent(w.now, f.a)
+		return
+	}
 	w.acc.stalled(w, f, Outcome{Verdict: Stall})
 	w.acc.silent(f)
 	w.c.Silent(w.now, f.a)
@@ -202,6 +210,24 @@ func (w *world) leave(x *traveler, v Verdict) {
 			break
 		}
 	}
+}
+
+// leaveLate: its caller goes of itself, after a wait that makes it a stall.
+func (w *world) leaveLate(x *traveler) {
+	w.leaves--
+	f, _ := w.beside(x)
+	if f == nil {
+		f = w.hiddenOf(x)
+	}
+	w.adopt(f)
+	o := w.leftOf(f, Neutral)
+	o.Silence = w.now.Sub(f.start)
+	x.at, x.got = over, "left"
+	w.land(f)
+	counted := o
+	counted.Verdict = Stall
+	w.acc.failed(w, f, counted)
+	w.c.Failed(w.now, f.a, o)
 }
 
 // leaveByCopy: its caller goes, and its copy is the first to tell. What is under way

@@ -34,7 +34,7 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 	for _, g := range w.flights {
 		if g.x == x && g != f && g.on == w.current {
 			s.main = g.a
-			g.answered = f.copy // its caller has its answer; it waits for the verdict
+			g.answered, g.awaitedAt = f.copy, w.now // its caller has its answer; it waits for the verdict
 		}
 	}
 	acc.served = append(slices.Clone(acc.served), s)
@@ -49,6 +49,7 @@ func (acc *account) heard(w *world, r Report) {
 	i := hostOf(r.About.Authority)
 	h := &acc.hosts[i]
 	ended := r.About.Trigger == TransportEnded
+	acc.taught = acc.taught || r.What == HasRefused || r.What == HasRecovered || r.What == WasRejected
 	switch r.What {
 	case HasTripped:
 		w.must(!acc.absent, "an outage of what has never served")

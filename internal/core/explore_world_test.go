@@ -121,24 +121,28 @@ type failedControl struct {
 
 // A flight is an attempt under way.
 type flight struct {
-	a        *Attempt
-	x        *traveler
-	on       uint64
-	copy     bool
-	trial    bool // on a candidate, for its caller, and that was not promoted
-	beside   bool // it was on a candidate when it was called back
-	hidden   bool // on the healthy path: the core does not know it
-	began    int  // step
-	clock    Instant
-	start    time.Time
-	under    int // the suspicion that it began under
-	sent     bool
-	row      row // of its authority when it began
-	silentAt time.Time
-	silentIn int // the suspicion that its silences count for, and their number
-	silences int
-	answered bool // a control that is awaited: its copy was answered
-	told     bool // a copy that has ended with its caller
+	a         *Attempt
+	x         *traveler
+	on        uint64
+	copy      bool
+	trial     bool // on a candidate, for its caller, and that was not promoted
+	beside    bool // it was on a candidate when it was called back
+	hidden    bool // on the healthy path: the core does not know it
+	began     int  // step
+	clock     Instant
+	start     time.Time
+	under     int // the suspicion that it began under
+	sent      bool
+	row       row // of its authority when it began
+	silentAt  time.Time
+	silentIn  int // the suspicion that its silences count for, and their number
+	silences  int
+	behind    int       // silences since its transport was replaced
+	behindAt  time.Time // the first of them
+	answered  bool      // a control that is awaited: its copy was answered
+	awaitedAt time.Time // since when
+	told      bool      // a copy that has ended with its caller
+	inside    bool      // its caller waits in the transport, and has another's answer when it is over
 }
 
 // A factory is a build under way.
@@ -163,8 +167,8 @@ type setting struct {
 
 	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
 
-	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral, absent bool
-	bug                                                                                         *planted
+	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral, stays, absent bool
+	bug                                                                                                *planted
 }
 
 type change struct {
@@ -293,6 +297,16 @@ func (w *world) beside(x *traveler) (main, copied *flight) {
 		}
 	}
 	return main, copied
+}
+
+// hiddenOf is what is under way for x on the healthy path; nil: nothing is.
+func (w *world) hiddenOf(x *traveler) *flight {
+	for _, f := range w.flights {
+		if f.x == x && f.hidden {
+			return f
+		}
+	}
+	return nil
 }
 
 func (w *world) travelerOf(q *Call) *traveler {

@@ -28,6 +28,8 @@ var (
 )
 
 var (
+	aboard = []change{{serving, 0, mute}, {serving, 0, slow}, {serving, 0, works}, {asCandidate, 0, mute}, {asCandidate, 0, works}}
+
 	hand = []change{{serving, 0, refuses}, {asCandidate, 0, mute}, {asCandidate, 0, hangs}, {asCandidate, 0, breaks}}
 
 	// refusal is how a GET of a comes to refuse a candidate, and its interval passes.
@@ -43,6 +45,8 @@ func rules(threshold int) Rules {
 
 func worlds() []*setting {
 	one, two := rules(1), rules(2)
+	quick := rules(1)
+	quick.Stalls, quick.StallSpan, quick.RecreateTimeout = 1, 0, 20*time.Second
 	withFallback := rules(1)
 	withFallback.Fallback = true
 	gone := [2][2]mode{{refuses, works}, {works, works}}
@@ -58,6 +62,10 @@ func worlds() []*setting {
 		{name: "dark GETs", Rules: one, calls: []template{get, get, getB}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, depth: 7},
 		{name: "dark once only", Rules: one, calls: []template{post.times(2), put, post}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, depth: 7},
 		{name: "anything", Rules: one, calls: []template{get.times(3).unseen(), post, getB}, modes: well, changes: more, nChanges: 3, nLeaves: 1, nLocal: 1, untyped: true, neutral: true, depth: 6},
+		{name: "in the transport", Rules: two, calls: []template{get.times(2).unseen(), post.unseen(), getB.unseen()}, modes: well, changes: aboard, nChanges: 2, nLeaves: 1, nHand: 1, stays: true, patient: true, depth: 6,
+			prefix: []string{"GET a begins", "POST a begins", "GET b begins", "in service for a: is silent", "time"}},
+		{name: "after a late copy, in the transport", Rules: quick, calls: []template{get.times(2).unseen(), post.times(2), getB.unseen()}, modes: well, changes: aboard, nChanges: 4, nLeaves: 1, nJumps: 1, stays: true, patient: true, connects: true, depth: 5,
+			prefix: []string{"GET a begins", "in service for a: is silent", "on the candidate for a: is silent", "time", "is a stall", "built", "connects", "time jumps 7 s"}},
 		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
 		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
 		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},

@@ -132,6 +132,19 @@ func (c *Client) Condemned(now time.Time, a *Attempt) {
 	c.rescue(now)
 }
 
+// silentBehind: a waits on a transport that was replaced, perhaps for another authority
+// or by plan. Nobody begins anything there any more, so that its silences are judged by
+// themselves: as many as trip an authority condemn it, too.
+func (c *Client) silentBehind(now time.Time, a *Attempt) {
+	if a.role != inService || a.in != nil || c.rules.Stalls == 0 {
+		return
+	}
+	a.silentIn(now, nil)
+	if a.silent.n >= c.rules.Stalls && now.Sub(a.silent.first) >= c.rules.StallSpan {
+		c.Condemned(now, a)
+	}
+}
+
 // endOfEnded: what had ended is not in service any more.
 func (c *Client) endOfEnded(now time.Time) {
 	if c.absent {
