@@ -23,6 +23,7 @@ type order struct {
 	req     *http.Request
 	legacy  chan struct{} // its Cancel, or nil
 	span    trace.Span
+	timer   *time.Timer // that cancels it, or nil
 	tries   []*try
 	sent    int // connections it got
 	served  int // times that the upstream has processed it
@@ -65,13 +66,16 @@ func (w *world) call(list []errand) {
 // reports whether there was an answer.
 func (w *world) send(e errand) bool {
 	o := &order{errand: e, w: w}
+	if e.ends == late {
+		o.in = o.endures()
+	}
 	ctx, stop := o.context()
 	o.request(ctx)
 	w.mu.Lock()
 	w.orders[o.id] = o
 	o.began, o.late = w.now(), w.shut
-	o.leaves = o.began + e.in
-	w.noteLocked(o.who(), "%s %s (%d %d %d, %v)", e.method, hostOf(e.au), e.body, e.answer, e.reads, e.in)
+	o.leaves = o.began + o.in
+	w.noteLocked(o.who(), "%s %s (%d %d %d, %v)", e.method, hostOf(e.au), e.body, e.answer, e.reads, o.in)
 	w.mu.Unlock()
 
 	given := *o.req
@@ -102,8 +106,32 @@ func (w *world) send(e errand) bool {
 	w.must(resp.Header.Get(idHeader) == strconv.Itoa(o.id), "r%d gets the answer of r%s", o.id, resp.Header.Get(idHeader))
 	w.must(w.plan.kind == netHTTP2 || (o.answer == noBody) == (resp.Body == http.NoBody), "r%d: http.NoBody is not handed on", o.id)
 	w.mu.Unlock()
+	if e.ends == late {
+		o.hurry()
+	}
 	o.read(resp.Body, stop)
 	return true
+}
+
+// endures is for how long a caller without a deadline waits: for longer than it may
+// take to serve whatever can be sent again.
+func (o *order) endures() time.Duration {
+	over := time.Minute
+	if o.repeatable() {
+		over = endless
+	}
+	return max(0, o.w.plan.storm-o.w.now()) + over
+}
+
+const endless = 15 * time.Minute
+
+// hurry: a caller without a deadline waits less for a body, whose silence nobody else
+// notices.
+func (o *order) hurry() {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	o.leaves = o.w.now() + 30*time.Second
+	o.timer.Reset(30 * time.Second)
 }
 
 // guard calls f, and reports whether it returned. If not, a callback must have ended
@@ -134,10 +162,10 @@ func (o *order) context() (context.Context, func()) {
 	switch o.ends {
 	case byDeadline:
 		return context.WithTimeout(ctx, o.in)
-	case byCancel:
+	case byCancel, late:
 		ctx, cancel := context.WithCancel(ctx)
-		timer := time.AfterFunc(o.in, cancel)
-		return ctx, func() { timer.Stop(); cancel() }
+		o.timer = time.AfterFunc(o.in, cancel)
+		return ctx, func() { o.timer.Stop(); cancel() }
 	case byCause:
 		ctx, cancel := context.WithCancelCause(ctx)
 		timer := time.AfterFunc(o.in, func() { cancel(errCause) })

@@ -10,6 +10,9 @@ import "time"
 // judge is called when all is over.
 func (w *world) judge() {
 	w.judgeRecreations()
+	for _, o := range w.orderList() {
+		w.judgePatient(o)
+	}
 	if w.plan.kind.real() {
 		return // what its attempts came to is not seen
 	}

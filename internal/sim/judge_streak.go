@@ -10,14 +10,20 @@ func (t *try) failed() bool {
 	return t.over && t.err != nil && (t.fault == against || t.fault == stalls || t.fault == neutral && t.gaveUp && t.returned-t.arrived >= leftAfter)
 }
 
-// patience is the least that WithPatience takes for silence, leftAfter the least wait
-// of a caller that leaves.
+// leftAfter is the least wait of a caller that leaves.
 const (
-	leastPatience = 4 * time.Second
-	leftAfter     = time.Second
-	headStart     = time.Second
-	answerGap     = 100 * time.Millisecond
+	leftAfter = time.Second
+	headStart = time.Second
+	answerGap = 100 * time.Millisecond
 )
+
+// leastPatience is the least that WithPatience takes for silence.
+func (w *world) leastPatience() time.Duration {
+	if w.plan.patience == 0 {
+		return 1 << 60 // nobody is ever silent
+	}
+	return w.plan.patience * 4 / 5
+}
 
 // silentAt reports whether the try had waited for so long at that time, unanswered.
 func (t *try) silentAt(at, since time.Duration) bool {
@@ -55,7 +61,7 @@ func (w *world) streak(l *link, au int, at time.Duration) (failures, stalled int
 				stalled++
 			}
 		}
-		for wait := leastPatience; t.silentAt(at, wait) || t.over && t.arrived+wait <= min(t.returned, at); wait += leastPatience {
+		for wait := w.leastPatience(); t.silentAt(at, wait) || t.over && t.arrived+wait <= min(t.returned, at); wait += w.leastPatience() {
 			if t.arrived+wait >= cleared {
 				stalled++
 			}
@@ -75,7 +81,7 @@ func (w *world) lastFailed(l *link, au int, at time.Duration) (failed time.Durat
 		if t.failed() && t.returned <= at {
 			failed = max(failed, t.returned)
 		}
-		for wait := leastPatience; t.arrived+wait <= at && (!t.over || t.arrived+wait <= t.returned); wait += leastPatience {
+		for wait := w.leastPatience(); t.arrived+wait <= at && (!t.over || t.arrived+wait <= t.returned); wait += w.leastPatience() {
 			failed = max(failed, t.arrived+2*wait) // the latest that it may be told
 		}
 	}
@@ -129,7 +135,7 @@ func (w *world) evidence(trial *try) bool {
 		if t.failed() && t.returned >= since && t.returned <= trial.arrived {
 			return true
 		}
-		for wait := leastPatience; t.arrived+wait <= trial.arrived; wait += leastPatience {
+		for wait := w.leastPatience(); t.arrived+wait <= trial.arrived; wait += w.leastPatience() {
 			if t.arrived+wait >= since && t.silentAt(t.arrived+wait, wait) {
 				return true
 			}

@@ -20,6 +20,7 @@ type plan struct {
 	threshold int
 	stalls    int
 	stallSpan time.Duration
+	patience  time.Duration // WithPatience
 	recreate  time.Duration // WithRecreateTimeout
 	replay    respawn.Replay
 	fallback  bool
@@ -116,6 +117,7 @@ func (d dice) options() *plan {
 		threshold: pick(d, 1, 2, 3, 3, 3, 5),
 		stalls:    pick(d, 0, 1, 2, 3, 3),
 		stallSpan: pick(d, 0, 200*time.Millisecond, time.Second),
+		patience:  pick(d, 0, time.Second, 2*time.Second, 5*time.Second, 5*time.Second),
 		recreate:  pick(d, 500*time.Millisecond, 2*time.Second, 10*time.Second),
 		replay:    pick(d, respawn.ReplayIdempotent, respawn.ReplayIdempotent, respawn.ReplayIdempotent, respawn.ReplayUnsent, respawn.ReplayNever),
 		fallback:  d.in(6),
@@ -152,6 +154,6 @@ func (d dice) policy() policy {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("%v transports; threshold %d, stalls %d over %v, recreate timeout %v, replay %d, fallback %v, wait %v, max age %v, drain %v, backoff %+v, moody %v; storm of %v",
-		p.kind, p.threshold, p.stalls, p.stallSpan, p.recreate, p.replay, p.fallback, p.wait, p.maxAge, p.drain, p.policy, p.moody, p.storm)
+	return fmt.Sprintf("%v transports; threshold %d, stalls %d over %v, patience %v, recreate timeout %v, replay %d, fallback %v, wait %v, max age %v, drain %v, backoff %+v, moody %v; storm of %v",
+		p.kind, p.threshold, p.stalls, p.stallSpan, p.patience, p.recreate, p.replay, p.fallback, p.wait, p.maxAge, p.drain, p.policy, p.moody, p.storm)
 }

@@ -17,8 +17,8 @@ type errand struct {
 	key    bool // has an Idempotency-Key
 	span   bool // has a CLIENT span around it
 
-	ends leaving // how the caller gives up, after `in`
-	in   time.Duration
+	ends leaving       // how the caller gives up, after `in`
+	in   time.Duration // unless that is late
 
 	answer answerKind
 	early  bool // the answer comes before the request body is read
@@ -45,6 +45,7 @@ const (
 	byCancel
 	byCause  // canceled with a cause
 	byLegacy // closes req.Cancel
+	late     // by a cancel long after all is well: it waits for as long as it takes
 )
 
 type answerKind int
@@ -131,6 +132,12 @@ func (d dice) errand(id, authorities int, mean time.Duration) errand {
 		reads:  pick(d, readsAll, readsAll, readsAll, readsAll, readsSome, readsNothing, closesTwice, abandons),
 		chunks: 1 + d.IntN(6),
 		gap:    d.between(time.Millisecond, 600*time.Millisecond),
+	}
+	switch d.IntN(8) {
+	case 0:
+		e.ends = late
+	case 1:
+		e.in = d.between(5*time.Second, time.Minute)
 	}
 	if e.method == http.MethodPost {
 		e.body = pick(d, bare, rewinds, rewinds, oneShot, oneShot, oneShot, unreadable)

@@ -1,5 +1,5 @@
 // Package sim is the seeded simulation: it runs the real client in virtual time, in a
-// world drawn from a seed. The file plan.go has what chance decides; oracle.go, end.go and
+// world drawn from a seed. The plan's files have what chance decides; oracle.go, end.go and
 // the judges have what must hold.
 package sim
 

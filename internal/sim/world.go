@@ -80,6 +80,7 @@ func newWorld(t *testing.T, p *plan) *world {
 		respawn.WithFactory(w.build),
 		respawn.WithThreshold(p.threshold),
 		respawn.WithStallThreshold(p.stalls, p.stallSpan),
+		respawn.WithPatience(p.patience),
 		respawn.WithRecreateTimeout(p.recreate),
 		respawn.WithReplay(p.replay),
 		respawn.WithWaitForReady(p.wait),
