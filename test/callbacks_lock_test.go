@@ -2,8 +2,10 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // returns fails the test if f does not return: what is the user's has asked for a lock
@@ -215,4 +218,35 @@ func TestASpanThatEndsItsGoroutineLeavesNothingInFlight(t *testing.T) {
 		}
 		require.NoError(t, err)
 	})
+}
+
+// A caller's context that panics when it is asked for a trace costs that call. What is
+// accompanied beside it is still noticed to be silent.
+func TestAContextThatPanicsCostsOnlyItsOwnRequest(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		places int // MaxConnsPerHost
+	}{{http.MethodPost, 0}, {http.MethodGet, 1}} {
+		t.Run(tt.method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := testnet.New(t).HTTP1()
+				base.MaxConnsPerHost = tt.places
+				rt := onePatience(t, base)
+				assert.PanicsWithValue(t, "no trace", func() {
+					_, _ = rt.RoundTrip(request(untraceable{t.Context()}, tt.method, "http://a.test/", nil))
+				})
+				rested(t, rt)
+			})
+		})
+	}
+}
+
+// An untraceable context panics when it is asked for what httptrace keeps in it.
+type untraceable struct{ context.Context }
+
+func (u untraceable) Value(key any) any {
+	if strings.Contains(fmt.Sprintf("%T", key), "httptrace") {
+		panic("no trace")
+	}
+	return u.Context.Value(key)
 }

@@ -58,14 +58,13 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*ht
 	})
 	v.Maker, v.req, v.gen, v.len = m, req, gen, body.NewLender(req, replay)
 	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
-	v.mu.Lock()
-	if !v.beginLocked() {
-		v.mu.Unlock()
+	begun := v.begin(func() {
+		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
+		v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
+	})
+	if !begun {
 		return v.abandon()
 	}
-	ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
-	v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
-	v.mu.Unlock()
 	defer v.lender.Settle() // also where the transport does not return
 	resp, err, well := v.keep()
 	if !well {
@@ -88,20 +87,19 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*htt
 		copy http.Request
 		body generation.Held
 	}{vigil: vigil{Maker: m, req: req, gen: gen, rope: newRope(req.Context())}}
-	v.mu.Lock()
-	if !v.beginLocked() {
-		v.mu.Unlock()
+	begun := v.begin(func() {
+		if hasPlaces(gen.Transport) {
+			v.watched = &flight{}
+			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Transport, v.start))
+			v.watched.req = v.sent
+		} else {
+			v.copy = *req.WithContext(v.rope.ctx)
+			v.sent = &v.copy
+		}
+	})
+	if !begun {
 		return v.abandon()
 	}
-	if hasPlaces(gen.Transport) {
-		v.watched = &flight{}
-		v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Transport, v.start))
-		v.watched.req = v.sent
-	} else {
-		v.copy = *req.WithContext(v.rope.ctx)
-		v.sent = &v.copy
-	}
-	v.mu.Unlock()
 	resp, err, well := v.keep()
 	if !well {
 		return resp, err
@@ -112,10 +110,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*htt
 // plainVigil is for what nobody may send again.
 func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
 	v := &vigil{Maker: m, req: req, sent: req, gen: gen}
-	v.mu.Lock()
-	ok := v.beginLocked()
-	v.mu.Unlock()
-	if !ok {
+	if !v.begin(func() {}) {
 		return v.abandon()
 	}
 	resp, err, well := v.keep()

@@ -171,3 +171,29 @@ func TestACopyInVainTeachesPatience(t *testing.T) {
 		})
 	}
 }
+
+// With a patience of twenty minutes there are ten between a silence and the end of what
+// would be forgotten, if nobody waited.
+func TestAStreakLastsAsLongAsSomebodyWaits(t *testing.T) {
+	s := startSilent(3, time.Second)
+	slow := s.wait(Once)
+	s.after(10 * time.Minute)
+	s.Answered(s.now, slow)
+	a := s.wait(Once)
+	require.Equal(t, 20*time.Minute, s.Patience(s.now, a.Call.Authority))
+	for range 3 {
+		require.NotEqual(t, "tripped", s.state())
+		for until := s.now.Add(20 * time.Minute); s.now.Before(until); {
+			s.now = first(until, s.Deadline())
+			s.Tick(s.now)
+		}
+		s.Silent(s.now, a)
+	}
+	require.Equal(t, "tripped", s.state())
+	s.Failed(s.now, a, Outcome{Left: true})
+	for range 3 {
+		s.after(outageFor)
+		s.Tick(s.now)
+	}
+	assert.Equal(t, "well", s.state(), "nobody waits any more")
+}

@@ -135,12 +135,26 @@ func (s *suspect) expiry() time.Time {
 func (c *Client) sweep(now time.Time) {
 	c.sweepAt = time.Time{}
 	for _, s := range slices.Clone(c.suspects) {
-		if at := s.expiry(); now.Before(at) {
+		at := s.expiry()
+		switch {
+		case now.Before(at):
 			c.sweepAt = first(c.sweepAt, at)
-		} else {
+		case s.awaited():
+			c.sweepAt = first(c.sweepAt, now.Add(suspectFor)) // its next silence may be a learned patience away
+		default:
 			c.forget(now, s)
 		}
 	}
+}
+
+// awaited reports whether something still waits for s that was a stall of its streak.
+func (s *suspect) awaited() bool {
+	for a := s.flying.first; a != nil; a = a.next {
+		if a.silent.in == s && a.silent.n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // attend to s: it may have copies, or a probe.
