@@ -3,7 +3,10 @@ package test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,4 +95,61 @@ func TestAnAnswerThatBreaksOffProvesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What others have reported of transports that are dead, and that nothing replaced.
+
+// Callers that give up by themselves, as a proxy whose client has gone, leave no deadline
+// behind that passed, and yet nobody answered any of them.
+func TestCallersThatLeaveShowThatATransportIsDead(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dead := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				})
+				f := stubs()
+				rt := start(t, dead, respawn.WithFactory(f.Make))
+				lost := 0
+				for range 20 {
+					ctx, leave := context.WithCancel(t.Context())
+					timer := time.AfterFunc(3*time.Second, leave)
+					if _, err := testkit.Do(rt, request(ctx, method, "http://a.test/", nil)); err != nil {
+						lost++
+					}
+					timer.Stop()
+					leave()
+				}
+				assert.EqualValues(t, 2, rt.Health().Generation)
+				assert.LessOrEqual(t, lost, 5)
+			})
+		})
+	}
+}
+
+// A dial that hangs goes on when its request has gone, and keeps its place in the pool.
+// Where such dials hold every place, all others wait for one, which is no stall.
+func TestDialsThatHangAndHoldEveryPlaceAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const places = 2
+		hangs := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.ConnectStart != nil {
+				trace.ConnectStart(network, addr) // as net.Dialer says that it dials
+			}
+			time.Sleep(30 * time.Second)
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+		}
+		f := stubs()
+		rt := start(t, &http.Transport{DialContext: hangs, MaxConnsPerHost: places}, respawn.WithFactory(f.Make))
+		began := time.Now()
+		for rt.Health().Generation == 1 && time.Since(began) < 10*time.Minute {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _ = testkit.Do(rt, request(ctx, http.MethodGet, "http://a.test/", nil))
+			cancel()
+		}
+		assert.EqualValues(t, 2, rt.Health().Generation)
+		assert.LessOrEqual(t, time.Since(began), 35*time.Second, "once the first of them have let go")
+		time.Sleep(time.Minute) // the dials end
+	})
 }

@@ -1,0 +1,78 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/respawnhttp/respawn"
+)
+
+// tunnelIsWell is the classifier of DefaultClassifier's documentation: where the far end of
+// a tunnel refuses a connection, the tunnel itself is well.
+func tunnelIsWell(req *http.Request, err error) respawn.Verdict {
+	if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+		return respawn.Neutral
+	}
+	return respawn.DefaultClassifier(req, err)
+}
+
+// An sshd that is well and cannot reach the upstream says so with a type of its own.
+// Without the classifier fresh SSH connections are tried, which nothing is gained by;
+// with it there are none, and the connection that ends is replaced all the same.
+func TestAnSSHServerThatCannotReachTheUpstream(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		opts  []respawn.Option
+		tried bool
+	}{
+		{"by default", nil, true},
+		{"classified", []respawn.Option{respawn.WithClassifier(tunnelIsWell)}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := listen(t)
+			url := "http://" + l.Addr().String() + "/"
+			require.NoError(t, l.Close()) // nobody listens
+			sshd, hostKey := serveSSH(t)
+			base, err := dialSSH(t.Context(), sshd, hostKey)
+			require.NoError(t, err)
+			var built atomic.Int64
+			factory := func(ctx context.Context) (http.RoundTripper, error) {
+				built.Add(1)
+				return dialSSH(ctx, sshd, hostKey)
+			}
+			rt, err := respawn.New(base, append(tt.opts, respawn.WithFactory(factory))...)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
+			get := func() error {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+				require.NoError(t, err)
+				resp, err := rt.RoundTrip(req)
+				if err == nil {
+					require.NoError(t, resp.Body.Close())
+				}
+				return err
+			}
+			for range 5 {
+				_, refused := errors.AsType[*ssh.OpenChannelError](get())
+				require.True(t, refused, "the error is returned as it came")
+			}
+			assert.Equal(t, tt.tried, built.Load() > 0)
+			assert.Equal(t, tt.tried, len(rt.Health().Streaks) > 0)
+			assert.EqualValues(t, 1, rt.Health().Generation)
+			if tt.tried {
+				return
+			}
+			require.NoError(t, base.client.Close())
+			for built.Load() == 0 {
+				require.Error(t, get())
+			}
+		})
+	}
+}
