@@ -159,14 +159,15 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if g == nil {
 		return nil, shut(req)
 	}
-	if rt.gate.Alert() != nil && rt.suspects(req) || g.Ended() {
+	alert := rt.gate.Alert()
+	if alert != nil && alert.Covers(evidence.AuthorityOf(req.URL)) || g.Ended() {
 		return rt.calls.Do(req)
 	}
 	if (!body.IsPlainGet(req) || rt.cfg.Replay == body.Unsent) && rt.watches(req) {
-		return rt.calls.Watched(req, g)
+		return rt.calls.Watched(req, g, alert)
 	}
 	if rt.gate.Waits.Accompanies(req.Context()) {
-		return rt.calls.Accompanied(req, g)
+		return rt.calls.Accompanied(req, g, alert)
 	}
 	began := rt.gate.Clock()
 	s := g.Enter(req)
@@ -178,7 +179,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 		return rt.calls.Resume(req, g, began, resp, err)
 	}
 	if rt.gate.Alert() != nil {
-		rt.calls.Answered(req, g, began)
+		rt.calls.Answered(req, g, began, alert)
 	}
 	return s.Track(req, resp), nil
 }
@@ -187,13 +188,6 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 // client and req's own context have it.
 func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
 	return rt.cfg.Replay.NeedsWatch(req) && rt.cfg.ReplayOf(req).NeedsWatch(req)
-}
-
-// suspects reports whether req has to ask the core: its authority is not known to
-// be well, or something is under way that concerns everybody.
-func (rt *RecoveringRoundTripper) suspects(req *http.Request) bool {
-	a := rt.gate.Alert()
-	return a != nil && a.Covers(evidence.AuthorityOf(req.URL))
 }
 
 // shut is what a request gets after Close.

@@ -40,8 +40,9 @@ func (m *Maker) Do(req *http.Request) (*http.Response, error) {
 
 // Answered tells of an answer that the healthy path got while something is suspected:
 // the core, if it is of a suspect; of others it notes only that somebody is served.
-func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant) {
-	if a := m.Gate.Alert(); a != nil && !a.Covers(evidence.AuthorityOf(req.URL)) {
+// alert is the one that did not cover the request when it began.
+func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant, alert *gate.Alert) {
+	if a := m.Gate.Alert(); a != nil && !covers(a, alert, req) {
 		m.Gate.Served(began)
 		return
 	}

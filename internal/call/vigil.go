@@ -26,6 +26,7 @@ type vigil struct {
 	*Maker
 	req    *http.Request // the caller's
 	gen    *generation.Generation
+	alert  *gate.Alert // that did not cover it when it began
 	stripe *generation.Stripe
 	began  core.Instant
 	start  time.Time
@@ -92,7 +93,7 @@ func (v *vigil) keep() (resp *http.Response, err error, well bool) {
 	}
 	a := v.Gate.Alert()
 	switch {
-	case v.Gate.Waits.Taught(time.Since(v.start)), a != nil && a.Covers(evidence.AuthorityOf(v.req.URL)):
+	case v.Gate.Waits.Taught(time.Since(v.start)), a != nil && covers(a, v.alert, v.req):
 		v.answered(v.req, v.gen, v.began, v.start)
 	case a != nil:
 		v.Gate.Served(v.began) // another one is suspected

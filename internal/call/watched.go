@@ -6,14 +6,17 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
 // Watched makes a request on the healthy path that has to be looked at from its
-// first attempt: else nobody could tell afterwards whether it may be sent again.
-func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+// first attempt: else nobody could tell afterwards whether it may be sent again. alert is
+// the one that does not cover it.
+func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	if m.Gate.Waits.Accompanies(req.Context()) {
-		return m.watchedVigil(req, gen)
+		return m.watchedVigil(req, gen, alert)
 	}
 	began := m.Gate.Clock()
 	s := gen.Enter(req)
@@ -37,7 +40,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 		return c.resume(&fl.flight, gen, began, resp, err)
 	}
 	if a := m.Gate.Alert(); a != nil {
-		m.Answered(req, gen, began)
+		m.Answered(req, gen, began, alert)
 	}
 	return s.Track(req, lender.Restore(resp, fl.req)), nil
 }
@@ -45,7 +48,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation) (*http.Re
 // watchedVigil is Watched of a request whose caller has time to spare. What might be
 // called back is no matter of the healthy path: where its answer comes before its
 // body has gone, its context goes its own ways.
-func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	replay := m.Config.ReplayOf(req)
 	if kindOf(req, replay) == core.Repeatable {
 		return m.Do(req)
@@ -56,7 +59,7 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*ht
 		len  body.Lender
 		copy http.Request
 	})
-	v.Maker, v.req, v.gen, v.len = m, req, gen, body.NewLender(req, replay)
+	v.Maker, v.req, v.gen, v.alert, v.len = m, req, gen, alert, body.NewLender(req, replay)
 	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
 	begun := v.begin(func() {
 		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
@@ -75,18 +78,18 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation) (*ht
 
 // Accompanied makes a request on the healthy path that nobody has to watch, and whose
 // caller has time to spare.
-func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*http.Response, error) {
+func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	switch kindOf(req, m.Config.ReplayOf(req)) {
 	case core.Repeatable:
 		return m.Do(req) // see watchedVigil
 	case core.Once:
-		return m.plainVigil(req, gen)
+		return m.plainVigil(req, gen, alert)
 	}
 	v := &struct {
 		vigil
 		copy http.Request
 		body generation.Held
-	}{vigil: vigil{Maker: m, req: req, gen: gen, rope: newRope(req.Context())}}
+	}{vigil: vigil{Maker: m, req: req, gen: gen, alert: alert, rope: newRope(req.Context())}}
 	begun := v.begin(func() {
 		if hasPlaces(gen.Transport) {
 			v.watched = &flight{}
@@ -108,8 +111,8 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation) (*htt
 }
 
 // plainVigil is for what nobody may send again.
-func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation) (*http.Response, error) {
-	v := &vigil{Maker: m, req: req, sent: req, gen: gen}
+func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
+	v := &vigil{Maker: m, req: req, sent: req, gen: gen, alert: alert}
 	if !v.begin(func() {}) {
 		return v.abandon()
 	}
@@ -118,6 +121,12 @@ func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation) (*http
 		return resp, err
 	}
 	return v.stripe.Track(req, resp), nil
+}
+
+// covers reports whether a covers req, which another alert did not. Mostly it is the same
+// one, and who is asked for need not be looked up again.
+func covers(a, not *gate.Alert, req *http.Request) bool {
+	return a != not && a.Covers(evidence.AuthorityOf(req.URL))
 }
 
 func kindOf(req *http.Request, r body.Replay) core.Kind {
