@@ -25,7 +25,7 @@ func overDraws(t *testing.T, f func(d *draw)) { overSome(t, 50, f) }
 
 func overSome(t *testing.T, n int, f func(d *draw)) {
 	t.Helper()
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		n = min(n, 8)
 	}
 	notes := map[string][]float64{}

@@ -12,10 +12,13 @@ import (
 // TestCloneForgetsNothing: a clone is as its original, and shares nothing with it,
 // in whatever states a long walk comes to.
 func TestCloneForgetsNothing(t *testing.T) {
-	seen := map[string]bool{}
+	seen, walks := map[string]bool{}, 40
+	if raceEnabled {
+		walks = 8
+	}
 	for _, s := range worlds() {
 		rnd := rand.New(rand.NewPCG(3, 4))
-		for range 40 {
+		for range walks {
 			w := s.start(t, nil)
 			for range 40 {
 				ms := w.moves()
@@ -40,6 +43,9 @@ func TestCloneForgetsNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+	if raceEnabled {
+		return
 	}
 	// What no walk ever sets is not shown to be cloned.
 	for _, o := range []any{Client{}, suspect{}, candidate{}, stand{}, Call{}, Attempt{}, Order{}} {
