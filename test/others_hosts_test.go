@@ -24,7 +24,7 @@ func allDown() http.RoundTripper { return testkit.Dead(testkit.Refused()) }
 // again or wait, and however many are down.
 func TestACandidateIsForAllThatAreTripped(t *testing.T) {
 	for name, opts := range map[string][]respawn.Option{"come again": nil, "wait": {respawn.WithWaitForReady(time.Minute)}} {
-		for _, down := range []int{1, 5, 60} {
+		for _, down := range []int{1, 5, testkit.InCI(60, 20)} {
 			t.Run(fmt.Sprint(name, " ", down), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := testkit.Builds(func() http.RoundTripper { return downBut("good.test") })

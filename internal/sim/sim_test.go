@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // keepsGoing: after a seed that failed, too, to see how many do.
@@ -18,9 +20,9 @@ var keepsGoing = os.Getenv("ALL") != ""
 
 // TestSimulation runs the client in a simulated world, once for each seed: see
 // plan for what chance decides, and the judges for what must hold. SEED=n runs one seed and prints its log; FROM and SEEDS say which
-// others, and ALL=1 goes on after one that failed.
+// others (500; in CI 2000), and ALL=1 goes on after one that failed.
 func TestSimulation(t *testing.T) {
-	from, seeds := env(t, "FROM", 1), env(t, "SEEDS", 2000)
+	from, seeds := env(t, "FROM", 1), env(t, "SEEDS", testkit.InCI[uint64](2000, 500))
 	if testing.Short() {
 		seeds = min(seeds, 200)
 	}
