@@ -33,7 +33,8 @@ type server struct {
 	overTLS bool         // serve with TLSConfig, h1 and h2
 	open    atomic.Int64 // connections
 	serving sync.WaitGroup
-	closers []io.Closer // of what serves beside the http.Server
+	holds   chan struct{} // events end no sooner than this is closed; nil: in time
+	closers []io.Closer   // of what serves beside the http.Server
 	ledger  *ledger
 
 	mu      sync.Mutex
@@ -65,7 +66,7 @@ func newServer(r *report) *server {
 		// The server closes the connection after this answer: h2 by a GOAWAY.
 		w.Header().Set("Connection", "close")
 	})
-	mux.HandleFunc("GET /events", events)
+	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET /upgrade", s.upgrade)
 	mux.HandleFunc("POST /conversation", converse)
 	s.Handler = mux
@@ -209,8 +210,8 @@ const (
 	tick  = 50 * time.Millisecond
 )
 
-// events is a stream of server-sent events over 3 s.
-func events(w http.ResponseWriter, req *http.Request) {
+// events is a stream of server-sent events over 3 s, or until s.holds is closed.
+func (s *server) events(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	beat := time.NewTicker(tick)
 	defer beat.Stop()
@@ -221,6 +222,13 @@ func events(w http.ResponseWriter, req *http.Request) {
 		}
 		select {
 		case <-beat.C:
+		case <-req.Context().Done():
+			return
+		}
+	}
+	if s.holds != nil {
+		select {
+		case <-s.holds:
 		case <-req.Context().Done():
 			return
 		}

@@ -87,7 +87,7 @@ func TestSoak(t *testing.T) {
 			struck[s.name+": "+b.name]++
 		}
 		for _, s := range stages {
-			require.Eventually(t, s.ready, patience, 100*time.Millisecond)
+			require.Eventually(t, s.ready, 2*patience, 100*time.Millisecond)
 		}
 	})
 	lasted := time.Since(start)

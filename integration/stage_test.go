@@ -41,6 +41,7 @@ type stage struct {
 	cut      int
 	last     blow
 	at       time.Time // of the last blow; zero before the first
+	calm     time.Time // when it was found to be over; zero before
 	swaps    int       // that were called for so far
 	cost     costs     // of the last blow
 	errs     []error   // likewise
@@ -96,7 +97,7 @@ func (s *stage) judge(k kind, began time.Time, err error) {
 		return
 	}
 	s.errs = append(s.errs, err)
-	struck := !s.at.IsZero() && began.Before(s.at.Add(s.rest())) && ended.After(s.at)
+	struck := !s.at.IsZero() && (s.calm.IsZero() || began.Before(s.calm)) && ended.After(s.at)
 	switch {
 	case struck && s.last.dark && errors.As(err, new(lateError)):
 		s.late++
@@ -113,10 +114,16 @@ func (s *stage) judge(k kind, began time.Time, err error) {
 }
 
 // ready reports whether the stage may be struck again. It checks the last blow
-// then.
+// then. On a busy machine that takes longer than the rest.
 func (s *stage) ready() bool {
+	health := s.rt.Health()
 	s.mu.Lock()
-	rested := time.Since(s.at) >= s.rest()
+	since, rest := time.Since(s.at), s.rest()
+	over := health.State == respawn.StateHealthy && health.Promotions >= s.swaps
+	rested := since >= rest && (over || since >= rest+patience)
+	if rested && s.calm.IsZero() {
+		s.calm = time.Now()
+	}
 	s.mu.Unlock()
 	if !rested {
 		return false
@@ -142,7 +149,7 @@ func (s *stage) check() {
 // strike deals out a blow.
 func (s *stage) strike(b blow) {
 	s.mu.Lock()
-	s.last, s.at, s.cost, s.errs = b, time.Now(), costs{}, nil
+	s.last, s.at, s.calm, s.cost, s.errs = b, time.Now(), time.Time{}, costs{}, nil
 	s.swaps += b.swaps
 	s.mu.Unlock()
 	b.fault(s.t, s.rt.WrappedRoundTripper())

@@ -66,6 +66,9 @@ func TestStreamsDuringSwaps(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			r := begin(t, "streams of 3 s during 20 swaps, "+protocol)
 			s := newServer(r)
+			s.holds = make(chan struct{}) // so that they last, however long the swaps take
+			release := sync.OnceFunc(func() { close(s.holds) })
+			defer release()
 			ca := newAuthority(t)
 			w := &world{r: r, server: s, build: func(context.Context) (http.RoundTripper, error) {
 				if protocol == "h3" {
@@ -92,7 +95,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 			began := make(chan struct{}, 2)
 			cut := make(chan error, 2)
 			go func() { cut <- readEvents(bare, url, began) }()
-			go func() { cut <- converse(bare, url, began) }()
+			go func() { cut <- converse(bare, url, began, s.holds) }()
 			<-began
 			<-began
 			require.NoError(t, bare.(io.Closer).Close())
@@ -107,7 +110,7 @@ func TestStreamsDuringSwaps(t *testing.T) {
 
 			rt := w.start(t)
 			go func() { cut <- readEvents(rt, url, began) }()
-			go func() { cut <- converse(rt, url, began) }()
+			go func() { cut <- converse(rt, url, began, s.holds) }()
 			<-began
 			<-began
 			curable := time.Now()
@@ -119,7 +122,8 @@ func TestStreamsDuringSwaps(t *testing.T) {
 				require.NoError(t, rt.Recreate(t.Context()))
 				l.awaitSuccesses(5, time.Now())
 			}
-			require.Equal(t, 1, rt.Health().Draining, "the swaps came too late: the streams are done")
+			require.Equal(t, 1, rt.Health().Draining, "the first transport has its streams")
+			release()
 			for range 2 {
 				r.Sent++
 				if err := <-cut; !assert.NoError(t, err, "a stream was cut") {
@@ -163,7 +167,7 @@ func readEvents(rt http.RoundTripper, url string, began chan<- struct{}) error {
 }
 
 // upgraded has a conversation over an upgraded connection.
-func upgraded(rt http.RoundTripper, url string, began chan<- struct{}) error {
+func upgraded(rt http.RoundTripper, url string, began chan<- struct{}, last <-chan struct{}) error {
 	req, err := http.NewRequest(http.MethodGet, url+"upgrade", nil)
 	if err != nil {
 		return err
@@ -180,11 +184,11 @@ func upgraded(rt http.RoundTripper, url string, began chan<- struct{}) error {
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("status %d with a %T is no upgrade", resp.StatusCode, resp.Body)
 	}
-	return talk(conn, conn)
+	return talk(conn, conn, last)
 }
 
 // duplex has a conversation within one request.
-func duplex(rt http.RoundTripper, url string, began chan<- struct{}) error {
+func duplex(rt http.RoundTripper, url string, began chan<- struct{}, last <-chan struct{}) error {
 	body, out := io.Pipe()
 	defer out.Close()
 	req, err := http.NewRequest(http.MethodPost, url+"conversation", body)
@@ -197,11 +201,12 @@ func duplex(rt http.RoundTripper, url string, began chan<- struct{}) error {
 		return err
 	}
 	defer resp.Body.Close()
-	return talk(out, resp.Body)
+	return talk(out, resp.Body, last)
 }
 
-// talk says something every tick and expects to hear it back.
-func talk(out io.Writer, in io.Reader) error {
+// talk says something every tick and expects to hear it back. Before what it says last
+// it waits.
+func talk(out io.Writer, in io.Reader, last <-chan struct{}) error {
 	beat := time.NewTicker(tick)
 	defer beat.Stop()
 	heard := bufio.NewReader(in)
@@ -218,6 +223,9 @@ func talk(out io.Writer, in io.Reader) error {
 			return fmt.Errorf("said %q, heard %q", said, line)
 		}
 		<-beat.C
+		if i == ticks-2 {
+			<-last
+		}
 	}
 	return nil
 }
