@@ -1,0 +1,224 @@
+package cloud
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/integration/clients"
+)
+
+// awsBase is what the SDK would use by itself.
+func awsBase(wire *clients.Wire) (*http.Transport, error) {
+	t := awshttp.NewBuildableClient().GetTransport()
+	wire.Prepare(t)
+	return t, nil
+}
+
+// awsHTTP is the HTTP client that the SDK is given. Like the SDK's own, it leaves
+// redirects to the SDK.
+func awsHTTP(rt http.RoundTripper) *http.Client {
+	return &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+func awsConfig(client aws.HTTPClient, url string) aws.Config {
+	return aws.Config{
+		Region:       "eu-central-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("id", "secret", ""),
+		HTTPClient:   client,
+		BaseEndpoint: aws.String(url),
+	}
+}
+
+func newS3(client aws.HTTPClient, url string) *s3.Client {
+	return s3.NewFromConfig(awsConfig(client, url), func(o *s3.Options) {
+		o.UsePathStyle = true
+		o.DisableLogOutputChecksumValidationSkipped = true
+	})
+}
+
+var store = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case req.Method == http.MethodPut:
+		_, _ = io.Copy(io.Discard, req.Body)
+	case strings.HasSuffix(req.URL.Path, "/stream"):
+		w.Header().Set("Last-Modified", "Fri, 31 Dec 1999 23:59:59 GMT")
+		w.Header().Set("Content-Length", "3")
+		clients.Pieces(w, "a", "b", "c")
+	default:
+		w.Header().Set("Last-Modified", "Fri, 31 Dec 1999 23:59:59 GMT")
+		_, _ = io.WriteString(w, "hello")
+	}
+})
+
+func TestAWSS3(t *testing.T) {
+	clients.Client{
+		Upstream: store,
+		Base:     awsBase,
+		Attempts: 3,
+		Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+			client := newS3(awsHTTP(rt), url)
+			get := func(ctx context.Context, key string, read func(io.Reader) error) error {
+				out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key)})
+				if err != nil {
+					return err
+				}
+				defer out.Body.Close()
+				return read(out.Body)
+			}
+			return clients.Calls{
+				Call: func(ctx context.Context) error { return get(ctx, "item", wantHello) },
+				Stream: func(ctx context.Context, piece func(string)) error {
+					return get(ctx, "stream", func(r io.Reader) error { return clients.ReadPieces(r, piece) })
+				},
+			}
+		},
+	}.Test(t)
+}
+
+// wantHello reads an item.
+func wantHello(r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err == nil && string(b) != "hello" {
+		err = fmt.Errorf("answered %q", b)
+	}
+	return err
+}
+
+// All calls of STS, as of DynamoDB and most others, are POSTs, which respawn sends again
+// only if they were not sent. The SDK does the rest.
+func TestAWSSTS(t *testing.T) {
+	clients.Client{
+		Upstream: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method != http.MethodPost {
+				http.Error(w, "POST expected", http.StatusMethodNotAllowed)
+				return
+			}
+			w.Header().Set("Content-Type", "text/xml")
+			fmt.Fprint(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Account>42</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		}),
+		Base:     awsBase,
+		Attempts: 3,
+		Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+			client := sts.NewFromConfig(awsConfig(awsHTTP(rt), url))
+			return clients.Calls{Call: func(ctx context.Context) error {
+				out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+				if err == nil && aws.ToString(out.Account) != "42" {
+					err = fmt.Errorf("answered %q", aws.ToString(out.Account))
+				}
+				return err
+			}}
+		},
+	}.Test(t)
+}
+
+// S3 answers a request for a bucket of another region with a redirect that the SDK does
+// not follow: its signature is for one host. A plain http.Client would.
+func TestAWSRedirectsAreTheSDKs(t *testing.T) {
+	for name, follows := range map[string]bool{"as the SDK's": false, "plain": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				elsewhere := 0
+				c := clients.Client{Upstream: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					if strings.HasPrefix(req.URL.Path, "/elsewhere") {
+						elsewhere++
+						return
+					}
+					http.Redirect(w, req, "/elsewhere", http.StatusMovedPermanently)
+				}), Base: awsBase}
+				w := clients.NewWorld(t, c)
+				rt := w.Respawn()
+				client := awsHTTP(rt)
+				if follows {
+					client = &http.Client{Transport: rt}
+				}
+				_, err := newS3(client, w.URL).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("key")})
+				if follows {
+					assert.NotZero(t, elsewhere)
+				} else {
+					require.Error(t, err)
+					assert.Zero(t, elsewhere)
+				}
+				w.End(rt)
+			})
+		})
+	}
+}
+
+// What the SDK configures on a client of its own, it cannot on one that it is given: a
+// custom CA (AWS_CA_BUNDLE) is an error, so it belongs on the base.
+func TestAWSCustomCAWantsTheSDKsOwnClient(t *testing.T) {
+	rt, err := respawn.New(awshttp.NewBuildableClient().GetTransport())
+	require.NoError(t, err)
+	defer rt.Close()
+	server := httptest.NewTLSServer(store)
+	defer server.Close()
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	load := func(client aws.HTTPClient) error {
+		_, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(client), config.WithCustomCABundle(strings.NewReader(string(bundle))))
+		return err
+	}
+	assert.NoError(t, load(awshttp.NewBuildableClient()))
+	assert.ErrorContains(t, load(awsHTTP(rt)), "WithTransportOptions")
+
+	base := awshttp.NewBuildableClient().GetTransport()
+	base.TLSClientConfig.RootCAs = x509.NewCertPool()
+	require.True(t, base.TLSClientConfig.RootCAs.AppendCertsFromPEM(bundle))
+	trusting, err := respawn.New(base)
+	require.NoError(t, err)
+	defer trusting.Close()
+	out, err := newS3(awsHTTP(trusting), server.URL).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("item")})
+	require.NoError(t, err)
+	defer out.Body.Close()
+	assert.NoError(t, wantHello(out.Body))
+}
+
+// A BuildableClient cannot have respawn in it: it knows nothing but an *http.Transport,
+// and each option that it is given makes another one.
+func TestAWSBuildableClientMakesTransportsOfItsOwn(t *testing.T) {
+	first := awshttp.NewBuildableClient()
+	var seen []*http.Transport
+	second := first.WithTransportOptions(func(t *http.Transport) { seen = append(seen, t) })
+	third := second.WithTransportOptions(func(t *http.Transport) { seen = append(seen, t) })
+	require.Len(t, seen, 2)
+	assert.NotSame(t, seen[0], seen[1])
+	assert.NotSame(t, seen[1], third.GetTransport())
+}
+
+// An upload that broke off is the SDK's to send again: a PUT is not repeatable.
+func TestAWSSendsABrokenUploadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		puts := 0
+		w := clients.NewWorld(t, clients.Client{Base: awsBase, Upstream: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(io.Discard, req.Body)
+			if puts++; puts == 1 {
+				panic(http.ErrAbortHandler)
+			}
+		})})
+		rt := w.Respawn()
+		_, err := newS3(awsHTTP(rt), w.URL).PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: aws.String("bucket"), Key: aws.String("key"), Body: strings.NewReader("hello"),
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 2, puts)
+		assert.Zero(t, rt.Health().Replays)
+		w.End(rt)
+	})
+}
