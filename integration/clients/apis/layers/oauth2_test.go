@@ -1,0 +1,110 @@
+package layers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/integration/clients"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+func Example_oauth2() {
+	server := httptest.NewServer(withTokens(clients.Hello))
+	defer server.Close()
+
+	rt, err := respawn.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rt.Close()
+	// The client that asks for tokens. Without a Timeout it may wait for a token for
+	// good, and everybody waits with it.
+	tokens := &http.Client{Transport: rt, Timeout: 10 * time.Second}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, tokens)
+	config := clientcredentials.Config{ClientID: "id", ClientSecret: "secret", TokenURL: server.URL + "/token", AuthStyle: oauth2.AuthStyleInHeader}
+	client := &http.Client{Transport: &oauth2.Transport{Source: config.TokenSource(ctx), Base: rt}}
+
+	resp, err := client.Get(server.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Printf("%s %v\n", body, err)
+	// Output: hello <nil>
+}
+
+// withTokens serves tokens that last an hour, and next to whoever has one.
+func withTokens(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case req.URL.Path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"access_token":"token","token_type":"Bearer","expires_in":3600}`)
+		case req.Header.Get("Authorization") != "Bearer token":
+			http.Error(w, "no token", http.StatusUnauthorized)
+		default:
+			next.ServeHTTP(w, req)
+		}
+	})
+}
+
+// authorized returns what Example_oauth2 makes, with a Timeout of the token client's.
+func authorized(rt http.RoundTripper, tokenURL string, timeout time.Duration) *http.Client {
+	tokens := &http.Client{Transport: rt, Timeout: timeout}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, tokens)
+	config := clientcredentials.Config{ClientID: "id", ClientSecret: "secret", TokenURL: tokenURL, AuthStyle: oauth2.AuthStyleInHeader}
+	return &http.Client{Transport: &oauth2.Transport{Source: config.TokenSource(ctx), Base: rt}}
+}
+
+var withToken = clients.Client{
+	Upstream: withTokens(clients.Hello),
+	Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+		return clients.Get(authorized(rt, url+"/token", 10*time.Second), url)
+	},
+}
+
+func TestOauth2(t *testing.T) { withToken.Test(t) }
+
+// A token is asked for under the context of the token source, not of the request: only
+// the Timeout of the token client ends that, and the deadline of the request does not.
+// While it lasts the token source holds its lock, so that everybody waits.
+func TestOauth2WaitsForTokensWithoutEnd(t *testing.T) {
+	for timeout, most := range map[time.Duration]time.Duration{0: time.Hour, 10 * time.Second: 10 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := clients.NewWorld(t, withToken)
+				issuer := w.Network.Serve("issuer.test:80", withTokens(nil))
+				issuer.Freeze()
+				rt := w.Respawn()
+				calls := clients.Get(authorized(rt, "http://issuer.test/token", timeout), w.URL)
+
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				time.AfterFunc(time.Hour, issuer.Heal)
+				start := time.Now()
+				require.Error(t, calls.Call(ctx))
+				assert.Equal(t, most, time.Since(start).Truncate(time.Second))
+				time.Sleep(2 * time.Hour)
+				w.End(rt)
+			})
+		})
+	}
+}
+
+// What Config.Client returns has the Timeout of the token client, which cuts streams.
+func TestOauth2sClientTakesTheTimeoutAlong(t *testing.T) {
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{Timeout: time.Second})
+	assert.Equal(t, time.Second, new(clientcredentials.Config).Client(ctx).Timeout, "the trap is gone")
+}

@@ -1,0 +1,108 @@
+package protocols
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/integration/clients"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// text is the message of the service, so that no code needs to be generated.
+type text = wrapperspb.StringValue
+
+const (
+	greet = "/greet.v1.GreetService/Greet"
+	spell = "/greet.v1.GreetService/Spell"
+)
+
+func Example_connectGo() {
+	server := httptest.NewServer(greeter)
+	defer server.Close()
+
+	rt, err := respawn.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rt.Close()
+	client := connect.NewClient[text, text](&http.Client{Transport: rt}, server.URL+greet)
+
+	greeting, err := client.CallUnary(context.Background(), connect.NewRequest(wrapperspb.String("world")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(greeting.Msg.GetValue())
+	// Output: hello, world
+}
+
+// greeter serves connect, gRPC and gRPC-Web alike.
+var greeter = func() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(greet, connect.NewUnaryHandler(greet,
+		func(_ context.Context, req *connect.Request[text]) (*connect.Response[text], error) {
+			return connect.NewResponse(wrapperspb.String("hello, " + req.Msg.GetValue())), nil
+		}, connect.WithIdempotency(connect.IdempotencyNoSideEffects)))
+	mux.Handle(spell, connect.NewServerStreamHandler(spell,
+		func(_ context.Context, req *connect.Request[text], stream *connect.ServerStream[text]) error {
+			for i, letter := range req.Msg.GetValue() {
+				if i > 0 {
+					clients.Pause()
+				}
+				if err := stream.Send(wrapperspb.String(string(letter))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	return mux
+}()
+
+func TestConnectGo(t *testing.T) {
+	for name, opts := range map[string][]connect.ClientOption{
+		"connect":          nil,
+		"connect with GET": {connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects)},
+		"gRPC":             {connect.WithGRPC()},
+		"gRPC-Web":         {connect.WithGRPCWeb()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clients.Client{
+				Upstream: greeter,
+				Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+					return greeting(&http.Client{Transport: rt}, url, opts...)
+				},
+			}.Test(t)
+		})
+	}
+}
+
+// greeting returns the service's calls.
+func greeting(hc *http.Client, url string, opts ...connect.ClientOption) clients.Calls {
+	unary := connect.NewClient[text, text](hc, url+greet, opts...)
+	stream := connect.NewClient[text, text](hc, url+spell, opts...)
+	return clients.Calls{
+		Call: func(ctx context.Context) error {
+			greeting, err := unary.CallUnary(ctx, connect.NewRequest(wrapperspb.String("world")))
+			if err == nil && greeting.Msg.GetValue() != "hello, world" {
+				err = fmt.Errorf("answered %v", greeting.Msg)
+			}
+			return err
+		},
+		Stream: func(ctx context.Context, piece func(string)) error {
+			letters, err := stream.CallServerStream(ctx, connect.NewRequest(wrapperspb.String("abc")))
+			if err != nil {
+				return err
+			}
+			defer letters.Close()
+			for letters.Receive() {
+				piece(letters.Msg().GetValue())
+			}
+			return letters.Err()
+		},
+	}
+}
