@@ -154,6 +154,7 @@ func TestWhatIsCutIsNotSentAgain(t *testing.T) {
 		n.Serve("a.test:80", http.HandlerFunc(serveKinds))
 		fresh := &testkit.Stub{}
 		rt := start(t, n.HTTP1(), respawn.WithDrainTimeout(time.Minute),
+			respawn.WithPatience(0), // else it moves before it is cut
 			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return fresh }).Make),
 			respawn.WithClassifier(func(*http.Request, error) respawn.Verdict { return respawn.Failure }))
 		done := make(chan error)
