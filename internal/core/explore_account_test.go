@@ -288,10 +288,15 @@ func (acc *account) recovered(w *world, i int, _ bool) {
 	}
 }
 
-// ticked: who has not failed for 5 minutes is not suspected any more.
+// ticked: who has not failed for 5 minutes is not suspected any more, unless somebody
+// waits who was silent.
 func (acc *account) ticked(w *world) {
 	for i := range acc.hosts {
-		if h := &acc.hosts[i]; h.suspicion != 0 && !h.outage && w.now.Sub(h.failedAt) >= 5*time.Minute {
+		h := &acc.hosts[i]
+		awaited := slices.ContainsFunc(w.flights, func(f *flight) bool {
+			return f.on == w.current && hostOf(f.x.q.Authority) == i && f.silences > 0 && f.silentIn == h.suspicion
+		})
+		if h.suspicion != 0 && !h.outage && !awaited && w.now.Sub(h.failedAt) >= 5*time.Minute {
 			h.well()
 		}
 	}
