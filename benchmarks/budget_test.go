@@ -50,7 +50,7 @@ func TestAllocationBudgetsOnLoopback(t *testing.T) {
 		t.Run(proto.name, func(t *testing.T) {
 			var contenders []contender
 			for _, name := range []string{nameBare, nameRespawn} {
-				c, err := loopbackContender(e, peerNamed(peers, name), proto, 1)
+				c, err := loopbackContender(e, peerNamed(peers, name), proto, 1, func() *http.Request { return get(hurried{t.Context()}, proto.url) })
 				require.NoError(t, err)
 				contenders = append(contenders, c)
 			}

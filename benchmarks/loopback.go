@@ -31,7 +31,7 @@ func runLoopback(rnd *rand.Rand, e effort, peers []peer, u *upstream) ([]loopbac
 		for _, goroutines := range loopbackGoroutines() {
 			var contenders []contender
 			for _, p := range withAA(peers) {
-				c, err := loopbackContender(e, p, proto, goroutines)
+				c, err := loopbackContender(e, p, proto, goroutines, func() *http.Request { return get(hurried{context.Background()}, proto.url) })
 				if err != nil {
 					return nil, fmt.Errorf("%s: %s: %w", proto.name, p.name, err)
 				}
@@ -47,10 +47,10 @@ func runLoopback(rnd *rand.Rand, e effort, peers []peer, u *upstream) ([]loopbac
 	return results, nil
 }
 
-func loopbackContender(e effort, p peer, proto protocol, goroutines int) (contender, error) {
+func loopbackContender(e effort, p peer, proto protocol, goroutines int, request func() *http.Request) (contender, error) {
 	reqs := make([]*http.Request, goroutines)
 	for i := range reqs {
-		reqs[i] = get(hurried{context.Background()}, proto.url)
+		reqs[i] = request()
 	}
 	with := func(use func(rt http.RoundTripper) error) error {
 		base := proto.client()

@@ -68,6 +68,7 @@ func measure(rnd *rand.Rand, e effort, peers []peer, fleet *exec.Cmd) (r results
 	}{
 		{"a transport that costs nothing", func() (err error) { r.stub, err = runStub(rnd, e, peers); return }},
 		{"real requests on loopback", func() (err error) { r.loopback, err = runLoopback(rnd, e, peers, u); return }},
+		{"POSTs on loopback", func() (err error) { r.once, err = runOnce(rnd, e, peers, u); return }},
 		{"what it costs not to recover", func() (err error) { r.unpooled, err = runUnpooled(rnd, e, u); return }},
 		{"recovery", func() (err error) { r.recovery, err = runRecovery(e, peers); return }},
 		{"growth", func() (err error) { r.growth, err = runGrowth(rnd, e, peers); return }},

@@ -9,6 +9,7 @@ import (
 type results struct {
 	stub     []stubResult
 	loopback []loopbackResult
+	once     []loopbackResult // POSTs
 	unpooled []unpooledResult
 	recovery recoveryResult
 	growth   growthResult
@@ -29,6 +30,7 @@ func report(peers []peer, r results) *page {
 	reportNoise(p, r)
 	reportStub(p, peers, r.stub)
 	reportLoopback(p, peers, r.loopback)
+	reportOnce(p, r.once)
 	reportUnpooled(p, r.unpooled)
 	reportRecovery(p, r.recovery)
 	reportGrowth(p, r.growth)
