@@ -246,9 +246,11 @@ func (p possession) misbehaves(t *testing.T, how string) {
 		})
 	}
 	for time.Since(u.start) < ends {
-		asks(request(t.Context(), http.MethodGet, "http://a.test/", nil), false)
+		// The POST is the first to meet the dead transport, so that its GetBody is asked.
 		asks(request(t.Context(), http.MethodPost, "http://b.test/", strings.NewReader(payload)), false)
-		if time.Since(u.start)%(20*time.Second) == 10*time.Second {
+		time.Sleep(125 * time.Millisecond)
+		asks(request(t.Context(), http.MethodGet, "http://a.test/", nil), false)
+		if time.Since(u.start)%(20*time.Second) == 10*time.Second+125*time.Millisecond {
 			all.Go(func() {
 				defer func() { _ = recover() }()
 				ctx, leave := context.WithTimeout(t.Context(), 5*time.Second)
@@ -256,7 +258,7 @@ func (p possession) misbehaves(t *testing.T, how string) {
 				_ = rt.Recreate(ctx)
 			})
 		}
-		time.Sleep(250 * time.Millisecond)
+		time.Sleep(125 * time.Millisecond)
 	}
 	all.Wait()
 	for _, host := range []string{"a", "b"} {
