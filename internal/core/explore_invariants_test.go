@@ -48,14 +48,18 @@ func (w *world) checkSilent(f *flight) {
 		w.must(!w.now.After(f.awaitedAt.Add(headStart)), "%s has its answer, and waits in its transport", w.label(f.x))
 	}
 	x := f.x
-	long := f.behind >= w.Stalls && w.now.Sub(f.behindAt) >= w.StallSpan && x.at == going && w.roleOf(f) == retired
-	if long && x.q.Kind != Once && !x.q.Sealed && x.tries < min(w.Threshold, mostReplays)+2 {
+	if w.longBehind(f) && x.at == going && w.roleOf(f) == retired && x.q.Kind != Once && !x.q.Sealed && x.tries < min(w.Threshold, mostReplays)+2 {
 		w.must(false, "%s is silent on what was replaced, and stays", w.label(x))
 	}
 }
 
+// longBehind: f has been silent on what was replaced as often as trips an authority.
+func (w *world) longBehind(f *flight) bool {
+	return f.behind >= w.Stalls && w.now.Sub(f.behindAt) >= w.StallSpan
+}
+
 // checkAttempts: a request makes min(threshold, 3) attempts in a round, and two
-// more in an outage of its authority.
+// more in an outage of its authority, or of its own.
 func (w *world) checkAttempts(x *traveler) {
 	most := min(w.Threshold, 3)
 	if x.worst || w.acc.hosts[hostOf(x.q.Authority)].outage || w.acc.ended {

@@ -180,6 +180,7 @@ func (w *world) impatient(f *flight) {
 			f.behindAt = w.now
 		}
 		f.behind++
+		f.x.worst = f.x.worst || w.longBehind(f) // it has an outage of its own
 		w.c.Silent(w.now, f.a)
 		return
 	}
