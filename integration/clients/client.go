@@ -38,8 +38,9 @@ type Client struct {
 	// each attempt fails for want of a connection. 0 stands for 1: no retries.
 	Attempts int
 
-	// ClosesIdle says that the library closes idle connections when a Call fails, which
-	// rids even HTTP/2 of a silent connection as long as no other request is on it.
+	// ClosesIdle says that the library closes all idle connections when a Call fails. That
+	// rids even HTTP/2 of a silent connection, as long as no other request is on it, and
+	// costs other hosts theirs. The test fails if it is not so.
 	ClosesIdle bool
 
 	// OneShot says that each Call has a connection of its own, as one with Upgrade has.
@@ -75,6 +76,7 @@ func (c Client) Test(t *testing.T) {
 		{"a dead dialer", deadDialer},
 		{"a black hole", blackHole},
 		{"an upstream that is down", upstreamDown},
+		{"a connection that is idle elsewhere", idleElsewhere},
 		{"Close", closed},
 	} {
 		t.Run(incident.name, func(t *testing.T) {

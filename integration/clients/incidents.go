@@ -177,6 +177,22 @@ func mostTrials(outage time.Duration) int {
 	return n
 }
 
+// idleElsewhere asks an upstream that is down, while a connection to another host is idle.
+func idleElsewhere(t *testing.T, c Client, w *World) {
+	base := w.Transport()
+	base.IdleConnTimeout = 0
+	other := w.Network.Serve("other.test:80", Hello)
+	rt := w.respawnAbove(base)
+	require.NoError(t, Get(&http.Client{Transport: rt}, "http://other.test").Call(t.Context()))
+	require.Equal(t, 1, other.Connections())
+	calls := w.Adopt(rt)
+	w.Host.Refuse()
+	require.Error(t, calls.Call(t.Context()))
+	synctest.Wait()
+	assert.Equal(t, c.ClosesIdle, other.Connections() == 0, "ClosesIdle")
+	w.End(rt)
+}
+
 // closed asks a client that has been closed: respawn's error reaches the caller, after
 // as many attempts as the library makes of any other.
 func closed(t *testing.T, c Client, w *World) {

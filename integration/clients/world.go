@@ -70,8 +70,12 @@ func (w *World) Transport() *http.Transport {
 // Respawn returns respawn above a fresh transport. By default a fresh transport is a
 // clone, with the same tunnel under it.
 func (w *World) Respawn(opts ...respawn.Option) *respawn.RecoveringRoundTripper {
+	return w.respawnAbove(w.Transport(), opts...)
+}
+
+func (w *World) respawnAbove(base *http.Transport, opts ...respawn.Option) *respawn.RecoveringRoundTripper {
 	logger := slog.New(slog.NewTextHandler(w.t.Output(), nil))
-	rt, err := respawn.New(w.Transport(), append([]respawn.Option{respawn.WithLogger(logger)}, opts...)...)
+	rt, err := respawn.New(base, append([]respawn.Option{respawn.WithLogger(logger)}, opts...)...)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { assert.NoError(w.t, rt.Close()) })
 	return rt

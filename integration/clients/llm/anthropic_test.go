@@ -43,35 +43,35 @@ func Example_anthropicSDKGo() {
 	// Output: hello
 }
 
-func TestAnthropicSDKGo(t *testing.T) {
-	clients.Client{
-		Upstream: http.HandlerFunc(messages),
-		Attempts: 3,
-		Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
-			client := anthropic.NewClient(
-				option.WithHTTPClient(&http.Client{Transport: rt}),
-				option.WithBaseURL(url), option.WithAPIKey("key"),
-			)
-			return clients.Calls{
-				Call: func(ctx context.Context) error {
-					message, err := client.Messages.New(ctx, prompt)
-					if err == nil && message.Content[0].Text != "hello" {
-						err = fmt.Errorf("answered %s", message.RawJSON())
-					}
-					return err
-				},
-				Stream: func(ctx context.Context, piece func(string)) error {
-					stream := client.Messages.NewStreaming(ctx, prompt)
-					defer stream.Close()
-					for stream.Next() {
-						piece(stream.Current().Delta.Text)
-					}
-					return stream.Err()
-				},
-			}
-		},
-	}.Test(t)
+var anthropicSDKGo = clients.Client{
+	Upstream: http.HandlerFunc(messages),
+	Attempts: 3,
+	Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+		client := anthropic.NewClient(
+			option.WithHTTPClient(&http.Client{Transport: rt}),
+			option.WithBaseURL(url), option.WithAPIKey("key"),
+		)
+		return clients.Calls{
+			Call: func(ctx context.Context) error {
+				message, err := client.Messages.New(ctx, prompt)
+				if err == nil && message.Content[0].Text != "hello" {
+					err = fmt.Errorf("answered %s", message.RawJSON())
+				}
+				return err
+			},
+			Stream: func(ctx context.Context, piece func(string)) error {
+				stream := client.Messages.NewStreaming(ctx, prompt)
+				defer stream.Close()
+				for stream.Next() {
+					piece(stream.Current().Delta.Text)
+				}
+				return stream.Err()
+			},
+		}
+	},
 }
+
+func TestAnthropicSDKGo(t *testing.T) { anthropicSDKGo.Test(t) }
 
 // messages answers as the Messages API does.
 func messages(w http.ResponseWriter, req *http.Request) {

@@ -42,40 +42,40 @@ func Example_goOpenai() {
 	// Output: hello
 }
 
-func TestGoOpenAI(t *testing.T) {
-	clients.Client{
-		Upstream: http.HandlerFunc(chat),
-		Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
-			config := openai.DefaultConfig("key")
-			config.BaseURL = url
-			config.HTTPClient = &http.Client{Transport: rt}
-			client := openai.NewClientWithConfig(config)
-			return clients.Calls{
-				Call: func(ctx context.Context) error {
-					answer, err := client.CreateChatCompletion(ctx, hello)
-					if err == nil && answer.Choices[0].Message.Content != "hello" {
-						err = fmt.Errorf("answered %v", answer)
-					}
+var goOpenAI = clients.Client{
+	Upstream: http.HandlerFunc(chat),
+	Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+		config := openai.DefaultConfig("key")
+		config.BaseURL = url
+		config.HTTPClient = &http.Client{Transport: rt}
+		client := openai.NewClientWithConfig(config)
+		return clients.Calls{
+			Call: func(ctx context.Context) error {
+				answer, err := client.CreateChatCompletion(ctx, hello)
+				if err == nil && answer.Choices[0].Message.Content != "hello" {
+					err = fmt.Errorf("answered %v", answer)
+				}
+				return err
+			},
+			Stream: func(ctx context.Context, piece func(string)) error {
+				stream, err := client.CreateChatCompletionStream(ctx, hello)
+				if err != nil {
 					return err
-				},
-				Stream: func(ctx context.Context, piece func(string)) error {
-					stream, err := client.CreateChatCompletionStream(ctx, hello)
+				}
+				defer stream.Close()
+				for {
+					chunk, err := stream.Recv()
+					if errors.Is(err, io.EOF) {
+						return nil
+					}
 					if err != nil {
 						return err
 					}
-					defer stream.Close()
-					for {
-						chunk, err := stream.Recv()
-						if errors.Is(err, io.EOF) {
-							return nil
-						}
-						if err != nil {
-							return err
-						}
-						piece(chunk.Choices[0].Delta.Content)
-					}
-				},
-			}
-		},
-	}.Test(t)
+					piece(chunk.Choices[0].Delta.Content)
+				}
+			},
+		}
+	},
 }
+
+func TestGoOpenAI(t *testing.T) { goOpenAI.Test(t) }

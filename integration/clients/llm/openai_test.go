@@ -41,32 +41,32 @@ func Example_openaiGo() {
 	// Output: hello
 }
 
-func TestOpenAIGo(t *testing.T) {
-	clients.Client{
-		Upstream: http.HandlerFunc(chat),
-		Attempts: 3,
-		Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
-			client := openai.NewClient(
-				option.WithHTTPClient(&http.Client{Transport: rt}),
-				option.WithBaseURL(url), option.WithAPIKey("key"),
-			)
-			return clients.Calls{
-				Call: func(ctx context.Context) error {
-					answer, err := client.Chat.Completions.New(ctx, question)
-					if err == nil && answer.Choices[0].Message.Content != "hello" {
-						err = fmt.Errorf("answered %s", answer.RawJSON())
-					}
-					return err
-				},
-				Stream: func(ctx context.Context, piece func(string)) error {
-					stream := client.Chat.Completions.NewStreaming(ctx, question)
-					defer stream.Close()
-					for stream.Next() {
-						piece(stream.Current().Choices[0].Delta.Content)
-					}
-					return stream.Err()
-				},
-			}
-		},
-	}.Test(t)
+var openAIGo = clients.Client{
+	Upstream: http.HandlerFunc(chat),
+	Attempts: 3,
+	Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
+		client := openai.NewClient(
+			option.WithHTTPClient(&http.Client{Transport: rt}),
+			option.WithBaseURL(url), option.WithAPIKey("key"),
+		)
+		return clients.Calls{
+			Call: func(ctx context.Context) error {
+				answer, err := client.Chat.Completions.New(ctx, question)
+				if err == nil && answer.Choices[0].Message.Content != "hello" {
+					err = fmt.Errorf("answered %s", answer.RawJSON())
+				}
+				return err
+			},
+			Stream: func(ctx context.Context, piece func(string)) error {
+				stream := client.Chat.Completions.NewStreaming(ctx, question)
+				defer stream.Close()
+				for stream.Next() {
+					piece(stream.Current().Choices[0].Delta.Content)
+				}
+				return stream.Err()
+			},
+		}
+	},
 }
+
+func TestOpenAIGo(t *testing.T) { openAIGo.Test(t) }

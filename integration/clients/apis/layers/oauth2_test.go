@@ -1,12 +1,16 @@
 package layers
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,7 +83,6 @@ func TestOauth2(t *testing.T) { withToken.Test(t) }
 
 // A token is asked for under the context of the token source, not of the request: only
 // the Timeout of the token client ends that, and the deadline of the request does not.
-// While it lasts the token source holds its lock, so that everybody waits.
 func TestOauth2WaitsForTokensWithoutEnd(t *testing.T) {
 	for timeout, most := range map[time.Duration]time.Duration{0: time.Hour, 10 * time.Second: 10 * time.Second} {
 		t.Run(timeout.String(), func(t *testing.T) {
@@ -108,3 +111,33 @@ func TestOauth2sClientTakesTheTimeoutAlong(t *testing.T) {
 	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{Timeout: time.Second})
 	assert.Equal(t, time.Second, new(clientcredentials.Config).Client(ctx).Timeout, "the trap is gone")
 }
+
+// While a token is asked for, all others that need one wait, whatever their deadlines.
+func TestOauth2HoldsALockWhileItWaits(t *testing.T) {
+	var asked atomic.Int32
+	answer := make(chan struct{})
+	tokens := oauth2.ReuseTokenSource(nil, tokenFunc(func() (*oauth2.Token, error) {
+		asked.Add(1)
+		<-answer
+		return &oauth2.Token{AccessToken: "token"}, nil
+	}))
+	var callers sync.WaitGroup
+	for range 2 {
+		callers.Go(func() { _, _ = tokens.Token() })
+	}
+	waits := func() bool {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		return bytes.Contains(stacks, []byte("lockSlow")) && bytes.Contains(stacks, []byte("reuseTokenSource"))
+	}
+	for asked.Load() < 2 && !waits() {
+		runtime.Gosched()
+	}
+	assert.EqualValues(t, 1, asked.Load(), "the trap is gone")
+	close(answer)
+	callers.Wait()
+}
+
+type tokenFunc func() (*oauth2.Token, error)
+
+func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }

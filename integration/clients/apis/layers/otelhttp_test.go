@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -61,7 +62,7 @@ func TestOtelhttpBelowHidesTheTransport(t *testing.T) {
 						return product, nil
 					}
 					return &shown{product, transport}, nil
-				}))
+				}), respawn.WithLogger(slog.New(slog.DiscardHandler)))
 				require.NoError(t, err)
 				defer rt.Close()
 				calls := clients.Get(&http.Client{Transport: rt}, w.URL)

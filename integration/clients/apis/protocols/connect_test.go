@@ -6,11 +6,15 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"connectrpc.com/connect"
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/integration/clients"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -104,5 +108,38 @@ func greeting(hc *http.Client, url string, opts ...connect.ClientOption) clients
 			}
 			return letters.Err()
 		},
+	}
+}
+
+// A call that broke after it was sent is sent again only if it is a GET.
+func TestConnectGosGETsAreSentAgain(t *testing.T) {
+	for name, opts := range map[string][]connect.ClientOption{
+		http.MethodPost: nil,
+		http.MethodGet:  {connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int32
+				w := clients.NewWorld(t, clients.Client{
+					Upstream: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+						assert.Equal(t, name, req.Method)
+						if asked.Add(1) == 1 {
+							panic(http.ErrAbortHandler)
+						}
+						greeter.ServeHTTP(w, req)
+					}),
+				})
+				rt := w.Respawn()
+				err := greeting(&http.Client{Transport: rt}, w.URL, opts...).Call(t.Context())
+				if name == http.MethodGet {
+					require.NoError(t, err)
+					assert.EqualValues(t, 2, asked.Load())
+				} else {
+					require.Error(t, err)
+					assert.EqualValues(t, 1, asked.Load())
+				}
+				w.End(rt)
+			})
+		})
 	}
 }
