@@ -2,7 +2,9 @@ package protocols
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +26,7 @@ type text = wrapperspb.StringValue
 const (
 	greet = "/greet.v1.GreetService/Greet"
 	spell = "/greet.v1.GreetService/Spell"
+	talk  = "/greet.v1.GreetService/Talk"
 )
 
 func Example_connectGo() {
@@ -63,6 +66,21 @@ var greeter = func() http.Handler {
 				}
 			}
 			return nil
+		}))
+	mux.Handle(talk, connect.NewBidiStreamHandler(talk,
+		func(_ context.Context, stream *connect.BidiStream[text, text]) error {
+			for {
+				said, err := stream.Receive()
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				if err := stream.Send(said); err != nil {
+					return err
+				}
+			}
 		}))
 	return mux
 }()
@@ -138,6 +156,36 @@ func TestConnectGosGETsAreSentAgain(t *testing.T) {
 					require.Error(t, err)
 					assert.EqualValues(t, 1, asked.Load())
 				}
+				w.End(rt)
+			})
+		})
+	}
+}
+
+// A stream in both directions stays on the transport that it began on.
+func TestConnectGosTwoWayStreamsOutliveARecreate(t *testing.T) {
+	for name, opts := range map[string][]connect.ClientOption{
+		"connect": nil, "gRPC": {connect.WithGRPC()}, "gRPC-Web": {connect.WithGRPCWeb()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := clients.NewWorld(t, clients.Client{Upstream: greeter})
+				rt := w.Respawn()
+				hc := &http.Client{Transport: rt}
+				stream := connect.NewClient[text, text](hc, w.URL+talk, opts...).CallBidiStream(t.Context())
+				for i := range 3 {
+					word := fmt.Sprint("word ", i)
+					require.NoError(t, stream.Send(wrapperspb.String(word)))
+					heard, err := stream.Receive()
+					require.NoError(t, err)
+					require.Equal(t, word, heard.GetValue())
+					require.NoError(t, rt.Recreate(t.Context()))
+				}
+				assert.Equal(t, 1, rt.Health().Draining)
+				require.NoError(t, stream.CloseRequest())
+				_, err := stream.Receive()
+				require.ErrorIs(t, err, io.EOF)
+				require.NoError(t, stream.CloseResponse())
 				w.End(rt)
 			})
 		})

@@ -134,8 +134,27 @@ func TestASilentWebsocketIsNoticedByPings(t *testing.T) {
 	})
 }
 
+// A handshake that broke before its answer is sent again, as any GET is.
+func TestAHandshakeThatBrokeIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		client := webSocket
+		client.Upstream = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if asked.Add(1) == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			echo(w, req)
+		})
+		w := clients.NewWorld(t, client)
+		rt := w.Respawn()
+		require.NoError(t, w.Adopt(rt).Call(t.Context()))
+		assert.EqualValues(t, 2, asked.Load())
+		w.End(rt)
+	})
+}
+
 // A handshake that nobody answers is asked once: unlike another GET it is never copied,
-// since two WebSockets are not one. One that broke before its answer is sent again.
+// since two WebSockets are not one.
 func TestAHandshakeIsNotCopied(t *testing.T) {
 	for _, upgrade := range []bool{true, false} {
 		t.Run(fmt.Sprint("upgrade:", upgrade), func(t *testing.T) {
