@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/respawnhttp/respawn"
@@ -180,6 +181,7 @@ func TestConnectGosTwoWayStreamsOutliveARecreate(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, word, heard.GetValue())
 					require.NoError(t, rt.Recreate(t.Context()))
+					time.Sleep(time.Minute)
 				}
 				assert.Equal(t, 1, rt.Health().Draining)
 				require.NoError(t, stream.CloseRequest())
