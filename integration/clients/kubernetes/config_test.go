@@ -31,6 +31,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // What is about certificates and commands is not about time: these tests have real
@@ -270,4 +271,12 @@ func TestWrapGetsATransportThatCanBeClonedOnlyWithAProxy(t *testing.T) {
 			require.NoError(t, rt.Shutdown(t.Context()))
 		})
 	}
+}
+
+// The factory keeps respawn's contract, with a client certificate, too, whose files
+// client-go watches.
+func TestFactoryKeepsItsContract(t *testing.T) {
+	cluster, ca := newCluster(t)
+	config := &rest.Config{Host: cluster.URL, BearerToken: "token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	respawntest.TestFactory(t, nil, transports(config), cluster.URL)
 }

@@ -87,6 +87,9 @@ func TestProxyVisitorsThatHangUpOnASlowUpstreamReplaceNothing(t *testing.T) {
 				assert.Zero(t, h.Failures)
 				assert.Zero(t, h.InFlight)
 				assert.Empty(t, h.OpenOutages)
+				if patience > time.Second {
+					assert.NotZero(t, h.Rejections, "they were suspicious: it was tried")
+				}
 			})
 		})
 	}
