@@ -129,8 +129,8 @@ func TestAWSSTS(t *testing.T) {
 	}.Test(t)
 }
 
-// S3 answers a request for a bucket of another region with a redirect that the SDK does
-// not follow: its signature is for one host. A plain http.Client would.
+// The SDK follows no redirect from GET to another URL, since a signature is for one
+// host. A plain http.Client would follow it.
 func TestAWSRedirectsAreTheSDKs(t *testing.T) {
 	for name, follows := range map[string]bool{"as the SDK's": false, "plain": true} {
 		t.Run(name, func(t *testing.T) {
@@ -162,8 +162,8 @@ func TestAWSRedirectsAreTheSDKs(t *testing.T) {
 	}
 }
 
-// What the SDK configures on a client of its own, it cannot on one that it is given: a
-// custom CA (AWS_CA_BUNDLE) is an error, so it belongs on the base.
+// The SDK cannot configure an http.Client that it is given, so that a custom CA
+// (AWS_CA_BUNDLE) is an error: the CA belongs on the base.
 func TestAWSCustomCAWantsTheSDKsOwnClient(t *testing.T) {
 	rt, err := respawn.New(awshttp.NewBuildableClient().GetTransport())
 	require.NoError(t, err)
@@ -190,8 +190,8 @@ func TestAWSCustomCAWantsTheSDKsOwnClient(t *testing.T) {
 	assert.NoError(t, wantHello(out.Body))
 }
 
-// A BuildableClient cannot have respawn in it: it knows nothing but an *http.Transport,
-// and each option that it is given makes another one.
+// A BuildableClient has room for an *http.Transport only, and each of its options makes
+// another one, so it cannot have respawn in it.
 func TestAWSBuildableClientMakesTransportsOfItsOwn(t *testing.T) {
 	first := awshttp.NewBuildableClient()
 	var seen []*http.Transport
@@ -202,7 +202,7 @@ func TestAWSBuildableClientMakesTransportsOfItsOwn(t *testing.T) {
 	assert.NotSame(t, seen[1], third.GetTransport())
 }
 
-// An upload that broke off is the SDK's to send again: a PUT is not repeatable.
+// An upload that broke is sent again by the SDK, not by respawn: a PUT is not repeatable.
 func TestAWSSendsABrokenUploadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		puts := 0

@@ -103,8 +103,8 @@ func TestMinioObjectsStayCompressedOnItsOwnTransport(t *testing.T) {
 	}
 }
 
-// An object that nobody closes holds its transport for good: a swap cannot end the
-// drain.
+// An object holds its transport until somebody closes it, and so it holds up the drain
+// after a swap.
 func TestMinioObjectHoldsItsTransportUntilItIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := clients.NewWorld(t, clients.Client{Base: minioBase, Plain: true, Upstream: store})

@@ -163,7 +163,8 @@ func TestMobyHostComesBeforeTheClient(t *testing.T) {
 	assert.ErrorContains(t, err, "unsupported HTTP transport")
 }
 
-// The client sees TLS by its transport. Above respawn it must be told: WithScheme.
+// The client looks at its transport to see whether to use TLS. Above respawn it must be
+// told, by WithScheme. That does not help attach and exec, which dial without TLS.
 func TestMobyOverTLSWantsItsScheme(t *testing.T) {
 	server := httptest.NewTLSServer(daemon)
 	defer server.Close()
@@ -171,21 +172,24 @@ func TestMobyOverTLSWantsItsScheme(t *testing.T) {
 	rt, err := respawn.New(server.Client().Transport.(*http.Transport).Clone(), respawn.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	defer rt.Close()
-	ask := func(opts ...client.Opt) error {
+	newClient := func(opts ...client.Opt) *client.Client {
 		docker, err := client.New(append([]client.Opt{
 			client.WithHost("tcp://" + server.Listener.Addr().String()),
 			client.WithHTTPClient(&http.Client{Transport: rt}),
 			client.WithAPIVersion("1.44"),
 		}, opts...)...)
 		require.NoError(t, err)
-		return version(t.Context(), docker)
+		return docker
 	}
-	assert.Error(t, ask())
-	assert.NoError(t, ask(client.WithScheme("https")))
+	assert.Error(t, version(t.Context(), newClient()))
+	docker := newClient(client.WithScheme("https"))
+	assert.NoError(t, version(t.Context(), docker))
+	_, err = docker.DialHijack(t.Context(), "http://docker/exec/1/start", "tcp", nil)
+	assert.ErrorContains(t, err, "400") // an HTTP request to an HTTPS server
 }
 
-// Attach and exec dial for themselves, so that respawn never sees them: with respawn
-// they have neither the base's dialer nor its TLS.
+// Attach and exec dial for themselves: respawn never sees them, and they use neither the
+// base's dialer nor its TLS settings.
 func TestMobyHijackGoesAroundTheTransport(t *testing.T) {
 	path := socketPath(t)
 	serveUnix(t, path, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -34,8 +34,8 @@ import (
 	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// What is about certificates and commands is not about time: these tests have real
-// sockets, and nothing in them waits.
+// Certificates and exec commands need no virtual time: these tests use real sockets, and
+// nothing in them waits.
 
 // transports is the factory of Example_clientGo.
 func transports(config *rest.Config) respawn.Factory {
@@ -107,7 +107,8 @@ func call(t *testing.T, config *rest.Config, rt http.RoundTripper) error {
 	return calls.Call(t.Context())
 }
 
-// With the token in the config, in a file, or from a command.
+// The token can be in the config, in a file, or come from a command: each fresh transport
+// sends it.
 func TestEachKindOfTokenIsBeneath(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("token"), 0o600))
@@ -145,7 +146,7 @@ func printCredential() {
 }
 
 // Once the server has a certificate of another CA, all new connections fail. The factory
-// reads the file again, so that respawn heals by itself.
+// reads the CA's file again, so respawn recovers by itself.
 func TestRotatedCAIsReadAgain(t *testing.T) {
 	cluster, ca := newCluster(t)
 	file := filepath.Join(t.TempDir(), "ca.crt")
@@ -183,8 +184,8 @@ func innermost(rt http.RoundTripper) http.RoundTripper {
 	}
 }
 
-// rest.TransportFor has a cache: what it returns is new, and goes to the transport that
-// is in service. Respawn refuses that. With a Proxy, a config is not cached.
+// rest.TransportFor has a cache: it returns a new wrapper around the transport that is in
+// service, and respawn refuses that. A config with a Proxy is not cached.
 func TestTransportForReturnsWhatIsInServiceUnlessThereIsAProxy(t *testing.T) {
 	cluster, ca := newCluster(t)
 	config := &rest.Config{Host: cluster.URL, BearerToken: "token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
@@ -210,8 +211,8 @@ func TestTransportForReturnsWhatIsInServiceUnlessThereIsAProxy(t *testing.T) {
 	assert.NotSame(t, innermost(first), innermost(fourth))
 }
 
-// Config.Transport is not for a config with certificates or a command. A client that is
-// given an http.Client does not mind.
+// client-go refuses Config.Transport in a config with certificates or an exec command. The
+// constructors that take an http.Client accept both.
 func TestConfigTransportIsRefusedBesideTLSOptions(t *testing.T) {
 	cluster, ca := newCluster(t)
 	exec := &clientcmdapi.ExecConfig{Command: "true", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode}
@@ -231,9 +232,9 @@ func TestConfigTransportIsRefusedBesideTLSOptions(t *testing.T) {
 	}
 }
 
-// Config.Wrap puts respawn beneath client-go's own wrappers, around a transport that can
-// be cloned only if nothing is cached (Proxy) and no CA is in a file, which client-go
-// itself reads again.
+// Config.Wrap puts respawn beneath client-go's own wrappers. The transport there can be
+// cloned only if it is not cached, which takes a Proxy, and if its CA is not in a file,
+// which client-go would read again itself.
 func TestWrapGetsATransportThatCanBeClonedOnlyWithAProxy(t *testing.T) {
 	cluster, ca := newCluster(t)
 	file := filepath.Join(t.TempDir(), "ca.crt")
@@ -261,7 +262,7 @@ func TestWrapGetsATransportThatCanBeClonedOnlyWithAProxy(t *testing.T) {
 			client, err := rest.HTTPClientFor(c.config)
 			require.NoError(t, err)
 			if c.refused {
-				assert.ErrorContains(t, failed, "WithFactory")
+				assert.ErrorContains(t, failed, "put respawn beneath it")
 				return
 			}
 			require.NoError(t, failed)
@@ -273,8 +274,7 @@ func TestWrapGetsATransportThatCanBeClonedOnlyWithAProxy(t *testing.T) {
 	}
 }
 
-// The factory keeps respawn's contract, with a client certificate, too, whose files
-// client-go watches.
+// The factory keeps respawn's contract.
 func TestFactoryKeepsItsContract(t *testing.T) {
 	cluster, ca := newCluster(t)
 	config := &rest.Config{Host: cluster.URL, BearerToken: "token", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}

@@ -34,14 +34,14 @@ var clientGo = clients.Client{
 	},
 }
 
-// The pings of client-go are off, so that the black hole is one without respawn, too.
+// The pings of client-go are off, so that without respawn the black hole lasts.
 func TestClientGo(t *testing.T) {
 	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "0")
 	clientGo.Test(t)
 }
 
-// client-go's pings find a dead connection after 45 s: respawn is there for what is lost
-// until then.
+// client-go's pings find a dead connection after 45 s. Respawn saves most of the calls that
+// are lost until then.
 func TestClientGoWithItsPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := clients.NewWorld(t, clientGo)

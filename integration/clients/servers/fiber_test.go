@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/adaptor"
@@ -18,7 +19,8 @@ import (
 // fiber's server, fasthttp, starts goroutines that never end, so that it cannot run in
 // a bubble: time is real here, and nothing waits for it.
 
-// fiberLeaks finds what a test leaves behind, but for what fasthttp leaves.
+// fiberLeaks fails the test if it leaves goroutines behind, apart from those that
+// fasthttp never ends.
 func fiberLeaks(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -29,8 +31,9 @@ func fiberLeaks(t *testing.T) {
 	})
 }
 
-// serveFiber serves the front with app. It does not end with app.Shutdown: that races
-// with whoever still has a request under a context of fasthttp's.
+// serveFiber serves the front with app. It does not use app.Shutdown, which writes a field
+// that fasthttp's contexts read: that is a data race with every request to the upstream
+// under such a context.
 func (w *world) serveFiber(t *testing.T, app *fiber.App) {
 	t.Helper()
 	host := w.network.Listen("front.test:80")
@@ -43,8 +46,8 @@ func (w *world) serveFiber(t *testing.T, app *fiber.App) {
 	})
 }
 
-// Without the adaptor: handlers close over the client. Nothing is converted, and all
-// that the middleware does beside handing it on, RoundTrip does, too.
+// Without the adaptor, handlers close over the client, and no request is converted. The
+// middleware is not missed: RoundTrip also replaces a transport that has ended.
 func TestFiberHandlerClosesOverTheClient(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer))
@@ -68,8 +71,8 @@ func TestFiberHandlerClosesOverTheClient(t *testing.T) {
 	assert.Equal(t, "hammer", body)
 }
 
-// What adaptor.HTTPMiddleware takes from the middleware's request is in fiber's own
-// context, but not in Context(), which is the user's.
+// adaptor.HTTPMiddleware copies the client into the fiber.Ctx itself, but not into its
+// Context(), which belongs to the user.
 func TestFiberAdaptorPutsTheClientIntoTheFiberContext(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer), respawn.WithName("items"))
@@ -98,9 +101,9 @@ func TestFiberAdaptorPutsTheClientIntoTheFiberContext(t *testing.T) {
 	assert.Nil(t, found["Context"])
 }
 
-// A fiber.Ctx is the next request's once its handler has returned: a request under it,
-// which net/http and respawn may keep for longer, must not see that. So requests to the
-// upstream go under Context(), or a context of their own.
+// fiber uses a fiber.Ctx for the next request once its handler has returned. net/http and
+// respawn may keep a request's context for longer than that, so a request to the upstream
+// needs c.Context(), or a context of its own.
 func TestFiberContextIsAnothersAfterItsHandler(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer))
@@ -125,8 +128,8 @@ func TestFiberContextIsAnothersAfterItsHandler(t *testing.T) {
 	assert.Equal(t, "second", seen)
 }
 
-// The adaptor turns the request into one of net/http's and back, which loses header
-// lines, for all handlers behind it: of those with one name only the last is left.
+// The adaptor converts the request to net/http and back, which loses header lines for all
+// handlers behind it: of several lines with one name only the last is left.
 func TestFiberAdaptorLosesRepeatedHeaders(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer))
@@ -154,13 +157,14 @@ func TestFiberAdaptorLosesRepeatedHeaders(t *testing.T) {
 	assert.NotContains(t, with, "one")
 }
 
-// fasthttp does not tell a handler that its visitor has left: its request to the
-// upstream goes on. So the client wants a Timeout, or the stream a heartbeat, since only
-// a write that fails shows it. What is flushed is sent, but for headers without a body.
+// fasthttp does not tell a handler that its visitor has left, so the request to the
+// upstream goes on until a write to the visitor fails: the client needs a Timeout, or the
+// stream a heartbeat. Flush sends what there is, but headers only with the first byte of
+// the body.
 func TestFiberNeverTellsThatAVisitorHasLeft(t *testing.T) {
 	fiberLeaks(t)
 	next := make(chan string, 1)
-	w := newWorld(t, lines(next))
+	w := newWorld(t, lines(next), respawn.WithRecreateTimeout(time.Second)) // which Recreate takes
 	app := fiber.New()
 	left := make(chan error, 1)
 	app.Get("/stream", adaptor.HTTPHandler(respawn.Middleware(w.rt)(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -171,6 +175,9 @@ func TestFiberNeverTellsThatAVisitorHasLeft(t *testing.T) {
 	next <- "one"
 	s := w.open(t, "/stream")
 	assert.Equal(t, "one\n", s.line(), "flushed")
+	require.NoError(t, w.rt.Recreate(t.Context()))
+	next <- "two"
+	assert.Equal(t, "two\n", s.line(), "no swap cuts it")
 
 	s.close()
 	for open := true; open; {
@@ -183,8 +190,8 @@ func TestFiberNeverTellsThatAVisitorHasLeft(t *testing.T) {
 	}
 }
 
-// Nor does it let a handler break its answer off: what is left of a broken one looks
-// whole.
+// A handler behind fiber's adaptor cannot break its answer off, so a broken answer looks
+// whole to the visitor.
 func TestFiberMakesABrokenAnswerLookWhole(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(breaks))
@@ -214,8 +221,8 @@ func TestFiberReadiness(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 }
 
-// A middleware around the whole app does not reach its handlers: adaptor.FiberApp
-// leaves the values of the request's context behind.
+// A middleware around the whole app does not reach the app's handlers: adaptor.FiberApp
+// drops the values of the request's context.
 func TestFiberAppBehindTheMiddlewareHasNoClient(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer))

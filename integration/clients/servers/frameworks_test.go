@@ -23,8 +23,9 @@ import (
 
 type middleware = func(http.Handler) http.Handler
 
-// A framework is a router with its own recovery from panics, respawn's middlewares as
-// its own, and handlers that get its own ResponseWriter and the request as it has it.
+// A framework makes a server of middlewares and routes in the way of one router: with
+// its recovery from panics, its form of a middleware, and its ResponseWriter and request
+// for the handlers.
 type framework func(mws []middleware, routes map[string]http.HandlerFunc) http.Handler
 
 var frameworks = map[string]framework{
@@ -243,7 +244,7 @@ func TestBrokenAnswerIsBrokenForTheVisitor(t *testing.T) {
 	})
 }
 
-// Work that goes on after the answer may keep the client, but not the request's
+// A goroutine that goes on after the answer can keep the client, but not the request's
 // context, which has ended by then.
 func TestClientOutlivesTheRequestThatItsContextDoesNot(t *testing.T) {
 	inEachFramework(t, func(t *testing.T, f framework) {

@@ -49,8 +49,8 @@ func TestGinContextHasTheClientOnlyWithFallback(t *testing.T) {
 	}
 }
 
-// gin wants a goroutine to have a copy of the context. The copy keeps the request with
-// the client, and the request's context ends with the answer all the same.
+// gin asks for a copy of its context in a goroutine. The copy keeps the request, and so
+// the client, but the request's context still ends with the answer.
 func TestGinCopyInAGoroutineWantsAContextOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, http.HandlerFunc(hammer))
@@ -80,9 +80,9 @@ func TestGinCopyInAGoroutineWantsAContextOfItsOwn(t *testing.T) {
 	})
 }
 
-// gin.Recovery, which gin.Default has, takes http.ErrAbortHandler for a visitor that
-// has left, and swallows it: a chunked answer ends as if it were whole. A handler that
-// streams from an upstream wants a recovery that lets it pass.
+// gin.Recovery, which gin.Default has, takes http.ErrAbortHandler for a visitor who has
+// left, and swallows it: a chunked answer ends as if it were whole. A handler that
+// streams from an upstream needs a recovery that lets http.ErrAbortHandler pass.
 func TestGinRecoveryMakesABrokenAnswerLookWhole(t *testing.T) {
 	for name, recovery := range map[string]gin.HandlerFunc{
 		"swallows":     gin.RecoveryWithWriter(io.Discard),
@@ -112,7 +112,8 @@ func TestGinRecoveryMakesABrokenAnswerLookWhole(t *testing.T) {
 	}
 }
 
-// recoverAllButAborts is the recovery for who proxies with gin.
+// recoverAllButAborts is a recovery for handlers that stream from an upstream: it lets
+// http.ErrAbortHandler pass.
 func recoverAllButAborts(c *gin.Context) {
 	defer func() {
 		switch v := recover(); v {

@@ -121,8 +121,9 @@ func TestProxyPassesOnABrokenAnswer(t *testing.T) {
 	})
 }
 
-// A proxied request has no GetBody. What was not sent goes again all the same; what
-// was, and is not idempotent, does not: the visitor gets the proxy's 502.
+// A proxied request has no GetBody, and is sent again all the same if it never reached
+// the upstream. A POST that may have been processed is not: its visitor gets the proxy's
+// 502.
 func TestProxySendsAgainOnlyWhatWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var posts sync.Map
@@ -169,8 +170,8 @@ func TestProxySendsAgainOnlyWhatWasNotSent(t *testing.T) {
 	})
 }
 
-// An upgraded connection is in flight until it ends: a swap lets it be, and the drain
-// of the old transport waits for it.
+// An upgraded connection is in flight until it ends: a swap does not touch it, and the
+// drain of the old transport waits for it.
 func TestProxyUpgradeOutlivesRecreate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, http.HandlerFunc(hammer))

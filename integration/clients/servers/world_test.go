@@ -203,6 +203,5 @@ func copyFlushing(w http.ResponseWriter, body io.Reader) {
 	}
 }
 
-// settle lets what is under way end, but for what waits for somebody. It takes no time
-// in a bubble.
+// settle waits until all that is still under way has ended. In a bubble that takes no time.
 func settle() { time.Sleep(time.Minute) }
