@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -32,10 +33,10 @@ func awsBase(wire *clients.Wire) (*http.Transport, error) {
 	return t, nil
 }
 
-// awsHTTP is the HTTP client that the SDK is given. Like the SDK's own, it leaves
-// redirects to the SDK.
+// awsHTTP is the HTTP client that the SDK is given. It follows redirects as the SDK's own
+// does.
 func awsHTTP(rt http.RoundTripper) *http.Client {
-	return &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: rt, CheckRedirect: sameMethod}
 }
 
 func awsConfig(client aws.HTTPClient, url string) aws.Config {
@@ -129,36 +130,34 @@ func TestAWSSTS(t *testing.T) {
 	}.Test(t)
 }
 
-// The SDK follows no redirect from GET to another URL, since a signature is for one
-// host. A plain http.Client would follow it.
-func TestAWSRedirectsAreTheSDKs(t *testing.T) {
-	for name, follows := range map[string]bool{"as the SDK's": false, "plain": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				elsewhere := 0
-				c := clients.Client{Upstream: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-					if strings.HasPrefix(req.URL.Path, "/elsewhere") {
-						elsewhere++
-						return
-					}
-					http.Redirect(w, req, "/elsewhere", http.StatusMovedPermanently)
-				}), Base: awsBase}
-				w := clients.NewWorld(t, c)
-				rt := w.Respawn()
-				client := awsHTTP(rt)
-				if follows {
-					client = &http.Client{Transport: rt}
+// The SDK's own client follows only redirects that keep the method, 307 and 308, and
+// leaves the others to the SDK. A plain http.Client follows all of them.
+func TestAWSRedirectsAreFollowedAsByTheSDKsOwnClient(t *testing.T) {
+	followed := func(t *testing.T, code int, adopt func(*clients.World) aws.HTTPClient) (yes bool) {
+		synctest.Test(t, func(t *testing.T) {
+			var elsewhere atomic.Bool
+			w := clients.NewWorld(t, clients.Client{Base: awsBase, Upstream: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				if strings.HasPrefix(req.URL.Path, "/elsewhere") {
+					elsewhere.Store(true)
+					return
 				}
-				_, err := newS3(client, w.URL).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("key")})
-				if follows {
-					assert.NotZero(t, elsewhere)
-				} else {
-					require.Error(t, err)
-					assert.Zero(t, elsewhere)
-				}
-				w.End(rt)
-			})
+				http.Redirect(rw, req, "/elsewhere", code)
+			})})
+			_, err := newS3(adopt(w), w.URL).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("key")})
+			assert.Equal(t, elsewhere.Load(), err == nil)
+			yes = elsewhere.Load()
 		})
+		return yes
+	}
+	for code, want := range map[int]bool{http.StatusMovedPermanently: false, http.StatusTemporaryRedirect: true} {
+		assert.Equal(t, want, followed(t, code, func(w *clients.World) aws.HTTPClient {
+			wired := w.Transport()
+			return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+				t.DialContext, t.TLSClientConfig, t.DisableKeepAlives = wired.DialContext, wired.TLSClientConfig, true
+			})
+		}), "%d, the SDK's own", code)
+		assert.Equal(t, want, followed(t, code, func(w *clients.World) aws.HTTPClient { return awsHTTP(w.Respawn()) }), "%d", code)
+		assert.True(t, followed(t, code, func(w *clients.World) aws.HTTPClient { return &http.Client{Transport: w.Respawn()} }), "%d, a plain client", code)
 	}
 }
 

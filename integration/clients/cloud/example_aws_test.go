@@ -17,9 +17,8 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// The base is the SDK's own transport, with its limits and timeouts. Set a custom CA
-// on it as well, since the SDK sets AWS_CA_BUNDLE on no client but its own. Redirects
-// are left to the SDK, whose signatures are for one host.
+// The base is the SDK's own transport, with its limits and timeouts. Set a custom CA on
+// it as well: the SDK sets AWS_CA_BUNDLE on no client but its own.
 func Example_awsSDK() {
 	server := httptest.NewServer(store)
 	defer server.Close()
@@ -32,7 +31,7 @@ func Example_awsSDK() {
 	cfg, err := config.LoadDefaultConfig(context.Background(),
 		config.WithHTTPClient(&http.Client{
 			Transport:     rt,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: sameMethod,
 		}),
 		config.WithRegion("eu-central-1"),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("id", "secret", "")),
@@ -54,4 +53,14 @@ func Example_awsSDK() {
 	body, err := io.ReadAll(out.Body)
 	fmt.Println(string(body), err)
 	// Output: hello <nil>
+}
+
+// sameMethod follows the redirects that the SDK's own client follows: those that keep
+// the method.
+func sameMethod(req *http.Request, _ []*http.Request) error {
+	switch req.Response.StatusCode {
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return nil
+	}
+	return http.ErrUseLastResponse
 }
