@@ -54,6 +54,14 @@ func TestProxyFlushesAStreamThatOutlivesRecreate(t *testing.T) {
 	})
 }
 
+func TestProxyBlackHoleCostsNoVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, http.HandlerFunc(hammer))
+		w.serve(newProxy(t, w.rt))
+		w.surviveABlackHole(t)
+	})
+}
+
 // Visitors who leave before the first byte of a slow upstream's answer are no proof
 // against the transport, however many they are: the control answers, and all
 // connections stay.
