@@ -207,7 +207,7 @@ func (r result) said() (o core.Outcome) {
 		}
 	}()
 	return core.Outcome{
-		Trigger: evidence.TriggerOf(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(),
+		Trigger: r.watch.Trigger(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(),
 		Untyped: evidence.Untyped(&r.watch, r.err),
 	}
 }

@@ -37,7 +37,8 @@ type trouble struct {
 	verdict Verdict  // of a watched attempt
 	blind   *Verdict // of an unwatched one, where that is less precise
 	trigger string
-	unsent  bool // watched: proves that nothing was sent
+	dialers string // watched, since the error is a dialer's own
+	unsent  bool   // watched: proves that nothing was sent
 	// Unwatched, only the error's type can prove it.
 	unsentBlind bool
 	says        text
@@ -55,7 +56,7 @@ var troubles = []trouble{
 		return dialing(func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", t.TempDir()+"/none")
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerDialError, unsent: true, unsentBlind: true},
 	{name: "net.Dialer.Timeout", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{DialContext: (&net.Dialer{Timeout: 1}).DialContext}, request(t, "http://"+refusingAddr(t))
 	}, verdict: Failure, trigger: TriggerDialTimeout, unsent: true, unsentBlind: true},
@@ -75,25 +76,25 @@ var troubles = []trouble{
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}), request(t, "http://a.test")
-	}, verdict: Failure, blind: verdict(Stall), trigger: TriggerOther, unsent: true},
+	}, verdict: Failure, blind: verdict(Stall), trigger: TriggerOther, unsent: true, dialers: TriggerDialTimeout},
 	{name: "custom dialer: io.EOF", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) { return nil, io.EOF }), request(t, "http://a.test")
 	}, verdict: Failure, trigger: TriggerClosed, unsent: true},
 	{name: "custom dialer: an error of its own", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) { return nil, errors.New("session shutdown") }), request(t, "http://a.test")
-	}, verdict: Failure, trigger: TriggerOther, unsent: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, dialers: TriggerDialError},
 	{name: "custom dialer: netstack's connect without errno", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) {
 			return nil, &net.OpError{Op: "connect", Net: "tcp", Err: errors.New("no route to host")}
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: TriggerOther, unsent: true},
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, dialers: TriggerDialError},
 	{name: "proxy refuses", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: refusingAddr(t)})}, request(t, "http://a.test")
 	}, verdict: Failure, trigger: TriggerRefused, unsent: true, unsentBlind: true},
 	{name: "local address is gone (bind)", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		gone := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} // TEST-NET-1: nobody has it
 		return &http.Transport{DialContext: (&net.Dialer{LocalAddr: gone}).DialContext}, request(t, "http://"+refusingAddr(t))
-	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	}, verdict: Failure, trigger: TriggerDialError, unsent: true, unsentBlind: true},
 
 	// Names.
 	{name: "resolver is broken", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -235,9 +236,9 @@ var troubles = []trouble{
 	}, verdict: Neutral, trigger: TriggerReset},
 
 	// This machine is out of something.
-	{name: "EMFILE", make: exhausted("socket", syscall.EMFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
-	{name: "ENFILE", make: exhausted("socket", syscall.ENFILE), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
-	{name: "out of ports (connect)", make: exhausted("connect", syscall.EADDRNOTAVAIL), verdict: Neutral, trigger: TriggerOther, unsent: true, unsentBlind: true},
+	{name: "EMFILE", make: exhausted("socket", syscall.EMFILE), verdict: Neutral, trigger: TriggerDialError, unsent: true, unsentBlind: true},
+	{name: "ENFILE", make: exhausted("socket", syscall.ENFILE), verdict: Neutral, trigger: TriggerDialError, unsent: true, unsentBlind: true},
+	{name: "out of ports (connect)", make: exhausted("connect", syscall.EADDRNOTAVAIL), verdict: Neutral, trigger: TriggerDialError, unsent: true, unsentBlind: true},
 	{name: "the resolver is out of files", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) {
 			text := os.NewSyscallError("socket", syscall.EMFILE).Error() // it keeps no more of it
@@ -263,7 +264,7 @@ var troubles = []trouble{
 	}, verdict: Stall, trigger: TriggerOther},
 	{name: "the caller's deadline, within a dial", virtual: true, make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }), expiring(t)
-	}, verdict: Stall, trigger: TriggerOther, unsent: true},
+	}, verdict: Stall, trigger: TriggerOther, unsent: true, dialers: TriggerDialTimeout},
 	// The clock is past the deadline and the context's timer has not fired: a
 	// custom dialer with a deadline of its own saw that in 341 of 600 tries.
 	{name: "the caller's deadline, told by its dialer before its context", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
@@ -513,6 +514,11 @@ func (tr trouble) test(t *testing.T, watched bool) {
 	}
 	assert.Equal(t, want, got, "%v of %#v", got, a.err)
 	assert.Equal(t, tr.trigger, TriggerOf(a.err), "%#v", a.err)
+	trigger := tr.trigger
+	if watched && tr.dialers != "" {
+		trigger = tr.dialers
+	}
+	assert.Equal(t, trigger, a.Trigger(a.err), "%#v", a.err)
 	assert.Equal(t, unsent, a.unsent(), "unsent: %#v", a.err)
 	assert.Equal(t, tr.says, saysText(a.err), "text: %v", a.err)
 }
@@ -598,7 +604,7 @@ func (e *ownError) Error() string { return fmt.Sprint("own error ", e.code) }
 func TestErrorsKeepTheirSecrets(t *testing.T) {
 	const secret = "hunter2"
 	closed := []string{
-		TriggerRefused, TriggerReset, TriggerClosed, TriggerDialTimeout, TriggerName, TriggerTLS,
+		TriggerRefused, TriggerReset, TriggerClosed, TriggerDialTimeout, TriggerDialError, TriggerName, TriggerTLS,
 		TriggerStall, TriggerEnded, TriggerMaxAge, TriggerManual, TriggerOther,
 	}
 	text := errors.New(secret)

@@ -92,7 +92,7 @@ func FuzzClassify(f *testing.F) {
 		}
 	}
 	triggers := map[string]bool{
-		TriggerRefused: true, TriggerReset: true, TriggerClosed: true, TriggerDialTimeout: true,
+		TriggerRefused: true, TriggerReset: true, TriggerClosed: true, TriggerDialTimeout: true, TriggerDialError: true,
 		TriggerName: true, TriggerTLS: true, TriggerOther: true,
 	}
 	canceled, cancel := context.WithCancel(context.Background())

@@ -8,12 +8,14 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// The closed set of values of respawn.trigger.
+// The values of respawn.trigger that an error, the operator or a plan may give; the core
+// adds start.
 const (
 	TriggerRefused     = "connection_refused"
 	TriggerReset       = "connection_reset"
 	TriggerClosed      = "connection_closed"
 	TriggerDialTimeout = "dial_timeout"
+	TriggerDialError   = "dial_error"
 	TriggerName        = "name_resolution_error"
 	TriggerTLS         = "tls_error"
 	TriggerStall       = "stall"
@@ -41,6 +43,20 @@ func TriggerOf(err error) string {
 	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, io.ErrClosedPipe), isAny(err, here().timedOut), saysText(err) == textConnectionLost, saysText(err) == textNotEstablished:
 		return TriggerClosed
+	case isDial(err):
+		return TriggerDialError
 	}
 	return TriggerOther
+}
+
+// Trigger is TriggerOf for an attempt. Where it was still waiting for a dial, an error of
+// no known kind is the dialer's own.
+func (w *Watch) Trigger(err error) string {
+	switch {
+	case w.Reached() != Dialing || TriggerOf(err) != TriggerOther:
+		return TriggerOf(err)
+	case isTimeout(err):
+		return TriggerDialTimeout
+	}
+	return TriggerDialError
 }
