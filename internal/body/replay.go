@@ -7,10 +7,12 @@ import "net/http"
 // May a POST go again? Yes, if nothing of it was sent: no connection was got for it and no
 // byte of its body was read, or an HTTP/2 connection did not take it. One that may have
 // been processed goes again only if it has an Idempotency-Key header (Allows). Under
-// ReplayUnsent it does not go even then, and under ReplayNever nothing does. As for any
-// request, three more things must hold, which outcome in internal/call/land.go puts
-// together: the error speaks against the transport, the caller is still there, and the body
-// can be had again, since it has GetBody or no byte of it was read. And the core must have
+// ReplayUnsent it does not go even then, and under ReplayNever nothing does. Whether
+// something was sent is told by Unsent in internal/evidence/watch.go. As for any request,
+// three more things must hold, which mayGoAgain and its caller in internal/call/land.go put
+// together: the error speaks against the transport, or a trial was never sent; the caller is
+// still there; and the body can be had again, since it has GetBody or no byte of it was
+// read. And the core must have
 // an attempt left for it: min(threshold, 3), and two more once its authority has tripped.
 
 // A Replay says which requests may be sent again after an error. Its values are

@@ -156,10 +156,10 @@ func (fl *flight) vanish() {
 	fl.fate = fl.call.Gate.Failed(fl.call.req.Context(), fl.Attempt, o, errLost)
 }
 
-// alone sends the request in a goroutine of its own. It hands on the result, also that
-// there is none, to the caller or, if that has its answer, to the core alone. Whoever
-// gets the result tells the core of it: a caller that finds nothing under way any more
-// would not wait for a result that is still to be handed on.
+// alone sends the request in a goroutine of its own. It hands on the result, or the news
+// that RoundTrip did not return: to the caller, or to the core if the caller has its answer
+// already. Whoever gets the result tells the core. alone must not do that first: the caller
+// would see nothing under way, and leave before the result arrives.
 func (fl *flight) alone() {
 	r := result{flight: fl, lost: true}
 	defer func() {

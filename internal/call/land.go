@@ -191,11 +191,16 @@ func (c *call) outcome(r result) core.Outcome {
 		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
 		c.Gate.Ended(c.req.Context(), r.Generation)
 	}
-	// Only what speaks against a transport is worth sending again; a trial that was
-	// not sent, whatever kept it, costs no request its next round.
-	worth := o.Verdict != core.Neutral || r.trial && o.Unsent
-	o.Again = worth && !gone && c.replay.Allows(c.req, o.Unsent) && c.lender.Left()
+	o.Again = !gone && c.mayGoAgain(r, o)
 	return o
+}
+
+// mayGoAgain reports whether the request may be sent again after flight r (see
+// body/replay.go): if what ended r speaks against its transport, it is safe, and the body
+// can still be had. A trial that was never sent may go again whatever its error says.
+func (c *call) mayGoAgain(r result, o core.Outcome) bool {
+	worth := o.Verdict != core.Neutral || r.trial && o.Unsent
+	return worth && c.replay.Allows(c.req, o.Unsent) && c.lender.Left()
 }
 
 // said is what the error and the hooks say by themselves. An error that panics when it is

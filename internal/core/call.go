@@ -30,7 +30,7 @@ type Call struct {
 	tripped   bool // its authority was, or the transport had ended, while it was under way
 	forgiven  bool // one that could not trip was not counted
 	failure   failure
-	waitedFor uint64    // the candidate that it has waited for in this outage
+	waitedFor uint64    // the candidate that it has waited for; it waits for no other one
 	readyBy   time.Time // zero until it first waits for ready
 	waiting   waiting
 }
@@ -88,7 +88,7 @@ type Outcome struct {
 	Again   bool          // the request may be sent again
 	Untyped bool          // nobody watched, and its error says nothing by itself: it cannot trip
 	Left    bool          // its caller has gone
-	Silence time.Duration // for so long nothing but the transport kept waiting a caller that then left of itself; 0 where nobody knows
+	Silence time.Duration // how long the transport alone kept the caller waiting before it canceled; 0: unknown, or it did not cancel
 	Lost    bool          // the transport did not return: that speaks against a candidate alone
 }
 

@@ -2,10 +2,12 @@ package core
 
 import "time"
 
-// What becomes of a candidate that nobody tries? It is over after five minutes. A planned
-// one is put in service after WithRecreateTimeout, unless somebody tried it in vain: it did
-// not answer what the transport in service answered, or lost what can be asked only once
-// (lasts, expire).
+// What becomes of a candidate that nobody tries? It is over five minutes after it was built,
+// tried or not. A planned one is put in service after WithRecreateTimeout, unless somebody
+// tried it in vain: it did not answer what the transport in service answered, or lost what
+// can be asked only once (lasts, expire). If nothing is in flight when a planned one is
+// built, it is put in service at once; and so is any, tried or not, where the transport in
+// service has ended (Built in build.go, TransportEnded in events.go).
 //
 // It is over sooner if nobody wants it any more (wanted in sharing.go), which is so once
 // each authority that was tripped has been answered or has refused it; if it makes way for

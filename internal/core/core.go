@@ -50,7 +50,9 @@
 // one), sharing.go (several authorities that try one), candidate.go (what becomes of it),
 // plan.go (what is planned), pace.go (when the next is built), wait.go (who waits, and for
 // how long), health.go (what operators see). events.go and clock.go take what happened
-// there; call.go, attempt.go and suspect.go are what all of them share.
+// there; call.go, attempt.go and suspect.go are what all of them share. Three questions are
+// answered elsewhere under internal: what an error says (evidence/verdict.go), what may be
+// sent again (body/replay.go), and when a transport is closed (generation/retire.go).
 package core
 
 import "time"
@@ -71,7 +73,7 @@ type Client struct {
 	ended   bool // it says so itself, or there is none yet
 	absent  bool // there is none yet: the first is to be built
 	endedAt time.Time
-	endedIn Instant   // before which nothing that has been answered since then began
+	endedIn Instant   // when it ended: an answer to what began later shows that somebody is served
 	agedAt  time.Time // when it is due to be replaced by age; zero: it is not
 
 	suspects []*suspect             // the first to fail first
@@ -80,7 +82,7 @@ type Client struct {
 	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
 	changes  uint64                 // of who is among them
 	answered Instant                // when the latest attempt began that was answered in service
-	unbuilt  Instant                // when the factory gave no transport; 0: the latest candidate was not over for that
+	unbuilt  Instant                // when the factory gave no transport; 0: the latest candidate to end did not end for that
 	recent   recent
 	patience patience
 
@@ -101,7 +103,7 @@ type Client struct {
 // A Todo is what the shell performs, in this order.
 type Todo struct {
 	Promote uint64      // put this candidate in service
-	Condemn []Authority // of what it replaces: what is accompanied there and not known yet is adopted, and Condemned
+	Condemn []Authority // their requests that wait on what it replaces, and that the core does not know yet, are made known by Condemned
 	Retire  []uint64    // let these candidates go
 	Cancel  uint64      // call off this candidate's build
 	Build   *Build      // start the factory

@@ -26,12 +26,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 		return fate
 	}
 	o.Left = o.Left || a.Call.copy != nil && a.Call.copy.told
-	if o.Lost && !fate.Trial {
-		o.Verdict = Neutral // whose fault it was is not known
-	}
-	if c.leftInSilence(now, a, o) {
-		o.Verdict, o.Trigger, o.Untyped = Stall, Silence, false
-	}
+	o = c.verdictOf(now, a, o)
 	q := a.Call
 	switch {
 	case a.On == c.current:
@@ -51,12 +46,6 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	}
 	c.settle(now)
 	return fate
-}
-
-// leftInSilence reports whether the caller of a has left of itself after a wait that
-// was long for its authority: that is a stall, as its deadline would have been.
-func (c *Client) leftInSilence(now time.Time, a *Attempt, o Outcome) bool {
-	return o.Left && o.Verdict == Neutral && c.rules.Patience > 0 && o.Silence >= c.patience.ofLeaving(now, a.Call.Authority)
 }
 
 // left ends what is left of q, whose caller has gone unanswered: its copy, too. If

@@ -2,15 +2,16 @@ package core
 
 import "time"
 
-// What makes a client's health fail, which its handler answers with a 503. A closed
+// What makes a client's health fail, which its handler answers with a 503? A closed
 // client fails. Any other fails only while nobody can be served, which is so if all of
 // these hold (isFailing):
 //
 //   - something is tripped, or the transport in service says that it has ended;
 //   - there is no candidate, and the backoff allows no build yet: once it does, the next
 //     request has one built, and a probe that failed would keep that request away;
-//   - nothing can be tried for it: the latest build since its first failure gave no
-//     transport; of a transport that has ended, whatever its latest successor came to;
+//   - there is nothing to try: the latest build since its first failure gave no transport.
+//     For a transport that has ended this always holds, and for a first one once a build
+//     has failed;
 //   - nobody was answered since, in service or by the fallback: by an attempt that began
 //     after the latest of the first failures of what is tripped, and after the end.
 //

@@ -145,8 +145,9 @@ func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
 	l.now = max(l.now, waited)
 }
 
-// noFaster: a trial was as slow as what it was to replace, which has waited for so long
-// and is well; zero: it is not known to be.
+// noFaster doubles the patience of a: a fresh transport was no faster than the one in
+// service. waited is how long that one has kept a request waiting, if it is known to be
+// well; else 0.
 func (p *patience) noFaster(now time.Time, a Authority, waited time.Duration) {
 	d := min(2*max(p.of(now, a), waited), MostPatience)
 	l := p.use(now, a)

@@ -2,7 +2,7 @@ package core
 
 import "time"
 
-// What resets the backoff. A client has one pace for all its authorities, and another
+// What resets the backoff? A client has one pace for all its authorities, and another
 // one for what is planned; each asks the user's policy, WithBackOff, for its intervals.
 //
 // The pace starts over, with a new policy and a build at once, when an authority trips,
@@ -11,10 +11,11 @@ import "time"
 // so, no build is closer than a first interval to the latest (startOver). Nothing else
 // resets it: neither a promotion, nor an answer, nor the passing of time.
 //
-// The pace of what is planned starts over with each promotion of a planned candidate.
+// The pace of what is planned starts over with each promotion of a planned candidate, unless
+// an authority needed it (promote).
 //
-// Otherwise the next build waits for an interval from the candidate's first refusal,
-// its promotion or its end, whichever comes first (advance).
+// Otherwise the next build waits for an interval from the candidate's promotion or its end,
+// or, if it was not planned, from its first refusal, whichever comes first (advance).
 
 // A pace spaces builds. The intervals are the policy's, which the shell asks: it
 // draws one with each build, and takes a new policy when the epoch is a new one.

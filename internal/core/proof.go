@@ -56,9 +56,9 @@ func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
 	return false
 }
 
-// controlFirst: where a proof takes several answers, every other control comes
-// before its trial, lest two kinds of request that take turns be told apart for
-// two transports.
+// controlFirst: where a proof takes several answers, the control goes first every second
+// time. Otherwise, if good and bad requests take turns, the trials could get the good ones
+// and the controls the bad ones, and a candidate that is no better would look proven.
 func (c *Client) controlFirst(now time.Time, s *suspect, method string) bool {
 	since := Attempt{Call: &Call{Method: method}, began: s.proved, start: s.provedAt}
 	return s.turned() && !c.hasLike(now, s, &since)

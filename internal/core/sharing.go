@@ -14,11 +14,11 @@ import (
 //     the authority's own (refuse in proof.go): the candidate stays as long as there is a
 //     tripped authority that has not refused it (wanted).
 //   - An authority asks for the next candidate only if it has refused this one, or if its
-//     copies on it have run out of time (standsFor), and the backoff allows it. This one
-//     then gives way, unless an authority is trying it within its time: it gives way even
-//     so if that is another authority's trial, and the authority that asks tripped after the
-//     build began, or within the last minute with no outage in the minute before. A planned
-//     candidate does not give way (givesWay).
+//     copies on it have run out of time (standsFor), and the backoff, which all authorities
+//     share, allows it (pace.go). This one then gives way, unless a trial of it still has
+//     time. A trial of another authority does not protect it if the authority that asks
+//     tripped after the build began, or if its outage is the first within a minute and
+//     younger than that. A planned candidate does not give way (givesWay).
 
 // wanted reports whether somebody has a use for r: the client, whoever planned
 // it, or an authority that is tripped and has not refused it.
@@ -76,8 +76,8 @@ func (c *Client) replace(now time.Time, s *suspect) bool {
 	return true
 }
 
-// makeWay: r goes for s, whose own trials of it have had their time if there are
-// any.
+// makeWay ends r to make room for the next candidate. Authorities whose copies on r have run
+// out of time refuse it first.
 func (c *Client) makeWay(now time.Time, r *candidate) {
 	for _, st := range slices.Clone(r.stands) {
 		if st.trials.n > 0 && st.late && !st.refused && c.cand == r {

@@ -9,7 +9,9 @@ import "time"
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in
-//     service is dead, and the candidate is proven (copyAnswered, judge).
+//     service is dead, and the candidate is proven (copyAnswered, judge). Where the caller
+//     waits within its transport, and the verdict would come too late for it to read its
+//     answer, the control is called back instead, and there is no verdict.
 //   - The control is answered before that: the upstream is slow. Nothing is replaced, and
 //     the authority's patience is doubled (controlAnswered).
 //   - The control fails before that: the candidate is proven, if the control began after

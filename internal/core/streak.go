@@ -8,7 +8,11 @@ import (
 // Does a failure count? What ended an attempt is read first, by Classify in
 // internal/evidence/verdict.go or the user's own classifier. It is neutral if it was the
 // caller's doing, the request's, or this machine's; a stall if it was a wait without an
-// answer; else a failure. Here, count decides what that does to its authority:
+// answer; else a failure. The core knows two things better (verdictOf): a caller that
+// canceled after a long wait was stalled, and whose fault it is that a transport in service
+// never returned nobody knows. A transport that says itself that it has ended needs no
+// count (TransportEnded in events.go). For all else, count decides what an attempt's end
+// does to its authority:
 //
 //   - What is neutral counts for nothing, and so does what did not end on the transport in
 //     service: a trial, or an attempt on a transport that was replaced (Failed in events.go).
@@ -22,6 +26,24 @@ import (
 // have failed (failuresTrip), or at the threshold of stalls, if they span a second
 // (stallsTrip). An answer to an attempt that began after the streak did ends it (served).
 
+// verdictOf is what an attempt's end says of its transport, where the core knows better
+// than whoever read its error.
+func (c *Client) verdictOf(now time.Time, a *Attempt, o Outcome) Outcome {
+	if o.Lost && a.role == inService {
+		o.Verdict = Neutral
+	}
+	if c.leftInSilence(now, a, o) {
+		o.Verdict, o.Trigger, o.Untyped = Stall, Silence, false
+	}
+	return o
+}
+
+// leftInSilence reports whether the caller of a has left of itself after a wait that
+// was long for its authority: that is a stall, as its deadline would have been.
+func (c *Client) leftInSilence(now time.Time, a *Attempt, o Outcome) bool {
+	return o.Left && o.Verdict == Neutral && c.rules.Patience > 0 && o.Silence >= c.patience.ofLeaving(now, a.Call.Authority)
+}
+
 // count holds an attempt's end in service against its authority, if it was a
 // failure or a stall.
 func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
@@ -31,7 +53,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 		return
 	}
 	s = c.suspectOrNew(now, a.Call.Authority)
-	s.failed, s.asked, s.trigger = now, now, o.Trigger // who was in flight until now has asked until now
+	s.failed, s.asked, s.trigger = now, now, o.Trigger // whoever was in flight was still asking
 	if a.silent.n == 0 {
 		s.see(a.Call.Witness) // once, however often it is silent
 	}
@@ -74,8 +96,8 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 }
 
-// cleared: an attempt ended with an error that says nothing. If only an error
-// that nobody had watched raised the suspicion, there is none.
+// cleared: an attempt had a neutral end. If nothing has counted yet, the suspicion rests on
+// errors that nobody had watched, and is dropped.
 func (c *Client) cleared(now time.Time, s *suspect, a *Attempt, o Outcome) {
 	if s == nil {
 		return

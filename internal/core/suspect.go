@@ -20,8 +20,8 @@ type row uint8
 
 const (
 	noConnection row = iota // never got a connection, and failed quickly
-	broke                   // were sent, and failed quickly
-	silent                  // were silent, or took long to fail
+	broke                   // was sent, and failed quickly
+	silent                  // was silent, or took long to fail
 )
 
 // A suspect is an authority that is not known to be well.

@@ -11,13 +11,16 @@ import (
 // try what was there already when it failed (waitForOthers). It is woken by each end of a
 // build or a trial, each verdict, each promotion, and Close. Then it asks Next what to do.
 //
-// It gives up if its caller leaves meanwhile (Leave). Once woken it goes to the fallback, if
-// there is one, and what was not sent on the transport in service yet is sent there first.
-// Otherwise it gives up, and its caller gets the error of its latest attempt, if
+// It gives up if its caller leaves meanwhile (Leave). Once woken, it goes to the fallback if
+// there is one and it may be sent again. Without a fallback, a request that the transport in
+// service has not failed yet is sent on that. Otherwise it gives up, and its caller gets the
+// error of its latest attempt, if
 //
 //   - it must not be sent again; or
-//   - its authority has refused the candidate, or the factory gave none, and the backoff
-//     allows no next one yet, or another authority's trial holds that back (waitForNext); or
+//   - its authority has refused a candidate since the latest failure of the request, which
+//     says nothing for a next one (hasEvidence in trial.go); or
+//   - there is no candidate that it may try, and no next one may be built: the backoff
+//     allows none yet, or another authority's trial holds it back (waitForNext); or
 //   - there is a candidate again that it would have to wait for, and it has waited for one
 //     before (waitForVerdict, waitForOthers): nobody's wait is doubled; or
 //   - its authority was answered meanwhile, and its own attempt was a stall: a slow upstream

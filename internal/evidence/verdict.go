@@ -20,7 +20,8 @@ const (
 	Ended
 )
 
-// Classify goes by the types of errors; for those that have none, as the errors
+// Classify says what ended an attempt. Whether that counts against its transport is decided
+// in internal/core/streak.go. Classify goes by the types of errors; for those that have none, as the errors
 // of custom dialers, by how far the attempt got, which it takes from req's context.
 // Top down:
 //

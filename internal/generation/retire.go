@@ -10,15 +10,16 @@ import (
 // When is the old transport closed? 100 ms after its last request is out, or at once if
 // none was in flight when it was replaced (sweep). From its replacement on it lets no new
 // request in. A request is out when its response body has come to its end, has failed, or
-// is closed; at once where the response has no body; and when it ends in an error. Nothing
+// is closed; at once where the response has no body; and when it ends in an error. An
+// upgraded connection is out only when it is closed (isUpgraded in body.go). Nothing
 // is cut, unless WithDrainTimeout is set: then what is still in flight at that time ends
 // with ErrDrained (cutNow). Closing means: what is idle in its pool is closed, at once
 // where it is net/http's, again at the end, and a little later for what was pooled late;
 // and its own Close is called if it has one, once. Close and Shutdown do not wait for the
 // 100 ms (Hurry).
 
-// sweeps are the times after the drain at which idle connections are closed
-// again: HTTP/2 marks a connection idle only after the last body's end was
+// sweeps are the pauses, the first of them after the drain, between which idle connections
+// are closed again: HTTP/2 marks a connection idle only after the last body's end was
 // seen, and a dial that lost its caller pools its connection when it is done.
 var sweeps = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}
 

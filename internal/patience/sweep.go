@@ -99,7 +99,7 @@ func (s *shard) due(now time.Time, patience time.Duration) []*Entry {
 }
 
 // rearm sets the timer to when the next one is to be looked at. Where nobody waits it
-// looks again after it has said so: who comes in looks for the timer after that.
+// clears armed, and looks once more: someone who came in meanwhile has seen it set.
 func (r *Registry) rearm(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
