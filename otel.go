@@ -62,7 +62,7 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 		return nil, err
 	}
 	shared := false
-	if t.unname, shared = names.Claim(&names.Process, rt, rt.cfg.Name); shared {
+	if t.unname, shared = names.Claim(rt.cfg.Names, rt, rt.cfg.Name); shared {
 		build.Safely(t.nameShared) // the logger is the user's
 	}
 	return t, nil

@@ -20,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/names"
 	"github.com/respawnhttp/respawn/internal/testkit"
 	"github.com/respawnhttp/respawn/internal/testnet"
 )
@@ -34,7 +36,8 @@ func start(t *testing.T, base http.RoundTripper, p *testkit.Probe, opts ...respa
 		logger = p.Logger()
 		opts = append(opts, respawn.WithTracerProvider(p.TracerProvider()), respawn.WithMeterProvider(p.MeterProvider()))
 	}
-	rt, err := respawn.New(base, append(opts, respawn.WithLogger(logger))...)
+	ownNames := func(c *config.Config) error { c.Names = new(names.Registry); return nil }
+	rt, err := respawn.New(base, append(opts, respawn.WithLogger(logger), ownNames)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Close()) })
 	return rt
@@ -119,7 +122,7 @@ func TestOneStormOneRecreation(t *testing.T) {
 				synctest.Wait()
 				assert.Zero(t, failed.Load(), "failed GETs")
 				assert.EqualValues(t, 1, f.Calls.Load(), "factory calls")
-				assert.Equal(t, map[string]int{"_OTHER promoted": 1}, p.Outcomes())
+				assert.Equal(t, map[string]int{"dial_error promoted": 1}, p.Outcomes())
 				assert.EqualValues(t, 2, rt.Health().Generation)
 				assert.Zero(t, rt.Health().InFlight)
 				rt.CloseIdleConnections()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/config"
+	"github.com/respawnhttp/respawn/internal/names"
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
@@ -42,7 +43,13 @@ func chance(f func() float64) respawn.Option {
 func observed(p *testkit.Probe) []respawn.Option {
 	return []respawn.Option{
 		respawn.WithTracerProvider(p.TracerProvider()), respawn.WithMeterProvider(p.MeterProvider()), respawn.WithLogger(p.Logger()),
+		namesIn(new(names.Registry)), // so that nobody is told of the clients of other tests
 	}
+}
+
+// namesIn is where a client's name is claimed.
+func namesIn(r *names.Registry) respawn.Option {
+	return func(c *config.Config) error { c.Names = r; return nil }
 }
 
 // impatient is the context of a caller whose deadline is so near that nobody

@@ -7,15 +7,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/names"
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // Clients of one name cannot be told apart in what an operator sees, and who named them
 // so may not know it. A program that does so on purpose is told once.
 func TestANameThatIsTakenTwiceIsLoggedOnce(t *testing.T) {
-	p := testkit.NewProbe(t)
+	p, same := testkit.NewProbe(t), namesIn(new(names.Registry))
 	open := func(name string) *respawn.RecoveringRoundTripper {
-		return start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(fresh), respawn.WithName(name))...)
+		return start(t, &testkit.Stub{}, append(observed(p), same, respawn.WithFactory(fresh), respawn.WithName(name))...)
 	}
 	said := func() int { return len(p.Logged("another client has the same name")) }
 	first := open("taken twice")
@@ -34,13 +35,14 @@ func TestANameThatIsTakenTwiceIsLoggedOnce(t *testing.T) {
 // Whoever replaces a client and closes the old one first has one client of that name.
 func TestANameIsFreeOnceItsClientIsClosed(t *testing.T) {
 	p := testkit.NewProbe(t)
+	opts := append(observed(p), namesIn(new(names.Registry)), respawn.WithFactory(fresh), respawn.WithName("one after the other"))
 	for range 3 {
-		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(fresh), respawn.WithName("one after the other"))...)
+		rt := start(t, &testkit.Stub{}, opts...)
 		require.NoError(t, rt.Close())
 		require.NoError(t, rt.Close())
 	}
-	_, err := respawn.New(nil, respawn.WithName("one after the other"), respawn.WithThreshold(0))
+	_, err := respawn.New(&testkit.Stub{}, append(opts, respawn.WithThreshold(0))...)
 	require.Error(t, err)
-	start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(fresh), respawn.WithName("one after the other"))...)
+	start(t, &testkit.Stub{}, opts...)
 	assert.Empty(t, p.Logged("another client has the same name"))
 }

@@ -122,7 +122,7 @@ func TestShowTunnel(t *testing.T) {
 	in := playShort(t, s)
 	requireDead(t, s, in.Plain)
 	requireRecovered(t, s, in.Respawn, slack/2)
-	requirePromotedOnce(t, in, "_OTHER", "connection_closed") // session shutdown has no kind
+	requirePromotedOnce(t, in, "dial_error", "connection_closed") // session shutdown has no kind
 	require.GreaterOrEqual(t, in.Recreations[0].Failures, int64(4), "the threshold and the control, and who came between them")
 }
 

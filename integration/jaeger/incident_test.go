@@ -40,7 +40,7 @@ func TestSeenInJaeger(t *testing.T) {
 	gateway.untilAnswered(t)
 	for _, incident := range []struct{ fault, trigger string }{
 		{"closed", "transport_ended"},
-		{"tunnel", "_OTHER"}, // a dialer that fails for reasons of its own
+		{"tunnel", "dial_error"}, // a dialer that fails for reasons of its own
 	} {
 		gateway.breakWith(t, incident.fault)
 		incidents[incident.trigger] = gateway.untilAnswered(t)

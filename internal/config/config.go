@@ -15,6 +15,7 @@ import (
 
 	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/evidence"
+	"github.com/respawnhttp/respawn/internal/names"
 )
 
 // A Config is what the options set; read-only after New.
@@ -39,8 +40,9 @@ type Config struct {
 	HostMetrics     bool
 	OnRecreation    func(context.Context, any) // a respawn.RecreationRecord, which cannot be named here; nil: none
 
-	// Chance is in [0, 1): it spreads WithMaxAge over a fleet. No option sets it.
-	Chance func() float64
+	// No option sets these.
+	Chance func() float64  // in [0, 1): it spreads WithMaxAge over a fleet
+	Names  *names.Registry // where Name is claimed
 }
 
 // Default returns the configuration of New without options.
@@ -55,6 +57,7 @@ func Default() Config {
 		RecreateTimeout: 10 * time.Second,
 		Classify:        evidence.Classify,
 		Chance:          rand.Float64,
+		Names:           &names.Process,
 	}
 }
 
