@@ -110,4 +110,10 @@ var told = []mutant{
 	{"a response that came with its error is lost", "internal/call/land.go",
 		"return resp, c.err, true",
 		"_ = resp\n\treturn nil, c.err, true"},
+	{"a dialer's own error has no name", "internal/evidence/trigger.go",
+		"\treturn TriggerDialError\n}",
+		"\treturn TriggerOther\n}"},
+	{"a dialer's own deadline is no timeout", "internal/evidence/trigger.go",
+		"\tcase isTimeout(err):\n\t\treturn TriggerDialTimeout\n\t}\n\treturn TriggerDialError",
+		"\t}\n\treturn TriggerDialError"},
 }
