@@ -48,20 +48,28 @@ func TestACandidateWhoseAnswerWaitsForItsVerdictIsNotRefused(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
-// The answer to what can be asked only once proves the candidate at once if one like it was
-// silent in service meanwhile.
-func TestAnAnswerProvesWhereOneLikeItWasSilentMeanwhile(t *testing.T) {
-	for _, method := range []string{"POST", "PATCH"} {
+// A request that has been silent for long says nothing new by being silent once more: it is
+// no control of what a candidate answers quickly, though it is of the same kind. One that
+// passes its first second meanwhile is.
+func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
+	for _, tt := range []struct {
+		waits time.Duration // of another one that goes to the transport in service beside the trial
+		wants bool
+	}{{0, false}, {headStart - time.Millisecond, false}, {headStart, true}} {
 		s := newScene(t)
-		waiting := s.does(s.call(Once, method), Send)
+		waiting := s.does(s.call(Once, "POST"), Send)
 		s.silent([]*Attempt{waiting})
 		q := s.call(Once, "POST")
 		s.does(q, Wait)
 		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 		fresh := s.cand.id
 		trial := s.does(q, Try)
+		s.now = s.now.Add(headStart) // others wait no longer for its verdict
+		s.Tick(s.now)
+		s.does(s.call(Once, "POST"), Send)
+		s.now = s.now.Add(tt.waits)
 		s.Silent(s.now, waiting)
 		s.Answered(s.now, trial)
-		assert.Equal(t, method == "POST", s.Current() == fresh, method)
+		assert.Equal(t, tt.wants, s.Current() == fresh, tt.waits)
 	}
 }

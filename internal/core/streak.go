@@ -77,7 +77,9 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	// event, seen by another request.
 	same := o.Verdict == Failure && s.failures > 0 && a.began < s.counted
 	s.evidence = c.now
-	s.failedLike(a.Call.Method, c.now)
+	if a.over { // who waits on is a control by its head start, and only once: see hasLike
+		s.failedLike(a.Call.Method, c.now)
+	}
 	if !same {
 		s.row = rowOf(now, a, o)
 	}
