@@ -113,6 +113,16 @@ func eval[T any](b *tab, expression string) T {
 	return v
 }
 
+// shown is what a JavaScript expression is on a page that loads itself again: while it is
+// being loaded, nothing.
+func (b *tab) shown(expression string) string {
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		return ""
+	}
+	return v
+}
+
 // screen is what somebody looks at the page on.
 type screen struct {
 	name          string

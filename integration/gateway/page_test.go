@@ -191,18 +191,18 @@ func TestPageRefreshesItself(t *testing.T) {
 		require.NotEqual(t, http.StatusOK, g.ask())
 	}
 	stateShown := `document.querySelector(".state")?.innerText ?? ""` // a page that is being loaded has none
-	require.Eventually(t, func() bool { return eval[string](b, stateShown) == "recovering" }, patience, 100*time.Millisecond,
+	require.Eventually(t, func() bool { return b.shown(stateShown) == "recovering" }, patience, 100*time.Millisecond,
 		"nobody has touched the page")
 
 	b.click(`a[href="?refresh=0"]`)
-	require.Eventually(t, func() bool { return strings.HasSuffix(eval[string](b, `location.href`), "?refresh=0") }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.HasSuffix(b.shown(`location.href`), "?refresh=0") }, patience, 50*time.Millisecond)
 	g.chaos("none")
 	g.askUntil(http.StatusOK)
 	require.Equal(t, "healthy", g.state().State)
 	time.Sleep(2 * time.Second) // the point is that nothing happens
 	assert.Equal(t, "recovering", eval[string](b, `document.querySelector(".state").innerText`), "a page that was paused stays")
 	b.click(`a[href="?"]`)
-	require.Eventually(t, func() bool { return eval[string](b, stateShown) == "healthy" }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return b.shown(stateShown) == "healthy" }, patience, 50*time.Millisecond)
 	assert.Empty(t, b.complained())
 }
 
