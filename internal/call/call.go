@@ -138,11 +138,7 @@ func (c *call) step() (resp *http.Response, err error, done bool) {
 	case core.Send, core.Try:
 		return c.fly(f, step.Do == core.Try)
 	case core.Wait:
-		err := c.wait(step.Until)
-		if err == nil {
-			return nil, nil, false
-		}
-		return c.end(err)
+		return c.wait(step.Until)
 	case core.Divert:
 		return c.divert()
 	case core.GiveUp:
@@ -193,9 +189,9 @@ func (c *call) tell(what func(Listener)) {
 
 var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
 
-// wait waits until it is woken, or until that time if it is not zero. It returns an
-// error if the caller leaves first.
-func (c *call) wait(until time.Time) error {
+// wait waits until it is woken, or until that time if it is not zero. It is done if what
+// the call left behind is answered, or if the caller leaves first.
+func (c *call) wait(until time.Time) (*http.Response, error, bool) {
 	var limit <-chan time.Time
 	if !until.IsZero() {
 		timer := time.NewTimer(time.Until(until))
@@ -204,14 +200,16 @@ func (c *call) wait(until time.Time) error {
 	}
 	select {
 	case <-c.woken:
-		return nil
+		return nil, nil, false
 	case <-limit:
-		return nil
+		return nil, nil, false
+	case r := <-c.results:
+		return c.landed(r)
 	case <-c.req.Context().Done():
 	case <-evidence.LegacyCancel(c.req):
 	}
 	c.Gate.Leave(&c.core)
-	return c.gaveUp()
+	return c.end(c.gaveUp())
 }
 
 // left is the error for a caller that has left; nil: it has not.
@@ -260,6 +258,12 @@ func (c *call) Recall(a *core.Attempt) {
 			fl.recall()
 		}
 	}
+}
+
+// Part implements [gate.Caller].
+func (c *call) Part() {
+	c.deputize() // its caller may wait in the transport that was replaced
+	c.Wake()
 }
 
 // Copy implements [gate.Caller].

@@ -9,10 +9,11 @@ import (
 type role uint8
 
 const (
-	inService role = iota // on the transport that serves
-	onTrial               // on a candidate, for its caller
-	asCopy                // on a candidate, beside its control
-	asPlanned             // the same, of a planned candidate
+	inService  role = iota // on the transport that serves
+	onTrial                // on a candidate, for its caller
+	asCopy                 // on a candidate, beside its control
+	asPlanned              // the same, of a planned candidate
+	leftBehind             // on a transport that was replaced, beside what its call does next
 )
 
 // An Attempt is one sending of a call on one transport. Its role changes when its
@@ -69,7 +70,7 @@ func (a *Attempt) unsent() bool {
 }
 
 // Copy reports whether a is beside another attempt of its call.
-func (a *Attempt) Copy() bool { return a.role == asCopy || a.role == asPlanned }
+func (a *Attempt) Copy() bool { return a.role != inService && a.role != onTrial }
 
 // waited is how long a has been under way; 0 where nobody knows.
 func (a *Attempt) waited(now time.Time) time.Duration {
@@ -120,6 +121,9 @@ func (c *Client) detach(a *Attempt) *stand {
 	}
 	if q.copy == a {
 		q.copy = nil
+	}
+	if q.behind == a {
+		q.behind = nil
 	}
 	var on *stand
 	if st := c.standOf(q); st != nil && a.in == &st.trials {

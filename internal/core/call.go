@@ -23,8 +23,9 @@ type Call struct {
 	Ticket    any           // the shell's
 	Witness   any           // the shell's, for whoever wants to know what led to a recreation; nil: there is none
 
-	main *Attempt // under way for its caller; nil: it asks, or waits
-	copy *Attempt // under way beside main
+	main   *Attempt // under way for its caller; nil: it asks, or waits
+	copy   *Attempt // under way beside main
+	behind *Attempt // the first that waits on a transport that was replaced, beside what the call does next
 
 	attempts  int  // of this round
 	tripped   bool // its authority was, or the transport had ended, while it was under way
@@ -76,7 +77,8 @@ func (q *Call) AdoptWaiting(on uint64, began Instant, start time.Time) *Attempt 
 	return a
 }
 
-// Flying reports whether something of q is under way.
+// Flying reports whether q has something under way, apart from what it left behind: it
+// does not ask what to do next.
 func (q *Call) Flying() bool { return q.main != nil || q.copy != nil }
 
 // An Outcome is how an attempt failed, as the evidence was read.

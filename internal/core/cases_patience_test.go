@@ -197,3 +197,15 @@ func TestAStreakLastsAsLongAsSomebodyWaits(t *testing.T) {
 	}
 	assert.Equal(t, "well", s.state(), "nobody waits any more")
 }
+
+// An answer of a transport that was replaced tells how long answers take.
+func TestAnAnswerOfAReplacedTransportTeachesPatience(t *testing.T) {
+	s := startSilent(3, time.Second)
+	a := s.wait(Copyable)
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.Todo().Build.ID, true, Draw{})
+	require.NotEqual(t, a.On, s.Current())
+	s.after(time.Minute)
+	assert.True(t, s.Answered(s.now, a))
+	assert.Equal(t, 2*time.Minute, s.Patience(s.now, a.Call.Authority))
+}

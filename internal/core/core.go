@@ -94,7 +94,8 @@ type Client struct {
 	orders   []*Order
 
 	waiting   []*Call
-	condemned attempts // waits on a transport that was replaced, and is called back
+	condemned attempts // waits on a transport that was replaced, and is called back or left behind
+	dead      uint64   // the latest transport that was replaced for need; 0: none was
 
 	todo    Todo
 	reports uint64
@@ -109,6 +110,7 @@ type Todo struct {
 	Build   *Build      // start the factory
 	Copies  []*Attempt  // send a copy of the call on the candidate
 	Recall  []*Attempt  // cancel; a call with nothing else under way asks Next
+	Part    []*Call     // its attempt goes on, and is left behind: the call asks Next beside it
 	Reports []Report
 	Done    []*Order
 	Wake    []*Call // these ask Next

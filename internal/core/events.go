@@ -16,6 +16,10 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 		return Fate{}
 	}
 	fate := Fate{Counts: true, Copy: a.Copy(), Trial: a.role != inService}
+	if a.role == leftBehind {
+		c.detach(a) // it says nothing, and its call is elsewhere
+		return fate
+	}
 	o.Left = o.Left && !(o.Lost && fate.Copy) // a copy that does not return leaves its caller where it is
 	if o.Left && fate.Copy && a.Call.main != nil {
 		a.told = true
@@ -53,6 +57,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 // control's wait (headShare), the stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	c.untry(q)
+	c.forsake(q)
 	t := q.copy
 	if t == nil {
 		return
@@ -112,6 +117,9 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 	case on != nil:
 		c.patience.answered(now, q.Authority, a.waited(now))
 		c.trialAnswered(now, on, a)
+	case a.On < c.current: // slow, but well
+		c.patience.answered(now, q.Authority, a.waited(now))
+		c.stopWaiting(q)
 	}
 	c.dismiss(q)
 	c.settle(now)
@@ -122,6 +130,7 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 // that is to be silent until the verdict, nor a copy that tries a planned candidate,
 // unless that is over already.
 func (c *Client) dismiss(q *Call) {
+	c.forsake(q)
 	if st := c.standOf(q); q.main != nil && (st == nil || st.answered == nil || st.answered.Call != q) {
 		c.callBack(q.main)
 	}

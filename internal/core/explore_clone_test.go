@@ -30,7 +30,7 @@ func (k *cloner) call(q *Call) *Call {
 	p := new(Call)
 	k.calls = append(k.calls, [2]*Call{q, p})
 	*p = *q
-	p.main, p.copy = k.attempt(q.main), k.attempt(q.copy)
+	p.main, p.copy, p.behind = k.attempt(q.main), k.attempt(q.copy), k.attempt(q.behind)
 	return p
 }
 

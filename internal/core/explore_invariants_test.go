@@ -48,7 +48,9 @@ func (w *world) checkSilent(f *flight) {
 		w.must(!w.now.After(f.awaitedAt.Add(headStart)), "%s has its answer, and waits in its transport", w.label(f.x))
 	}
 	x := f.x
-	if w.longBehind(f) && x.at == going && w.roleOf(f) == retired && x.q.Kind != Once && !x.q.Sealed && x.tries < min(w.Threshold, mostReplays)+2 {
+	long := w.longBehind(f) && x.at == going && w.roleOf(f) == retired && !f.left
+	stays := x.q.Kind == Once || x.q.Kind == Repeatable && !x.q.Deadline.IsZero()
+	if long && !stays && !x.q.Sealed && x.tries < min(w.Threshold, mostReplays)+2 {
 		w.must(false, "%s is silent on what was replaced, and stays", w.label(x))
 	}
 }

@@ -128,7 +128,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.instants(a.began)
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
-	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.bound, a.in != nil)
+	k.bools(a.over, a.connected, a.asked, a.control, a.told, a.bound, a.in != nil, a.On == k.w.c.dead)
 	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
 	if a.silent.in == nil && a.silent.n > 0 {
 		k.times(a.silent.first)
@@ -182,6 +182,7 @@ func (k *keyer) traveler(x *traveler) {
 	k.bools(x.control.unsent, q.failure.apart, q.failure.again, q.failure.stall, q.failure.slow)
 	k.attempt(q.main)
 	k.attempt(q.copy)
+	k.attempt(q.behind)
 	k.transport(q.failure.on)
 	k.instants(q.failure.began, q.failure.at)
 	k.nums(q.attempts, int(q.waiting))
@@ -190,7 +191,7 @@ func (k *keyer) traveler(x *traveler) {
 
 func (k *keyer) flight(f *flight) {
 	k.spell(f.a)
-	k.bools(f.copy, f.trial, f.hidden, f.sent, f.answered, f.told, f.inside)
+	k.bools(f.copy, f.trial, f.hidden, f.sent, f.answered, f.told, f.left, f.inside)
 	k.steps(f.began)
 	k.instants(f.clock)
 	k.times(f.start, f.silentAt, f.behindAt, f.awaitedAt)

@@ -23,6 +23,7 @@ func (w *world) perform() {
 		w.must(w.built != 0 && t.Promote == w.built, "promoted %d, and the candidate is %d", t.Promote, w.built)
 		w.promote()
 	}
+	w.partings()
 	for _, id := range t.Retire {
 		w.must(id == w.built, "%d is let go, and the candidate is %d", id, w.built)
 		w.say("      the candidate is let go")
@@ -49,6 +50,9 @@ func (w *world) perform() {
 	}
 	for _, a := range t.Recall {
 		w.recall(a)
+	}
+	for _, q := range t.Part {
+		w.part(q)
 	}
 	for _, o := range t.Done {
 		w.must(o == w.order && !w.told, "an order is done twice")
@@ -145,10 +149,37 @@ func (w *world) recall(a *Attempt) {
 		x.vain = true
 	}
 	w.must(f.on != w.current || f.beside || x.at == over, "called back is what is in service")
+	if w.roleOf(f) == retired && f.on != w.dead && x.q.Kind == Copyable && x.at == going && !f.beside && !f.left {
+		elsewhere := slices.ContainsFunc(w.flights, func(g *flight) bool { return g.x == x && g.left })
+		w.must(elsewhere, "called back is what waits on what nobody has proved dead")
+	}
 	w.land(f)
 	w.late(a)
 	if x.at == going && w.flying(x) == 0 {
 		x.at = asking
+	}
+}
+
+// part: what waits on a transport that was replaced is left behind.
+func (w *world) part(q *Call) {
+	x := w.travelerOf(q)
+	if x == nil || q.behind == nil {
+		return // called back since
+	}
+	w.say("      %s goes on without what it left behind", w.label(x))
+	if x.at == going && w.flying(x) == 0 {
+		x.at = asking
+	}
+}
+
+// partings: the core has left attempts behind.
+func (w *world) partings() {
+	for _, f := range w.flights {
+		if f.a.role == leftBehind && !f.left {
+			f.left = true
+			w.must(f.x.q.Kind == Copyable && !f.x.q.Sealed, "left behind is what may not be in two places")
+			w.must(w.roleOf(f) == retired, "left behind is what was not replaced")
+		}
 	}
 }
 
@@ -159,5 +190,5 @@ func (w *world) late(a *Attempt) {
 	mine := w.c.Answered(w.now, a)
 	w.c.Failed(w.now, a, Outcome{Verdict: Failure})
 	t := w.c.todo
-	w.must(!mine && t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Reports)+len(t.Wake) == 0, "what is over has an effect")
+	w.must(!mine && t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Part)+len(t.Reports)+len(t.Wake) == 0, "what is over has an effect")
 }

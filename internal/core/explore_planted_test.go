@@ -157,6 +157,13 @@ var plants = []planted{
 			}
 		}
 	}},
+	{name: "what is slow on what was replaced by plan starts over", world: "in the transport", depth: 8, notice: "what nobody has proved dead", state: func(w *world) {
+		for _, f := range w.flights {
+			if w.roleOf(f) == retired {
+				w.c.dead = f.on
+			}
+		}
+	}},
 	{name: "Close leaves the waiting", world: "ended", depth: 5, notice: "left after Close", in: func(w *world, t *Todo) {
 		if w.closed {
 			t.Wake = nil

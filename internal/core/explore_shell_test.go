@@ -202,7 +202,7 @@ func (w *world) leave(x *traveler, v Verdict) {
 	}
 	for range 2 {
 		for _, f := range w.flights {
-			if f.x != x || f.answered {
+			if f.x != x || f.answered || f.left {
 				continue
 			}
 			w.adopt(f)
@@ -242,7 +242,7 @@ func (w *world) leaveByCopy(x *traveler) {
 	f.told = true
 	w.c.Failed(w.now, f.a, Outcome{Verdict: Stall, Trigger: "stall", Again: true, Left: true})
 	t := w.c.todo
-	w.must(t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Reports)+len(t.Wake) == 0, "a copy is told first, and has an effect")
+	w.must(t.Promote == 0 && t.Build == nil && len(t.Retire)+len(t.Copies)+len(t.Recall)+len(t.Part)+len(t.Reports)+len(t.Wake) == 0, "a copy is told first, and has an effect")
 }
 
 // hasLeft: what was under way for the caller that has gone tells.

@@ -206,7 +206,7 @@ func (acc *account) judgePromotion(w *world, r Report) {
 		w.needed++
 	}
 	if need {
-		acc.promoted = w.now
+		acc.promoted, w.dead = w.now, w.current
 		if h.row == silent && !acc.ended && h.tripped {
 			h.swapped = w.now
 		}

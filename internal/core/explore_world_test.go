@@ -142,6 +142,7 @@ type flight struct {
 	answered  bool      // a control that is awaited: its copy was answered
 	awaitedAt time.Time // since when
 	told      bool      // a copy that has ended with its caller
+	left      bool      // behind: its call is elsewhere, too
 	inside    bool      // its caller waits in the transport, and has another's answer when it is over
 }
 
@@ -183,6 +184,7 @@ type world struct {
 	now     time.Time
 	step    int
 	current uint64 // the transport in service
+	dead    uint64 // the latest that was replaced for need
 	modes   [3][2]mode
 
 	changes, leaves, jumps, locals, hands, ends, spoils int
@@ -277,7 +279,7 @@ func (w *world) flightOf(a *Attempt) *flight {
 func (w *world) flying(x *traveler) int {
 	n := 0
 	for _, f := range w.flights {
-		if f.x == x && !f.answered {
+		if f.x == x && !f.answered && !f.left {
 			n++
 		}
 	}
@@ -289,7 +291,7 @@ func (w *world) flying(x *traveler) int {
 func (w *world) beside(x *traveler) (main, copied *flight) {
 	for _, f := range w.flights {
 		switch {
-		case f.x != x || f.answered || f.hidden:
+		case f.x != x || f.answered || f.hidden || f.left:
 		case f.copy, f.told:
 			copied = f
 		default:

@@ -15,7 +15,7 @@ func (c *Client) promote(now time.Time, by *Attempt) {
 	}
 	need := c.ended && !c.absent || about.State == Tripped && !about.Tripped.IsZero()
 	if need {
-		c.promoted = now
+		c.promoted, c.dead = now, c.current
 		if c.suspect(about.Authority) != nil {
 			c.recent.swappedFor(now, about.Authority)
 		}
@@ -65,7 +65,7 @@ func (c *Client) enterService(st *stand) {
 		}
 		if a.Copy() {
 			if q.main != nil {
-				c.callBack(q.main)
+				c.replaced(q.main)
 			}
 			q.main, q.copy = a, nil
 		}
@@ -83,8 +83,8 @@ func (c *Client) enters(a *Attempt) {
 }
 
 // condemn marks the requests that wait on the transport that was replaced, of
-// authorities that were tripped. Each that may be sent again is canceled there once
-// its head start is over, and goes to the transport in service.
+// authorities that were tripped. Each that may be sent again moves to the transport in
+// service once its head start is over.
 func (c *Client) condemn(now time.Time, old []*suspect) {
 	for _, s := range old {
 		if s.state == Tripped {
@@ -125,7 +125,7 @@ func (c *Client) condemnOne(a *Attempt) {
 // Condemned: a, of an authority that a promotion condemned, began on the healthy
 // path of the transport that was replaced, and has been adopted for this.
 func (c *Client) Condemned(now time.Time, a *Attempt) {
-	if c.closed || a.On == c.current || a.in != nil {
+	if c.closed || a.On == c.current || a.in != nil || a.role != inService {
 		return
 	}
 	c.condemnOne(a)
@@ -134,9 +134,12 @@ func (c *Client) Condemned(now time.Time, a *Attempt) {
 
 // silentBehind: a waits on a transport that was replaced, perhaps for another authority
 // or by plan. Nobody begins anything there any more, so that its silences are judged by
-// themselves: as many as trip an authority condemn it, too.
+// themselves: as many as trip an authority condemn it, too. What may not be in two places
+// and has a deadline stays all the same: its wait has an end, and nobody knows whether its
+// transport is dead.
 func (c *Client) silentBehind(now time.Time, a *Attempt) {
-	if a.role != inService || a.in != nil || c.rules.Stalls == 0 {
+	q := a.Call
+	if a.role != inService || a.in != nil || c.rules.Stalls == 0 || q.Kind != Copyable && !q.Deadline.IsZero() {
 		return
 	}
 	a.silentIn(now, nil)
@@ -157,16 +160,49 @@ func (c *Client) endOfEnded(now time.Time) {
 	}
 }
 
-// rescue calls back what is condemned and has had its head start.
+// rescue moves what is condemned and has had its head start.
 func (c *Client) rescue(now time.Time) {
 	for a := c.condemned.first; a != nil; {
 		next := a.next
 		if !now.Before(a.ripeAt) {
 			a.remove()
 			if c.spare(a.Call) {
-				c.callBack(a)
+				c.move(a)
 			}
 		}
 		a = next
+	}
+}
+
+// move: the call of a, whose transport was replaced, is sent again in service. Where
+// nobody has proved that the transport is dead, the answer may be slow, and take longer
+// than transports serve: what may be in two places waits on in the first, too, and its
+// caller gets the first answer.
+func (c *Client) move(a *Attempt) {
+	if c.replaced(a) {
+		c.todo.Part = append(c.todo.Part, a.Call)
+	}
+}
+
+// replaced lets go of a, whose call goes elsewhere. It reports whether a was left behind,
+// and not called back.
+func (c *Client) replaced(a *Attempt) (behind bool) {
+	q := a.Call
+	if a.On == c.dead || q.Kind != Copyable || q.behind != nil {
+		c.callBack(a)
+		return false
+	}
+	a.remove()
+	a.role, q.main, q.behind = leftBehind, nil, a
+	if q.copy == nil {
+		q.failure = failure{}
+	}
+	return true
+}
+
+// forsake calls back what q has left behind: its caller has its answer, or has gone.
+func (c *Client) forsake(q *Call) {
+	if q.behind != nil {
+		c.callBack(q.behind)
 	}
 }

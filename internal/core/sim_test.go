@@ -206,7 +206,7 @@ func (s *sim) end(id uint64, how string) {
 func (s *sim) perform() {
 	for {
 		t := s.c.Todo()
-		if t.Promote == 0 && t.Retire == nil && t.Cancel == 0 && t.Build == nil && t.Copies == nil && t.Recall == nil && t.Reports == nil && t.Wake == nil {
+		if t.Promote == 0 && t.Retire == nil && t.Cancel == 0 && t.Build == nil && t.Copies == nil && t.Recall == nil && t.Part == nil && t.Reports == nil && t.Wake == nil {
 			break
 		}
 		for _, r := range t.Reports {
@@ -227,6 +227,9 @@ func (s *sim) perform() {
 		}
 		for _, a := range t.Recall {
 			s.recall(a)
+		}
+		for _, q := range t.Part {
+			s.askOn(s.visits[q])
 		}
 		for _, q := range t.Wake {
 			if v := s.visits[q]; !v.over && q.main == nil {

@@ -32,6 +32,7 @@ type Step struct {
 func (c *Client) Next(now time.Time, q *Call) Step {
 	c.stopWaiting(q)
 	if c.closed {
+		c.forsake(q)
 		return Step{Do: Shut}
 	}
 	c.plan(now) // what is due by now is not begun after a build for q
@@ -40,6 +41,9 @@ func (c *Client) Next(now time.Time, q *Call) Step {
 		q.attempts, q.forgiven, q.failure = 0, false, failure{}
 		step = c.wait(q, forRound, earlier(q.readyBy, now.Add(roundRest)))
 		step.Round = true
+	}
+	if step.Do == GiveUp || step.Do == Divert {
+		c.forsake(q)
 	}
 	c.settle(now)
 	return step

@@ -123,7 +123,10 @@ func (c *Client) stopWaiting(q *Call) {
 }
 
 // Leave: q's caller has gone, or its wait has, before it asks again.
-func (c *Client) Leave(q *Call) { c.stopWaiting(q) }
+func (c *Client) Leave(q *Call) {
+	c.stopWaiting(q)
+	c.forsake(q)
+}
 
 // wake ends the wait for a verdict of the calls of an authority; of all calls for
 // the zero authority.

@@ -12,6 +12,7 @@ import (
 type Caller interface {
 	Wake()                // a wait is over: it asks Next
 	Recall(*core.Attempt) // cancel it; the call asks Next if it has nothing else under way
+	Part()                // what is under way goes on, and the call asks Next beside it
 	Copy(Flight)          // send a copy of the request
 }
 

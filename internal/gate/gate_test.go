@@ -71,6 +71,7 @@ type caller struct{ woken atomic.Int32 }
 
 func (c *caller) Wake()                { c.woken.Add(1) }
 func (c *caller) Recall(*core.Attempt) {}
+func (c *caller) Part()                {}
 func (c *caller) Copy(Flight)          {}
 
 var (

@@ -90,6 +90,9 @@ func (g *Gate) perform(w work) {
 	for _, a := range w.todo.Recall {
 		a.Call.Ticket.(Caller).Recall(a)
 	}
+	for _, q := range w.todo.Part {
+		q.Ticket.(Caller).Part()
+	}
 	w.wake()
 	if w.deliver {
 		g.deliver()

@@ -32,6 +32,7 @@ type try struct {
 	copy     bool          // beside another try of its order
 	service  service       // that was when it began
 	recalled bool          // the client has called it back
+	behind   bool          // on a link that was replaced, beside what its order does next
 	gaveUp   bool          // its caller has gone
 	err      error
 	fault    fault

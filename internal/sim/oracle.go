@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,21 +62,28 @@ func (o *order) nextNumber(trial bool) int {
 // flying is the order's latest try that has not returned; nil: there is none.
 func (o *order) flying() *try {
 	for i := len(o.tries) - 1; i >= 0; i-- {
-		if t := o.tries[i]; !t.over && !t.recalled {
+		if t := o.tries[i]; t.flies() && !t.behind {
 			return t
 		}
 	}
 	return nil
 }
 
-// mustBeCopy holds two tries of one order at once to what copies may be: one of them
-// is on the candidate. Which comes first is the scheduler's to say.
+func (t *try) flies() bool { return !t.over && !t.recalled }
+
+// mustBeCopy holds two tries of one order at once to what copies may be: one of them is on
+// the candidate. Which comes first is the scheduler's to say. But the first that waits on a
+// link that was replaced may be left behind.
 func (w *world) mustBeCopy(a, b *try) {
 	o := a.order
 	w.must(o.copyable(), "r%d, a %s, is copied", o.id, o.method)
+	if b.link.retired && !slices.ContainsFunc(o.tries, func(t *try) bool { return t.flies() && t.behind }) {
+		b.behind = true
+		return
+	}
 	n := 0
 	for _, t := range o.tries {
-		if !t.over && !t.recalled {
+		if t.flies() && !t.behind {
 			n++
 		}
 	}
