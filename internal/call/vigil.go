@@ -42,27 +42,22 @@ type vigil struct {
 	adopting chan struct{} // closed when a call has been made of the request; nil: nobody does
 }
 
-// begin begins the vigil, and has made what is sent. That looks into a context of the
-// user's: where it panics, there is no vigil. It is false if the generation was retired
-// in between.
+// begin begins the vigil, once what is sent was made. That looks into a context of the
+// user's, which may panic, or take its time, so nobody knows of the vigil yet, and no lock
+// is held that the timer would wait for. It is false if the generation was retired in
+// between.
 func (v *vigil) begin(prepare func()) (begun bool) {
 	lost := true
 	defer func() {
 		if lost {
-			v.vanish()
+			v.rope.drop()
 		}
 	}()
-	v.mu.Lock()
-	defer v.mu.Unlock() // whatever happens: the timer would wait for it
-	if begun = v.beginLocked(); begun {
-		prepare()
-	}
-	lost = false
-	return begun
-}
-
-func (v *vigil) beginLocked() bool {
 	v.began, v.start = v.Gate.Clock(), time.Now()
+	prepare()
+	lost = false
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.Gate.Waits.Enter(&v.Entry, v, v.gen.ID, v.start)
 	v.stripe = v.gen.Enter(v.req)
 	v.over = v.stripe == nil // the timer may have it in hand already

@@ -48,9 +48,7 @@ func TestAVigilThatCameTooLateIsToldNothing(t *testing.T) {
 		require.True(t, m.Gate.Close())
 		req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
 		v := &vigil{Maker: m, req: req, gen: gen, rope: newRope(req.Context())}
-		v.mu.Lock()
-		require.False(t, v.beginLocked())
-		v.mu.Unlock()
+		require.False(t, v.begin(func() {}))
 		v.Condemned()
 		v.Silent()
 		assert.Zero(t, v.Authority())
@@ -71,9 +69,7 @@ func TestACallersRequestIsNotReadOnceItHasItsAnswer(t *testing.T) {
 		req := testkit.Request(t.Context(), http.MethodPost, "http://a.test/", nil)
 		fl := make(chan *flight)
 		v := &vigil{Maker: m, req: req, sent: req, gen: m.Gate.Current()}
-		v.mu.Lock()
-		require.True(t, v.beginLocked())
-		v.mu.Unlock()
+		require.True(t, v.begin(func() {}))
 		go func() { f := v.adopt(); fl <- f }()
 		f := <-fl
 		told := make(chan struct{})
@@ -89,4 +85,20 @@ func TestACallersRequestIsNotReadOnceItHasItsAnswer(t *testing.T) {
 		*req = *testkit.Request(t.Context(), http.MethodGet, "http://b.test/", nil)
 		<-told
 	})
+}
+
+// A context that takes its time keeps its own request waiting, and not the timer, which has
+// others to look after.
+func TestNoLockIsHeldOverACallersContext(t *testing.T) {
+	m := made(t, &testkit.Stub{})
+	req := testkit.Request(t.Context(), http.MethodPost, "http://a.test/", nil)
+	v := &vigil{Maker: m, req: req, sent: req, gen: m.Gate.Current()}
+	require.True(t, v.begin(func() {
+		if assert.True(t, v.mu.TryLock(), "the timer would wait") {
+			v.mu.Unlock()
+		}
+	}))
+	_, err, _ := v.keep()
+	require.NoError(t, err)
+	v.stripe.Leave()
 }
