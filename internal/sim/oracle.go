@@ -25,6 +25,7 @@ func (w *world) arrive(l *link, req *http.Request) *try {
 	w.look()
 	t.trial = l != w.spare && !l.served && l.number > 0
 	t.number = o.nextNumber(t.trial)
+	w.mayLeaveBehind(o)
 	beside := o.flying()
 	o.tries = append(o.tries, t)
 	l.tries = append(l.tries, t)
@@ -71,16 +72,21 @@ func (o *order) flying() *try {
 
 func (t *try) flies() bool { return !t.over && !t.recalled }
 
+// mayLeaveBehind: the first try that waits on a link that was replaced may go on while its
+// order goes elsewhere.
+func (w *world) mayLeaveBehind(o *order) {
+	i := slices.IndexFunc(o.tries, func(t *try) bool { return t.flies() && (t.behind || t.link.retired) })
+	if i >= 0 {
+		o.tries[i].behind = true
+		w.must(o.copyable(), "r%d, a %s, is left behind and goes elsewhere", o.id, o.method)
+	}
+}
+
 // mustBeCopy holds two tries of one order at once to what copies may be: one of them is on
-// the candidate. Which comes first is the scheduler's to say. But the first that waits on a
-// link that was replaced may be left behind.
+// the candidate. Which comes first is the scheduler's to say.
 func (w *world) mustBeCopy(a, b *try) {
 	o := a.order
 	w.must(o.copyable(), "r%d, a %s, is copied", o.id, o.method)
-	if b.link.retired && !slices.ContainsFunc(o.tries, func(t *try) bool { return t.flies() && t.behind }) {
-		b.behind = true
-		return
-	}
 	n := 0
 	for _, t := range o.tries {
 		if t.flies() && !t.behind {
@@ -197,6 +203,11 @@ func (w *world) classified(req *http.Request, v respawn.Verdict) {
 		w.judged++
 	}
 	w.mu.Unlock()
+	defer func() { // the goroutine may be a deputy's: then its caller's ends with it
+		w.mu.Lock()
+		o.spoiled = o.spoiled || strings.HasSuffix(w.spoiled[goroutine()], "ended it")
+		w.mu.Unlock()
+	}()
 	w.mood("the classifier", id, n)
 }
 
