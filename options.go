@@ -117,8 +117,8 @@ func WithStallThreshold(n int, d time.Duration) Option {
 // When stalls trip an authority, a waiting request that can be copied makes the trial
 // by a copy. After a promotion, waiting requests that may be sent again are sent on the
 // fresh transport. What can be copied also waits on where it is, unless that transport
-// was proved dead, and gets the first answer. A request whose caller leaves after a second or more without an
-// answer counts as a stall, too.
+// was proved dead, and gets the first answer. A request whose caller leaves after a
+// second or more without an answer counts as a stall, too.
 //
 // Each client draws its own d, within a fifth of the given one. For authorities that
 // take longer to answer, it learns to wait longer. A request whose deadline is nearer
