@@ -135,10 +135,9 @@ func (w *world) evidence(trial *try) bool {
 		if t.failed() && t.returned >= since && t.returned <= trial.arrived {
 			return true
 		}
-		for wait := w.leastPatience(); t.arrived+wait <= trial.arrived; wait += w.leastPatience() {
-			if t.arrived+wait >= since && t.silentAt(t.arrived+wait, wait) {
-				return true
-			}
+		// The first time since then at which its silence may have been noticed.
+		if at := max(since, t.arrived+w.leastPatience()); at <= trial.arrived && t.silentAt(at, w.leastPatience()) {
+			return true
 		}
 	}
 	return false
