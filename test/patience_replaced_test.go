@@ -240,3 +240,26 @@ func TestAnAnswerFromBehindEndsAWait(t *testing.T) {
 		rested(t, rt)
 	})
 }
+
+// What was left behind is out of the count at once where its call goes to the fallback,
+// however long that takes.
+func TestWhatWasLeftBehindIsOutBeforeTheFallbackAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuses := testkit.Builds(func() http.RoundTripper { return testkit.Dead(testkit.Refused()) })
+		rt := start(t, staysSilent(nil), patient(5*time.Second), respawn.WithFactory(refuses.Make), respawn.WithFallback(answersAfter(10*time.Second)))
+		begin := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			assert.NoError(t, err)
+			assert.Equal(t, 35*time.Second, time.Since(begin), "three silences, and the fallback")
+		})
+		time.Sleep(time.Second)
+		require.NoError(t, rt.Recreate(t.Context()))
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, 26*time.Second, time.Since(begin))
+		assert.Zero(t, rt.Health().InFlight)
+		wg.Wait()
+	})
+}

@@ -78,6 +78,7 @@ type call struct {
 	recalled []*core.Attempt
 	aboard   bool      // its caller waits in the transport of its first flight
 	deputy   chan word // of who goes on with the call meanwhile; nil: nobody
+	finished bool      // over is closed
 }
 
 func (m *Maker) newCall(req *http.Request) *call {
@@ -161,6 +162,7 @@ func (c *call) divert() (*http.Response, error, bool) {
 		return c.end(errNoBody)
 	}
 	c.count()
+	c.finish() // what was left behind is awaited no longer
 	began := c.Gate.Clock()
 	resp, err := c.Config.Fallback.RoundTrip(req)
 	if err == nil {
@@ -228,66 +230,20 @@ func (c *call) gaveUp() error {
 	return errCanceled
 }
 
-// finish: the caller has its answer. What is still under way goes on without it
-// until the core calls it back.
+// finish: the caller has its answer, or has it from a fallback. What is still under way
+// goes on without it until the core calls it back.
 func (c *call) finish() {
 	c.letGo()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.finished {
+		return
+	}
+	c.finished = true
 	for _, fl := range c.flights {
 		fl.leash.loosen()
 	}
 	close(c.over)
-}
-
-// Wake implements [gate.Caller].
-func (c *call) Wake() {
-	select {
-	case c.woken <- struct{}{}:
-	default: // one is enough
-	}
-}
-
-// Recall implements [gate.Caller].
-func (c *call) Recall(a *core.Attempt) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.recalled = append(c.recalled, a)
-	for _, fl := range c.flights {
-		if fl.Attempt == a {
-			fl.recall()
-		}
-	}
-}
-
-// Part implements [gate.Caller].
-func (c *call) Part() {
-	c.deputize() // its caller may wait in the transport that was replaced
-	c.Wake()
-}
-
-// Copy implements [gate.Caller].
-func (c *call) Copy(f gate.Flight) {
-	c.deputize()
-	fl := c.depart(f, c.req, true)
-	go func() {
-		airborne := false
-		defer func() { // also where Err or whoever is told did not return
-			if !airborne {
-				c.arrived(fl)
-				fl.bond.Leave()
-				c.ground(f)
-				c.Wake() // who awaits a flight may have no other
-			}
-		}()
-		if f.Generation.Ended() {
-			c.Gate.Spoiled(c.req.Context(), f)
-			return
-		}
-		c.count()
-		airborne = true
-		fl.alone()
-	}()
 }
 
 // witness is what a recreation's span links to.

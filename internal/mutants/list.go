@@ -253,7 +253,7 @@ var rulesBroken = []mutant{
 		"return op.Net\n"},
 
 	// The call.
-	{"a flight that is called back goes on", "internal/call/call.go",
+	{"a flight that is called back goes on", "internal/call/caller.go",
 		"if fl.Attempt == a {\n\t\t\tfl.recall()",
 		"if false {\n\t\t\tfl.recall()"},
 	{"what is once only is called back though it has its connection", "internal/call/flight.go",

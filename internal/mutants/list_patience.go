@@ -44,7 +44,7 @@ var patience = []mutant{
 	{"an answer is not taken while its call waits", "internal/call/call.go",
 		"case r := <-c.results:\n\t\treturn c.landed(r)\n\tcase <-c.req.Context",
 		"case <-c.req.Context"},
-	{"a caller in its transport has nobody who sends it again", "internal/call/call.go",
+	{"a caller in its transport has nobody who sends it again", "internal/call/caller.go",
 		"c.deputize() // its caller may",
 		"// its caller may"},
 	{"an answer of a transport that was replaced teaches nothing", "internal/core/events.go",
@@ -143,4 +143,7 @@ var patience = []mutant{
 	{"a context that is held is never let go of", "internal/generation/held.go",
 		"s.release(context.Canceled)",
 		"_ = context.Canceled"},
+	{"what was left behind is counted until the fallback answers", "internal/call/call.go",
+		"\tc.finish() // what was left behind",
+		"\t// what was left behind"},
 }

@@ -1,0 +1,58 @@
+package call
+
+import (
+	"github.com/respawnhttp/respawn/internal/core"
+	"github.com/respawnhttp/respawn/internal/gate"
+)
+
+// What the gate asks of a call, from the goroutine of whoever's event led to it.
+
+// Wake implements [gate.Caller].
+func (c *call) Wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default: // one is enough
+	}
+}
+
+// Recall implements [gate.Caller].
+func (c *call) Recall(a *core.Attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recalled = append(c.recalled, a)
+	for _, fl := range c.flights {
+		if fl.Attempt == a {
+			fl.recall()
+		}
+	}
+}
+
+// Part implements [gate.Caller].
+func (c *call) Part() {
+	c.deputize() // its caller may wait in the transport that was replaced
+	c.Wake()
+}
+
+// Copy implements [gate.Caller].
+func (c *call) Copy(f gate.Flight) {
+	c.deputize()
+	fl := c.depart(f, c.req, true)
+	go func() {
+		airborne := false
+		defer func() { // also where Err or whoever is told did not return
+			if !airborne {
+				c.arrived(fl)
+				fl.bond.Leave()
+				c.ground(f)
+				c.Wake() // who awaits a flight may have no other
+			}
+		}()
+		if f.Generation.Ended() {
+			c.Gate.Spoiled(c.req.Context(), f)
+			return
+		}
+		c.count()
+		airborne = true
+		fl.alone()
+	}()
+}
