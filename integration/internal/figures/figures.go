@@ -90,6 +90,9 @@ func Table(all []Figures) string {
 			fmt.Fprintf(&soak, "\n%s: %s.\n", f.Scenario, f.Soak)
 			continue
 		}
+		if f.BareSent == 0 && f.BareNote == "" {
+			continue // a test with nothing to compare respawn with
+		}
 		fmt.Fprintf(&rows, "| %s | %s | **%d** of %d | %d | %s | %d | %d |\n", f.Scenario, bare(f),
 			f.Failed+f.Cut, f.Sent, f.FailedAfter, rounded(f.Recovery), f.Built, f.Conns+int64(f.Goroutines+f.Files))
 	}

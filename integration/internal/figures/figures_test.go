@@ -23,6 +23,7 @@ var all = []Figures{
 	},
 	{Scenario: "restarted", BareSent: 1395, BareFailed: 2, Sent: 588, Recovery: 13 * time.Millisecond, Built: 1},
 	{Scenario: "moved", BareSent: 7, BareNote: "7 of 7 at the old address", Sent: 9, Recovery: time.Second, Built: 4},
+	{Scenario: "a thousand in flight", Sent: 1000, Failed: 195, Built: 2},
 	{Scenario: "soak, 20s", Sent: 5, Soak: "5 requests"},
 }
 
