@@ -12,8 +12,8 @@ import "net/http"
 // three more things must hold, which mayGoAgain and its caller in internal/call/land.go put
 // together: the error speaks against the transport, or a trial was never sent; the caller is
 // still there; and the body can be had again, since it has GetBody or no byte of it was
-// read. And the core must have
-// an attempt left for it: min(threshold, 3), and two more once its authority has tripped.
+// read. And the core must have an attempt left for the request (spare in
+// internal/core/table.go).
 
 // A Replay says which requests may be sent again after an error. Its values are
 // those of respawn.Replay, where they are documented.

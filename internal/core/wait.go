@@ -26,7 +26,8 @@ import (
 //   - its authority was answered meanwhile, and its own attempt was a stall: a slow upstream
 //     is not asked twice (onItsWay in table.go); or
 //   - it has no attempt left for its control, or its trial (spare in table.go: it makes at
-//     most min(threshold, 3), and two more once its authority has tripped).
+//     most min(threshold, 3), and two more once its authority has tripped, or it has been
+//     as silent on a transport that was replaced).
 //
 // With WithWaitForReady it does not give up then: it rests for a second, or until a
 // promotion or Close, and starts over, until its time for that is over (mayStartOver).
