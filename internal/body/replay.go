@@ -6,14 +6,19 @@ import "net/http"
 
 // May a POST go again? Yes, if nothing of it was sent: no connection was got for it and no
 // byte of its body was read, or an HTTP/2 connection did not take it. One that may have
-// been processed goes again only if it has an Idempotency-Key header (Allows). Under
-// ReplayUnsent it does not go even then, and under ReplayNever nothing does. Whether
-// something was sent is told by Unsent in internal/evidence/watch.go. As for any request,
-// three more things must hold, which mayGoAgain and its caller in internal/call/land.go put
-// together: the error speaks against the transport, or a trial was never sent; the caller is
-// still there; and the body can be had again, since it has GetBody or no byte of it was
-// read. And the core must have an attempt left for the request (spare in
-// internal/core/table.go).
+// been processed goes again only if it has an Idempotency-Key or X-Idempotency-Key header
+// (Allows). So it is with PUT, PATCH and DELETE, as in net/http. Under ReplayUnsent it does
+// not go even then, and under ReplayNever nothing does. Whether something was sent is told
+// by Unsent in internal/evidence/watch.go: by net/http's hooks or, for a transport that has
+// none, by the error's type.
+//
+// As for any request, four more things must hold. mayGoAgain and its caller in
+// internal/call/land.go see to three: the error speaks against the transport, or a trial was
+// never sent; the caller is still there; and the body can be had again, since it has GetBody
+// or no byte of it was read. The core sees to the fourth, in internal/core/table.go: there
+// is an attempt left (spare), and something to make it on. While the authority is not
+// tripped that is the transport in service, but not after a stall, since a slow upstream is
+// not asked twice (onItsWay). Afterwards it is a candidate, or the fallback (withoutTrial).
 
 // A Replay says which requests may be sent again after an error. Its values are
 // those of respawn.Replay, where they are documented.

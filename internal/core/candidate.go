@@ -3,16 +3,17 @@ package core
 import "time"
 
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built,
-// tried or not. A planned one is put in service after WithRecreateTimeout, unless somebody
+// and so is one that was tried without a verdict: both are reported as untried. A planned one is put in service after WithRecreateTimeout, unless somebody
 // tried it in vain: it did not answer what the transport in service answered, or lost what
 // can be asked only once (lasts, expire). If nothing is in flight when a planned one is
 // built, it is put in service at once; and so is any, tried or not, where the transport in
-// service has ended (Built in build.go, TransportEnded in events.go).
+// service has ended (Built in build.go, Ended in events.go).
 //
 // It is over sooner if nobody wants it any more (wanted in sharing.go), which is so once
 // each authority that was tripped has been answered or has refused it; if it makes way for
-// the next one (givesWay there) or for a planned one (plan.go); if it says itself that it
-// has ended (Spoiled in build.go); and with Close. What tried it goes on in service, where
+// the next one (givesWay there) or for a planned one (plan.go); if whoever called Recreate for
+// it has given up (Abandon there); if it says itself that it has ended (Spoiled in build.go);
+// and with Close. What tried it goes on in service, where
 // that is safe. A candidate is retired when it is over.
 
 // A Stage is how far a candidate is. One that is over is none.

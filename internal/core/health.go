@@ -15,7 +15,10 @@ import "time"
 //   - nobody was answered since, in service or by the fallback: by an attempt that began
 //     after the latest of the first failures of what is tripped, and after the end.
 //
-// All else that is tripped, healing or has ended makes it recover, which is a warning.
+// All else that is tripped, healing or has ended makes it recover, which is a warning. So
+// does a transport that has ended while no request came to notice (stateOf in the root's
+// health.go). A handler for several clients answers 503 if one of them fails
+// (healthhandler.go there).
 
 // A View is a snapshot of the state, for whoever wants to show it.
 type View struct {

@@ -12,10 +12,12 @@ import "time"
 // resets it: neither a promotion, nor an answer, nor the passing of time.
 //
 // The pace of what is planned starts over with each promotion of a planned candidate, unless
-// an authority needed it (promote).
+// an authority needed it, or the transport in service had ended (promote).
 //
 // Otherwise the next build waits for an interval from the candidate's promotion or its end,
-// or, if it was not planned, from its first refusal, whichever comes first (advance).
+// or, if it was not planned, from its first refusal, whichever comes first (advance). After
+// a build that failed that is at least 100 ms. A policy that says Stop is overruled: its
+// latest interval goes on, or a second (draw in internal/gate/policy.go).
 
 // A pace spaces builds. The intervals are the policy's, which the shell asks: it
 // draws one with each build, and takes a new policy when the epoch is a new one.

@@ -6,7 +6,7 @@ import (
 )
 
 // What does a second dead host do meanwhile? There is one candidate at a time, and it
-// belongs to all authorities that are tripped: none waits for another's trial.
+// belongs to all authorities that are tripped: none waits for another's trial to try it.
 //
 //   - The second one tries the same candidate, at the same time, with a control of its own.
 //     What an authority has made of the candidate is its stand.
@@ -18,7 +18,12 @@ import (
 //     share, allows it (pace.go). This one then gives way, unless a trial of it still has
 //     time. A trial of another authority does not protect it if the authority that asks
 //     tripped after the build began, or if its outage is the first within a minute and
-//     younger than that. A planned candidate does not give way (givesWay).
+//     younger than that. A planned candidate does not give way (givesWay). If this one had no
+//     verdict yet, an interval of the backoff comes before the next build (replace).
+//   - Until then the second one's requests fail with errors of their own, or go to the
+//     fallback (withoutTrial in table.go).
+//   - Where the first one's proof was enough, the second one is on the new transport, too, and
+//     healing until its first answer there (renew in suspect.go).
 
 // wanted reports whether somebody has a use for r: the client, whoever planned
 // it, or an authority that is tripped and has not refused it.

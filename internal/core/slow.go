@@ -3,24 +3,33 @@ package core
 import "time"
 
 // Is it a stall, or is the upstream slow? Every wait that runs out without an answer is a
-// stall, and counts as one (streak.go). Which of the two it was is found out once stalls
-// have tripped the authority: then a copy of a request that waits goes to the candidate,
-// while the request itself waits on in service, as the control (copy.go).
+// stall, and counts as one (streak.go). A wait runs out with the caller's deadline; with
+// the authority's patience, if the caller has half as much again; or when its caller leaves
+// after a second, and half of what was learned. The patience is that of the client, or twice
+// the longest answered wait of the last half hour or so, or what the rules below have made
+// of it for half an hour; an hour at most (of and ofLeaving in memory.go).
+//
+// Which of the two it was is found out once the authority is tripped, if what failed last was
+// a stall, or took a second to fail (rowOf in streak.go): then a copy of a request that waits
+// goes to the candidate, while the request itself waits on in service, as the control (copy.go).
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in
 //     service is dead, and the candidate is proven (copyAnswered, judge). Where the caller
 //     waits within its transport, and the verdict would come too late for it to read its
 //     answer, the control is called back instead, and there is no verdict.
-//   - The control is answered before that: the upstream is slow. Nothing is replaced, and
-//     the authority's patience is doubled (controlAnswered).
+//   - The control is answered before that: the upstream is slow, and nothing is replaced. If
+//     the copy was answered first, the authority's patience is doubled (controlAnswered).
 //   - The control fails before that: the candidate is proven, if the control began after
 //     the candidate was ready (controlFailed).
 //   - Neither is answered: the candidate is no better. It is refused when it is in the way
-//     of the next one (makeWay in sharing.go). If others are answered in service meanwhile,
-//     so long takes what these ask for, and the patience is doubled, too (outwaited).
+//     of the next one (makeWay in sharing.go), and the patience is doubled (refuse in
+//     proof.go). If others are answered in service before that, what these ask for takes as
+//     long as they have waited, and the patience is twice that at least (outwaited).
 //
-// What must not be copied is told apart by others like it: see hasLike in proof.go.
+// What must not be copied goes to the candidate instead. Its answer proves that one if
+// another of the same method failed in service, or passed its first second of silence there,
+// since the trial began; otherwise the next one like it asks in service (hasLike in proof.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the
 // candidate if it stays silent for long enough.

@@ -8,23 +8,31 @@ import (
 // Does a failure count? What ended an attempt is read first, by Classify in
 // internal/evidence/verdict.go or the user's own classifier. It is neutral if it was the
 // caller's doing, the request's, or this machine's; a stall if it was a wait without an
-// answer; else a failure. The core knows two things better (verdictOf): a caller that
-// canceled after a long wait was stalled, and whose fault it is that a transport in service
-// never returned nobody knows. A transport that says itself that it has ended needs no
-// count (TransportEnded in events.go). For all else, count decides what an attempt's end
-// does to its authority:
+// answer; else a failure. A response of any status is an answer. The core knows two things
+// better (verdictOf): a caller that canceled after a long wait was stalled, and whose fault
+// it is that a transport in service never returned nobody knows. A transport that says
+// itself that it has ended needs no count (Ended in events.go). For all else, count decides
+// what an attempt's end does to its authority:
 //
 //   - What is neutral counts for nothing, and so does what did not end on the transport in
 //     service: a trial, or an attempt on a transport that was replaced (Failed in events.go).
-//   - An error that says nothing by itself, of an attempt that nobody watched (Untyped),
-//     raises suspicion, so that the next attempts are watched, and counts for nothing else.
+//   - What says too little (Untyped) raises suspicion, so that the next attempts are watched,
+//     and brings the authority no nearer to the threshold: an error without a meaning, of an
+//     attempt that nobody watched; an error that panics when it is looked at; and a stall of
+//     an attempt that nobody watched and that may have waited for a place in its pool.
 //   - A failure counts if its attempt began after the failure counted before it. Otherwise
 //     it is the same event: one lost connection fails all of its streams.
-//   - Every stall counts.
+//   - Every other stall counts. A request that waits on is one more after each patience.
 //
 // The authority trips at the threshold, if at least half of its attempts under suspicion
 // have failed (failuresTrip), or at the threshold of stalls, if they span a second
-// (stallsTrip). An answer to an attempt that began after the streak did ends it (served).
+// (stallsTrip).
+//
+// A streak began when its first attempt did. An answer to an attempt that began later ends
+// it (served); so do five minutes without a failure (expiry in suspect.go) and, where it has
+// not tripped the authority, each promotion (renew there). An answer takes back the stalls
+// that its own request was counted for (takeBack). A streak in which nothing has counted yet
+// ends with a neutral end, too, of a caller that is still there (cleared).
 
 // verdictOf is what an attempt's end says of its transport, where the core knows better
 // than whoever read its error.

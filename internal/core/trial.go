@@ -4,10 +4,13 @@ import "time"
 
 // Which of 1,000 requests to a dead authority makes the trial? The first one whose attempt
 // on the transport in service, begun after the candidate was ready, fails as well: that
-// attempt is its control (hasControl). While the candidate is being built they all wait; then each sends
-// its control, and the first to fail makes the trial, which holds back the rest for up to a
-// second (try, heldBack in wait.go). If it fails on the candidate, too, the authority refuses
-// that (trialFailed in proof.go).
+// attempt is its control (hasControl). Each of them is sent in service first. Who has failed
+// there while the candidate is being built waits for it, and then sends its control. The
+// first whose control fails makes the trial, which holds back the rest for up to a second
+// (try, heldBack in wait.go). If it fails on the candidate, too, the authority refuses that,
+// unless other trials of it are under way, or its caller had less than a second for it
+// (trialFailed in proof.go). With a fallback, that serves all but those who have failed, and
+// one new request in each interval of the backoff (controlDue in table.go).
 //
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
 // its head start makes the trial (ripest in copy.go). What can be asked only once goes to the

@@ -11,26 +11,30 @@ import (
 // try what was there already when it failed (waitForOthers). It is woken by each end of a
 // build or a trial, each verdict, each promotion, and Close. Then it asks Next what to do.
 //
-// It gives up if its caller leaves meanwhile (Leave). Once woken, it goes to the fallback if
-// there is one and it may be sent again. Without a fallback, a request that the transport in
-// service has not failed yet is sent on that. Otherwise it gives up, and its caller gets the
-// error of its latest attempt, if
+// A wait for a build ends with WithRecreateTimeout, which ends the build.
 //
-//   - it must not be sent again; or
+// It gives up if its caller leaves meanwhile (Leave). Once woken, it sends its control, or
+// makes the trial, if there is a candidate that it may try (trial.go). Otherwise it goes to
+// the fallback if there is one. Without a fallback, a request that the transport in service
+// has not failed yet is sent on that. Otherwise it gives up, and its caller gets the error of
+// its latest attempt. So it is if
+//
 //   - its authority has refused a candidate since the latest failure of the request, which
 //     says nothing for a next one (hasEvidence in trial.go); or
 //   - there is no candidate that it may try, and no next one may be built: the backoff
 //     allows none yet, or another authority's trial holds it back (waitForNext); or
 //   - there is a candidate again that it would have to wait for, and it has waited for one
-//     before (waitForVerdict, waitForOthers): nobody's wait is doubled; or
+//     before (waitForVerdict, waitForOthers): nobody's wait is doubled, but where the
+//     transport in service has ended (withoutTransport in table.go); or
 //   - its authority was answered meanwhile, and its own attempt was a stall: a slow upstream
 //     is not asked twice (onItsWay in table.go); or
 //   - it has no attempt left for its control, or its trial (spare in table.go: it makes at
-//     most min(threshold, 3), and two more once its authority has tripped, or it has been
-//     as silent on a transport that was replaced).
+//     most min(threshold, 3), and two more once its authority has tripped, the transport in
+//     service has ended, or it has been as silent on a transport that was replaced).
 //
-// With WithWaitForReady it does not give up then: it rests for a second, or until a
-// promotion or Close, and starts over, until its time for that is over (mayStartOver).
+// With WithWaitForReady it does not give up then, if it may be sent again and has met an
+// outage: it rests for a second, or until a promotion or Close, and starts over. Its time for
+// that begins when it would have given up first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8

@@ -11,12 +11,15 @@ import (
 // none was in flight when it was replaced (sweep). From its replacement on it lets no new
 // request in. A request is out when its response body has come to its end, has failed, or
 // is closed; at once where the response has no body; and when it ends in an error. An
-// upgraded connection is out only when it is closed (isUpgraded in body.go). Nothing
-// is cut, unless WithDrainTimeout is set: then what is still in flight at that time ends
-// with ErrDrained (cutNow). Closing means: what is idle in its pool is closed, at once
-// where it is net/http's, again at the end, and a little later for what was pooled late;
-// and its own Close is called if it has one, once. Close and Shutdown do not wait for the
-// 100 ms (Hurry).
+// upgraded connection is out only when it is closed (isUpgraded in body.go). Requests that
+// still wait for their answer leave earlier if the core moves them to the new transport
+// (condemn in internal/core/promote.go). Nothing else is cut, unless WithDrainTimeout is
+// set: then what is still in flight at that time ends with ErrDrained (cutNow).
+//
+// Closing means: what is idle in its pool is closed, at once where it is net/http's, again
+// at the end, and a little later for what was pooled late; and its own Close is called if it
+// has one, once. Close and Shutdown call that Close without the 100 ms (Hurry). A candidate
+// that was rejected is closed in the same way.
 
 // sweeps are the pauses, the first of them after the drain, between which idle connections
 // are closed again: HTTP/2 marks a connection idle only after the last body's end was
