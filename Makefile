@@ -3,6 +3,8 @@
 SHELL       := /bin/bash
 MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod ./internal/tools/go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
 ALL         := . $(MODULES)
+waits       := $(filter examples/gateway integration integration/gateway integration/jaeger integration/wire,$(ALL))
+works       := $(filter-out $(waits),$(ALL))
 BIN         := $(CURDIR)/.bin
 PACKAGES    := nginx iproute2 prometheus chromium fonts-dejavu-core
 FUZZTIME    ?= 30s
@@ -13,17 +15,21 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
+.PHONY: test test-works test-waits check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
-# Each package is told of when it is done, with its seconds; what failed comes last,
-# with its output and the seed of its shuffle, and so does what was skipped, with the
-# reason. With CI=true nothing may be skipped.
+# Each package is told of when it is done, with its module and seconds; what failed comes
+# last, with its output and the seed of its shuffle, and so does what was skipped, with the
+# reason. Two modules are tested at a time, of which one mostly waits for real clocks; in
+# CI, where nothing may be skipped either, one. What only CI needs is left to CI=true.
 test: $(BIN)/gotestsum $(if $(filter true,$(CI)),jaeger-binary)
-	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
-	for m in $(ALL); do \
+	@$(MAKE) --no-print-directory -j$(if $(filter true,$(CI)),1,2) test-works test-waits
+
+test-works test-waits: test-%:
+	@set -o pipefail; log=$$(mktemp); trap 'rm -f $$log' EXIT; \
+	for m in $($*); do \
 		echo "== go test -race -shuffle=on ./... in $$m"; \
 		(cd $$m && $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg --jsonfile $$log -- \
-			-race -shuffle=on -count=$(COUNT) -timeout=1h ./...) || exit 1; \
+			-race -shuffle=on -count=$(COUNT) -timeout=1h ./...) 2>&1 | sed -u "s|^|$$m: |" || exit 1; \
 		if [ "$$CI" = true ] && grep -q '"Action":"skip","Package":"[^"]*","Test"' $$log; then \
 			echo 'skipped in CI: see make deps'; exit 1; \
 		fi; \
