@@ -5,8 +5,15 @@ import (
 	"time"
 )
 
-// offer makes trials of copies: what waits in service, and has had its head start,
-// waits for nothing else.
+// When is a request copied? When its authority is tripped and silent, while the request
+// waits in service: once it has waited its head start, which is a second, or a quarter of
+// what its caller had left (headStartOf), if its caller has time for another one (hasTime).
+// Of several the youngest is copied (ripest). The first copy asks for a candidate if there
+// is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered
+// or the outage ends (offerCopy). Only what may be in two places is copied: see Copyable in
+// internal/body/replay.go. What a copy's answer proves is in slow.go.
+
+// offer makes trials of copies.
 func (c *Client) offer(now time.Time) {
 	for _, s := range slices.Clone(c.busy) {
 		s.offerAt = time.Time{}

@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// What is planned? A candidate that Recreate orders, or that WithMaxAge makes due (plan). The
+// transport in service works, so only an answer replaces it, of an authority that is well: to
+// a copy, while the transport in service answers the caller; or, if nothing that can be copied
+// came within half of WithRecreateTimeout, to the next request, which tries the candidate
+// first (tryPlanned). If that has no connection within a second, it goes on in service
+// (callBackTry). An authority tries the candidate once, and in vain if the candidate fails
+// what the transport in service answers (tryJudged). What becomes of a planned candidate that
+// nobody tries is in candidate.go.
+
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {
 	Ticket any // the shell's

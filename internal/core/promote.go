@@ -2,6 +2,16 @@ package core
 
 import "time"
 
+// What does a promotion do to those in flight? What tried the candidate is in service from
+// then on (enterService). What waits on the transport that was replaced finishes there, but:
+//
+//   - What may be sent again, of an authority that was tripped, moves to the transport in
+//     service after its head start, if it has an attempt left (condemn, rescue).
+//   - Of other authorities, or after a promotion by plan, it moves once it has been silent for
+//     as many patiences as trip an authority (silentBehind).
+//   - What moves and may be in two places also stays, and its caller gets the first answer,
+//     unless the transport that was replaced had been proved dead (replaced).
+
 // promote puts the candidate in service. by has proved it; nil: nobody had to.
 func (c *Client) promote(now time.Time, by *Attempt) {
 	r := c.cand

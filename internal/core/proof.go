@@ -5,6 +5,21 @@ import (
 	"time"
 )
 
+// What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
+//
+//   - to a request that failed in service after the candidate was ready (hasControl in
+//     trial.go);
+//   - to a copy, whose control stays silent or fails (slow.go);
+//   - to what can be asked only once, if another of the same method failed in service, or
+//     passed its first second of silence there, since the trial began (hasLike). If none has,
+//     the next one like it is asked in service, and the candidate is proven if that fails
+//     (failedControl);
+//   - to anything, if no authority needs the candidate, but it was planned (plan.go).
+//
+// After a promotion for stalls that did not help, a proof takes several answers in a row
+// (prove, didNotHelp in memory.go). A trial that is not answered has the candidate refused by
+// its authority, once no other trial of it is under way (trialFailed).
+
 // prove: t was answered, and its control was not. After promotions that did not
 // help, more than one such answer is asked for. They may be of several candidates,
 // since one may have to make way for another authority's before it has them all.
