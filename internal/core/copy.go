@@ -11,7 +11,7 @@ import (
 // Of several the youngest is copied (ripest). The first copy asks for a candidate if there
 // is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered
 // or the outage ends (offerCopy). Only what may be in two places is copied: see Copyable in
-// internal/body/replay.go. What a copy's answer proves is in slow.go.
+// internal/body/kind.go. What a copy's answer proves is in slow.go.
 
 // offer makes trials of copies.
 func (c *Client) offer(now time.Time) {
