@@ -41,10 +41,11 @@ func (h *Host) Freeze() { h.host.Freeze() }
 func (h *Host) Slow(oneWay time.Duration) { h.host.Slow(oneWay) }
 
 // Heal ends all faults. Data that a black hole has lost arrives with its next
-// retransmission, which can take a minute. Connections that were reset stay reset.
+// retransmission, which can take a minute, and so does the close of a connection.
+// Connections that were reset stay reset.
 func (h *Host) Heal() {
 	h.host.Heal()
-	for _, l := range h.host.Links() {
+	for _, l := range h.host.AllLinks() {
 		l.Heal()
 	}
 }

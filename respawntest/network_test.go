@@ -99,6 +99,28 @@ func TestBlackHoleConnectionsIsMetByThoseOfTheMoment(t *testing.T) {
 	})
 }
 
+// A server learns after the fault that its client has let go of a connection.
+func TestHealLetsACloseThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNetwork(t)
+		h := n.Listen("api.test:22")
+		conn, err := n.DialContext(t.Context(), "tcp", "api.test:22")
+		require.NoError(t, err)
+		end, err := h.Accept()
+		require.NoError(t, err)
+		h.BlackHoleConnections()
+		require.NoError(t, conn.Close())
+		assert.Zero(t, h.Connections())
+		time.Sleep(10 * time.Second)
+		h.Heal()
+		start := time.Now()
+		_, err = end.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+		assert.Less(t, time.Since(start), time.Minute)
+		require.NoError(t, end.Close())
+	})
+}
+
 func TestFreezeTakesConnectionsAndAnswersNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *Network, h *Host, get func() (time.Duration, error)) {
 		h.Freeze()

@@ -50,4 +50,7 @@ var testMutants = []mutant{
 	{"Heal leaves the connections as they are", "respawntest/host.go",
 		"l.Heal()",
 		"_ = l"},
+	{"Heal forgets the connections that were closed in the dark", "respawntest/host.go",
+		"h.host.AllLinks()",
+		"h.host.Links()"},
 }

@@ -122,6 +122,14 @@ func (h *Host) Links() []*Link {
 	return open
 }
 
+// AllLinks returns the connections to the host that are not over at both ends, the
+// oldest first: those of Links, and those whose close has not come through.
+func (h *Host) AllLinks() []*Link {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return slices.Clone(h.links)
+}
+
 // Stats tell what a host has seen since it was made.
 type Stats struct {
 	// Dials counts attempts to connect, Connected those that succeeded.

@@ -117,6 +117,8 @@ func TestConnection(t *testing.T) {
 		require.NoError(t, client.Close())
 		assert.Equal(t, 1, h.Open(), "a connection is open until its client has closed it")
 		fails(t, client.Close(), "close", net.ErrClosed)
+		assert.Equal(t, []*Link{other.Link()}, h.Links())
+		assert.Equal(t, []*Link{client.Link(), other.Link()}, h.AllLinks(), "the server has not closed it")
 		readFails(t, client, net.ErrClosed)
 		writeFails(t, client, net.ErrClosed)
 		_, err := server.Read(make([]byte, 1))
