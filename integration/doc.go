@@ -1,5 +1,6 @@
 // Package integration puts respawn on the transports that people really use
-// and breaks them for real, on loopback. It holds tests only, in a module of
+// and breaks them for real: on loopback, and where a connection has to go dark, on
+// the network of package respawntest. It holds tests only, in a module of
 // its own, so that nobody who uses respawn depends on what they need; cmd/faults
 // makes a table of what they print.
 //

@@ -6,12 +6,12 @@ import (
 	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// The factories that build more than an http.Transport keep the contract, over sockets,
-// and TestFactory takes nothing of what real transports do for a trap.
+// The factories that build more than an http.Transport keep the contract, all but SSH's
+// over sockets, and TestFactory takes nothing of what real transports do for a trap.
 func TestFactoriesKeepTheContract(t *testing.T) {
 	worlds := map[string]func(*report) *world{
 		"HTTP/3":          func(r *report) *world { w, _ := newHTTP3World(r, patience); return w },
-		"SSH":             newSSHWorld,
+		"SSH":             func(r *report) *world { w, _ := newSSHWorld(r); return w },
 		"yamux":           func(r *report) *world { w, _ := newYamuxWorld(r); return w },
 		"http.ClientConn": func(r *report) *world { return newClientConnWorld(r, protocols["h2"]) },
 	}

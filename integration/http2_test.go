@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"testing"
 	"time"
@@ -10,39 +12,42 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// newHTTP2World is an upstream that speaks HTTP/2 over TLS, behind a proxy.
-// Where that is frozen it answers PINGs in the dark. configure may be nil. No factory is needed: respawn's own clone has an HTTP/2
-// pool of its own.
-func newHTTP2World(r *report, frozen bool, configure func(*testing.T, *http.Transport)) *world {
+// newHTTP2World is an upstream that speaks HTTP/2 over TLS, on a network that can
+// break. configure may be nil. No factory is needed: respawn's own clone has an
+// HTTP/2 pool of its own.
+func newHTTP2World(r *report, configure func(*testing.T, *http.Transport)) *world {
 	s := newServer(r)
-	ca := newAuthority(r.t)
-	addr := s.serveTLS(r.t, ca.server())
-	way := newProxy(r.t, addr)
-	if frozen {
-		way = newFrozenProxy(r.t, addr, ca)
-	}
+	n := respawntest.NewNetwork(r.t)
+	way := n.ServeTLS("api.test:443", s.Handler)
+	r.connectionsTo(way)
 	return &world{
-		r: r, server: s, url: "https://" + way.addr() + "/", way: way, cloned: true,
-		build: factory(func(context.Context) (*http.Transport, error) {
-			transport := &http.Transport{TLSClientConfig: ca.client()}
-			if configure == nil {
-				transport.ForceAttemptHTTP2 = true
-			} else {
-				configure(r.t, transport)
-			}
-			return transport, nil
-		}),
+		r: r, server: s, url: "https://api.test/", way: way, cloned: true,
+		build: buildHTTP2(r.t, n, n.RootCAs(), configure),
 	}
+}
+
+// buildHTTP2 builds transports on n that trust roots and speak HTTP/2, by configure
+// if that is given.
+func buildHTTP2(t *testing.T, n *respawntest.Network, roots *x509.CertPool, configure func(*testing.T, *http.Transport)) respawn.Factory {
+	return factory(func(context.Context) (*http.Transport, error) {
+		transport := &http.Transport{DialContext: n.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots}}
+		if configure == nil {
+			transport.ForceAttemptHTTP2 = true
+		} else {
+			configure(t, transport)
+		}
+		return transport, nil
+	})
 }
 
 // An HTTP/2 connection becomes a black hole, as when a NAT forgets it. The
 // transport keeps it in its pool and puts every request on it, although a new
 // connection would be fine.
 //
-// The TCP connection is alive all the while: the proxy's kernel acknowledges
-// what comes in, keep-alive probes too, so that TCP never finds out.
+// TCP would give the connection up by itself, but only after a quarter of an hour.
 func TestHTTP2BlackHole(t *testing.T) {
 	variants := map[string]func(*testing.T, *http.Transport){
 		"net/http": nil,
@@ -56,7 +61,7 @@ func TestHTTP2BlackHole(t *testing.T) {
 	for _, name := range sorted(variants) {
 		t.Run(name, func(t *testing.T) {
 			r := begin(t, "HTTP/2 connection black-holed, "+name)
-			w := newHTTP2World(r, false, variants[name])
+			w := newHTTP2World(r, variants[name])
 			w.blackHole(w.dark)
 		})
 	}
@@ -83,15 +88,15 @@ func (w *world) blackHole(f fault) {
 // own health check never finds out.
 func TestHTTP2AnswersOnlyPings(t *testing.T) {
 	r := begin(t, "HTTP/2 connection black-holed, PINGs still answered")
-	w := newHTTP2World(r, true, func(_ *testing.T, tr *http.Transport) {
+	w, f := newFrozenWorld(r, func(_ *testing.T, tr *http.Transport) {
 		tr.ForceAttemptHTTP2 = true
 		tr.HTTP2 = &http.HTTP2Config{SendPingTimeout: 200 * time.Millisecond, PingTimeout: 200 * time.Millisecond}
 	})
 	var before int64
-	w.blackHole(func(*testing.T, http.RoundTripper) {
-		before = w.way.pings.Load() // of the bare transport, when it is respawn's turn
-		w.way.goDark()
+	w.blackHole(func(t *testing.T, inService http.RoundTripper) {
+		before = f.pings.Load() // of the bare transport, when it is respawn's turn
+		f.freeze(t, inService)
 	})
 	require.NotZero(t, before, "the bare transport has asked for no PING")
-	require.Greater(t, w.way.pings.Load(), before, "the transport in service has asked for no PING")
+	require.Greater(t, f.pings.Load(), before, "the transport in service has asked for no PING")
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/integration/internal/figures"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // patience is how long a condition is awaited that is sure to come. It bounds
@@ -28,7 +29,7 @@ const patience = 20 * time.Second
 type report struct {
 	t *testing.T
 	figures.Figures
-	counts  []func() int64 // of the servers' open connections
+	counts  []func() int64 // of the open connections
 	clients int            // that are not closed yet
 	said    map[kind]int   // failures that were logged
 }
@@ -71,7 +72,7 @@ func (r *report) start(t *testing.T, base http.RoundTripper, opts ...respawn.Opt
 		if r.clients--; r.clients > 0 {
 			return
 		}
-		// Now, before servers and proxies close what they have: that would
+		// Now, before servers and networks close what they have: that would
 		// hide what the clients have left over.
 		assert.Eventually(t, func() bool { r.Conns = r.open(); return r.Conns == 0 }, patience, time.Millisecond,
 			"the clients are closed, but connections to the servers are open")
@@ -79,7 +80,13 @@ func (r *report) start(t *testing.T, base http.RoundTripper, opts ...respawn.Opt
 	return rt
 }
 
-// open is how many connections the servers have.
+// connectionsTo lets the report look at a network's count of connections, too: no
+// server learns that a client has closed one in the dark.
+func (r *report) connectionsTo(h *respawntest.Host) {
+	r.counts = append(r.counts, func() int64 { return int64(h.Connections()) })
+}
+
+// open is how many connections are open.
 func (r *report) open() (n int64) {
 	for _, count := range r.counts {
 		n += count()

@@ -43,9 +43,9 @@ type server struct {
 	last    time.Time      // when the last request came
 }
 
-// newServer returns a server that answers GET with a short text and POST with
-// the body it was sent. The report looks at its count of
-// connections in the end.
+// newServer returns a server that answers GET with a short text and POST with the
+// body it was sent. The report looks at its count of connections in the end. Where a
+// respawntest.Network serves its Handler, the network counts: see report.connectionsTo.
 func newServer(r *report) *server {
 	s := &server{conns: map[net.Conn]struct{}{}, remotes: map[string]int{}, ledger: &ledger{times: map[string][]uint8{}}}
 	mux := http.NewServeMux()
@@ -304,7 +304,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for 127.0.0.1 that either end can show.
+// issue makes a certificate for 127.0.0.1 and api.test that either end can show.
 func (a *authority) issue(name string) tls.Certificate {
 	a.t.Helper()
 	a.next++
@@ -316,6 +316,7 @@ func (a *authority) issue(name string) tls.Certificate {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:    []string{"api.test"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	require.NoError(a.t, err)

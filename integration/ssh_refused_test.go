@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // tunnelIsWell is the classifier of DefaultClassifier's documentation: where the far end of
@@ -36,22 +37,21 @@ func TestAnSSHServerThatCannotReachTheUpstream(t *testing.T) {
 		{"classified", []respawn.Option{respawn.WithClassifier(tunnelIsWell)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := listen(t)
-			url := "http://" + l.Addr().String() + "/"
-			require.NoError(t, l.Close()) // nobody listens
-			sshd, hostKey := serveSSH(t)
-			base, err := dialSSH(t.Context(), sshd, hostKey)
+			n := respawntest.NewNetwork(t)
+			n.Listen("api.test:80").Refuse()
+			hostKey := serveSSH(t, n).hostKey
+			base, err := dialSSH(t.Context(), n, hostKey)
 			require.NoError(t, err)
 			var built atomic.Int64
 			factory := func(ctx context.Context) (http.RoundTripper, error) {
 				built.Add(1)
-				return dialSSH(ctx, sshd, hostKey)
+				return dialSSH(ctx, n, hostKey)
 			}
 			rt, err := respawn.New(base, append(tt.opts, respawn.WithFactory(factory))...)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
 			get := func() error {
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://api.test/", nil)
 				require.NoError(t, err)
 				resp, err := rt.RoundTrip(req)
 				if err == nil {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // An sshTransport dials through one SSH connection, as `ssh -W` does. A clone
@@ -25,15 +27,18 @@ type sshTransport struct {
 
 func (t *sshTransport) Close() error { return t.client.Close() }
 
-func dialSSH(ctx context.Context, addr string, hostKey ssh.PublicKey) (*sshTransport, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+// sshdAddr is where serveSSH listens.
+const sshdAddr = "bastion.test:22"
+
+func dialSSH(ctx context.Context, n *respawntest.Network, hostKey ssh.PublicKey) (*sshTransport, error) {
+	conn, err := n.DialContext(ctx, "tcp", sshdAddr)
 	if err != nil {
 		return nil, err
 	}
 	// The handshake knows no context. Closing the connection ends it.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	c, channels, requests, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, sshdAddr, &ssh.ClientConfig{
 		User:            "gopher",
 		HostKeyCallback: ssh.FixedHostKey(hostKey),
 	})
@@ -45,47 +50,80 @@ func dialSSH(ctx context.Context, addr string, hostKey ssh.PublicKey) (*sshTrans
 	return &sshTransport{&http.Transport{DialContext: client.DialContext}, client}, nil
 }
 
-// serveSSH runs an sshd that opens direct-tcpip tunnels to wherever a client
-// asks for.
-func serveSSH(t *testing.T) (addr string, hostKey ssh.PublicKey) {
+// An sshd opens direct-tcpip tunnels to wherever on its network a client asks for.
+type sshd struct {
+	*respawntest.Host
+	network *respawntest.Network
+	config  *ssh.ServerConfig
+	hostKey ssh.PublicKey
+	serving sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// serveSSH runs an sshd at sshdAddr.
+func serveSSH(t *testing.T, n *respawntest.Network) *sshd {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	signer, err := ssh.NewSignerFromKey(private)
 	require.NoError(t, err)
-	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(signer)
-
-	l := listen(t)
-	var all sync.WaitGroup
+	s := &sshd{
+		Host: n.Listen(sshdAddr), network: n, config: &ssh.ServerConfig{NoClientAuth: true},
+		hostKey: signer.PublicKey(), conns: map[net.Conn]struct{}{},
+	}
+	s.config.AddHostKey(signer)
 	t.Cleanup(func() {
-		require.NoError(t, l.Close())
-		all.Wait()
+		require.NoError(t, s.Close())
+		s.Reset() // in the dark nobody says that the client is gone
+		s.serving.Wait()
 	})
-	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				_, channels, requests, err := ssh.NewServerConn(conn, config)
-				if err != nil {
-					return
-				}
-				all.Go(func() { ssh.DiscardRequests(requests) })
-				for channel := range channels {
-					all.Go(func() { tunnel(channel) })
-				}
-			})
+	s.serving.Go(s.accept)
+	return s
+}
+
+func (s *sshd) accept() {
+	for {
+		conn, err := s.Accept()
+		if err != nil {
+			return
 		}
-	})
-	return l.Addr().String(), signer.PublicKey()
+		s.mu.Lock()
+		s.conns[conn] = struct{}{}
+		s.mu.Unlock()
+		s.serving.Go(func() {
+			s.serve(conn)
+			conn.Close()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.conns, conn)
+		})
+	}
+}
+
+func (s *sshd) serve(conn net.Conn) {
+	_, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	if err != nil {
+		return
+	}
+	s.serving.Go(func() { ssh.DiscardRequests(requests) })
+	for channel := range channels {
+		s.serving.Go(func() { tunnel(s.network, channel) })
+	}
+}
+
+// hungUp closes the sshd's end of all connections.
+func (s *sshd) hungUp(*testing.T, http.RoundTripper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		conn.Close()
+	}
 }
 
 // tunnel serves one direct-tcpip channel (RFC 4254, section 7.2).
-func tunnel(channel ssh.NewChannel) {
+func tunnel(n *respawntest.Network, channel ssh.NewChannel) {
 	var to struct {
 		Host       string
 		Port       uint32
@@ -96,7 +134,7 @@ func tunnel(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.UnknownChannelType, "")
 		return
 	}
-	conn, err := net.Dial("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	conn, err := n.DialContext(context.Background(), "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
 	if err != nil {
 		_ = channel.Reject(ssh.ConnectionFailed, "")
 		return
@@ -117,28 +155,28 @@ func tunnel(channel ssh.NewChannel) {
 	both.Wait()
 }
 
-// newSSHWorld is an upstream that can only be reached through an sshd, which is
-// behind a proxy that can cut it off.
-func newSSHWorld(r *report) *world {
+// newSSHWorld is an upstream that can only be reached through an sshd, on a network
+// that can cut that off.
+func newSSHWorld(r *report) (*world, *sshd) {
 	s := newServer(r)
-	l := listen(r.t)
-	s.serve(r.t, l)
-	sshd, hostKey := serveSSH(r.t)
-	way := newProxy(r.t, sshd)
+	n := respawntest.NewNetwork(r.t)
+	n.Serve("api.test:80", s.Handler)
+	sshd := serveSSH(r.t, n)
+	r.connectionsTo(sshd.Host)
 	return &world{
-		r: r, server: s, url: "http://" + l.Addr().String() + "/", way: way,
+		r: r, server: s, url: "http://api.test/", way: sshd.Host,
 		build: factory(func(ctx context.Context) (*sshTransport, error) {
-			return dialSSH(ctx, way.addr(), hostKey)
+			return dialSSH(ctx, n, sshd.hostKey)
 		}),
-	}
+	}, sshd
 }
 
 // The SSH connection under the dialer is closed. Every dial fails from then on,
 // with nothing but io.EOF.
 func TestSSHConnectionClosed(t *testing.T) {
 	r := begin(t, "SSH connection under the dialer closed")
-	w := newSSHWorld(r)
-	w.undergo(ordeal{fault: w.severed})
+	w, sshd := newSSHWorld(r)
+	w.undergo(ordeal{fault: sshd.hungUp})
 	r.healed()
 	require.Less(t, r.Recovery, slack*50*time.Millisecond)
 }
@@ -147,7 +185,7 @@ func TestSSHConnectionClosed(t *testing.T) {
 // and dials through it wait until their deadline.
 func TestSSHConnectionSilent(t *testing.T) {
 	r := begin(t, "SSH connection under the dialer silent")
-	w := newSSHWorld(r)
+	w, _ := newSSHWorld(r)
 	const deadline = 250 * time.Millisecond
 	w.undergo(ordeal{fault: w.dark, deadline: deadline, window: 2 * time.Second})
 	require.Equal(t, 2, r.Built, "one fault, one fresh transport")

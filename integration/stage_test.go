@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // A blow is a fault that a soak deals out, with what it may cost.
@@ -123,6 +124,11 @@ func (s *stage) ready() bool {
 	rested := since >= rest && (over || since >= rest+patience)
 	if rested && s.calm.IsZero() {
 		s.calm = time.Now()
+		if s.way != nil {
+			// The server learns of what the clients have closed in the dark, so
+			// that nothing is left of it at the end.
+			s.way.Heal()
+		}
 	}
 	s.mu.Unlock()
 	if !rested {
@@ -159,25 +165,26 @@ func (s *stage) strike(b blow) {
 	s.mu.Unlock()
 }
 
-// newHTTP1World is an upstream that speaks HTTP/1.1 in plain text, behind a
-// proxy.
+// newHTTP1World is an upstream that speaks HTTP/1.1 in plain text, on a network
+// that can break.
 func newHTTP1World(r *report) *world {
 	s := newServer(r)
-	l := listen(r.t)
-	s.serve(r.t, l)
-	way := newProxy(r.t, l.Addr().String())
+	n := respawntest.NewNetwork(r.t)
+	way := n.Serve("api.test:80", s.Handler)
+	r.connectionsTo(way)
 	return &world{
-		r: r, server: s, url: "http://" + way.addr() + "/", way: way, cloned: true,
+		r: r, server: s, url: "http://api.test/", way: way, cloned: true,
 		build: factory(func(context.Context) (*http.Transport, error) {
-			return &http.Transport{MaxIdleConnsPerHost: workers}, nil
+			return &http.Transport{DialContext: n.DialContext, MaxIdleConnsPerHost: workers}, nil
 		}),
 	}
 }
 
 // newStages sets up all that a soak strikes.
 func newStages(r *report) []*stage {
-	h1, h2, frozen := newHTTP1World(r), newHTTP2World(r, false, nil), newHTTP2World(r, true, nil)
-	ssh := newSSHWorld(r)
+	h1, h2 := newHTTP1World(r), newHTTP2World(r, nil)
+	frozen, freezer := newFrozenWorld(r, nil)
+	ssh, sshd := newSSHWorld(r)
 	session, sessions := newYamuxWorld(r)
 	h3, h3Server := newHTTP3World(r, 0)
 	conn := newClientConnWorld(r, protocols["h2"])
@@ -185,19 +192,19 @@ func newStages(r *report) []*stage {
 	const deadline = 2 * time.Second // where blows are dark: no busy machine takes that long
 	return []*stage{
 		{world: h1, name: "HTTP/1.1", deadline: deadline, blows: []blow{
-			{name: "connections closed", fault: h1.severed},
+			{name: "connections reset", fault: h1.reset},
 			{name: "connections dark", fault: h1.dark, dark: true}, // each is given up at the first deadline
 		}},
 		{world: h2, name: "HTTP/2", deadline: deadline, blows: []blow{
-			{name: "connection closed", fault: h2.severed},
+			{name: "connection reset", fault: h2.reset},
 			{name: "GOAWAY", fault: h2.lastAnswer},
 			{name: "connection dark", fault: h2.dark, dark: true, swaps: 1},
 		}},
 		{world: frozen, name: "HTTP/2 with PINGs", deadline: deadline, blows: []blow{
-			{name: "connection dark but for PINGs", fault: frozen.dark, dark: true, swaps: 1},
+			{name: "connection dark but for PINGs", fault: freezer.freeze, dark: true, swaps: 1},
 		}},
 		{world: ssh, name: "SSH", deadline: deadline, blows: []blow{
-			{name: "connection closed", fault: ssh.severed, swaps: 1},
+			{name: "connection closed", fault: sshd.hungUp, swaps: 1},
 			{name: "connection dark", fault: ssh.dark, dark: true, swaps: 1},
 		}},
 		{world: session, name: "yamux", deadline: patience, blows: []blow{

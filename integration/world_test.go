@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/respawntest"
 )
 
 // A world is an upstream, the way to it, and how transports to it are built.
@@ -17,7 +18,7 @@ type world struct {
 	r      *report
 	server *server
 	url    string
-	way    *proxy // nil where nothing stands between
+	way    *respawntest.Host // that clients connect to; nil where that is a real socket
 	build  respawn.Factory
 	cloned bool // respawn needs no factory: it clones what build made first
 }
@@ -42,11 +43,11 @@ func (w *world) start(t *testing.T, opts ...respawn.Option) *respawn.RecoveringR
 // A fault breaks the transport in service, or what that stands on.
 type fault func(t *testing.T, inService http.RoundTripper)
 
-// severed closes all connections of the way.
-func (w *world) severed(*testing.T, http.RoundTripper) { w.way.sever() }
+// reset resets all connections of the way.
+func (w *world) reset(*testing.T, http.RoundTripper) { w.way.Reset() }
 
-// dark makes all connections of the way swallow what is sent.
-func (w *world) dark(*testing.T, http.RoundTripper) { w.way.goDark() }
+// dark makes all connections of the way lose what is sent. New ones are served.
+func (w *world) dark(*testing.T, http.RoundTripper) { w.way.BlackHoleConnections() }
 
 // closed closes the transport itself.
 func closed(t *testing.T, inService http.RoundTripper) {
@@ -107,7 +108,7 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 // discard parts with a bare transport and all that it has open.
 func (w *world) discard(bare http.RoundTripper) {
 	if w.way != nil {
-		w.way.sever() // or a black hole would stay in the pool for minutes
+		w.way.Reset() // or a black hole would stay in the pool for minutes
 	}
 	if c, ok := bare.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()

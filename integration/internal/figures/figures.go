@@ -35,7 +35,7 @@ type Figures struct {
 	Promoted     int
 
 	// Left over when all clients are closed.
-	Conns      int64 // by the servers' own count
+	Conns      int64 // by the servers' own count, or that of respawntest's network
 	Goroutines int
 	Files      int
 
