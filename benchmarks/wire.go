@@ -10,7 +10,9 @@ import (
 )
 
 // A wire is what lies between a client and the server of the recovery
-// workload: it counts connections, and breaks.
+// workload: it counts connections, and breaks. The network of package respawntest does
+// the same for tests, but a program must not link package testing, which that package
+// imports.
 type wire struct {
 	dials     atomic.Int64 // of all transports
 	deadDials atomic.Int64 // of those, through a dead session

@@ -11,7 +11,8 @@ import (
 
 // A door is a TCP listener on the loopback that can fail as networks do. Each
 // client of the show comes through a door of its own, so that nothing one does
-// helps or hurts the other.
+// helps or hurts the other. The network of package respawntest does the same for tests,
+// but a program must not link package testing, which that package imports.
 type door struct {
 	address  string
 	accepted atomic.Int64
