@@ -52,8 +52,8 @@ type stage struct {
 type costs struct{ late, unsafe, cut int }
 
 // rest is how long a stage is left alone after a blow: the stall rule has to
-// see it, and the backoff has to forget the swap, or the next one would have to
-// wait for it and callers would fail, as they should. The caller holds s.mu.
+// see it, and the backoff of the swap has to be over (see steady), or the next one
+// would have to wait for it and callers would fail, as they should. The caller holds s.mu.
 func (s *stage) rest() time.Duration {
 	const backoff, margin = 1500 * time.Millisecond, time.Second
 	if s.last.dark {
