@@ -299,3 +299,34 @@ func TestContractFailingGetBody(t *testing.T) {
 	before.assertUntouched(t)
 	sent.assertClosedOnce(t)
 }
+
+// Where the transport has no error, since the request was called back, the caller hears
+// why there is no body: from GetBody itself, if that says so.
+func TestContractGetBodyOfWhatWasCalledBack(t *testing.T) {
+	gone := errors.New("the file is gone")
+	for name, tt := range map[string]struct {
+		again func() (io.ReadCloser, error)
+		want  string
+	}{
+		"fails":         {func() (io.ReadCloser, error) { return nil, gone }, gone.Error()},
+		"panics":        {func() (io.ReadCloser, error) { panic("no file") }, "respawn: the request's GetBody panicked"},
+		"gives nothing": {func() (io.ReadCloser, error) { return nil, nil }, "respawn: the request's GetBody returned neither a body nor an error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := planned(t, silentDials())
+				time.Sleep(5 * time.Second) // from half of its time on it is tried first
+				var sent bodies
+				req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
+				req.Body, req.GetBody = sent.next(strings.NewReader(payload)), tt.again
+
+				_, err := rt.RoundTrip(req)
+
+				require.EqualError(t, err, tt.want)
+				assert.Equal(t, name == "fails", err == gone)
+				sent.assertClosedOnce(t)
+				assert.Zero(t, rt.Health().InFlight)
+			})
+		})
+	}
+}

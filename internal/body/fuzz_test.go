@@ -95,11 +95,11 @@ func (p *play) step(op byte) {
 
 func (p *play) lend() {
 	left := p.lender.Left()
-	req, ok := p.lender.Lend()
+	req, err := p.lender.Lend()
 	switch {
-	case ok != left:
-		p.t.Errorf("Left says %t, and Lend %t", left, ok)
-	case !ok:
+	case left != (err == nil):
+		p.t.Errorf("Left says %t, and Lend %v", left, err)
+	case err != nil:
 		return
 	case p.once && len(p.holders) > 0 && (p.made[0].got > 0 || p.broken || p.blocked != nil):
 		p.t.Errorf("the body is lent again: %d bytes were read, it is broken: %t, it is being read: %t", p.made[0].got, p.broken, p.blocked != nil)
@@ -230,7 +230,7 @@ func TestTypesThatNetHTTPLooksForAreLentAsTheyAre(t *testing.T) {
 					req.Body = closer
 				}
 				lender := NewLender(req, replay)
-				if sent, ok := lender.Lend(); !ok || sent.Body != req.Body {
+				if sent, err := lender.Lend(); err != nil || sent.Body != req.Body {
 					t.Errorf("%T, replay %d: the first attempt gets a %T", body, replay, sent.Body)
 				}
 			}

@@ -30,66 +30,83 @@ func NewLender(req *http.Request, r Replay) Lender {
 func (l *Lender) Lent() { l.lent = true }
 
 // Lend returns the request for one attempt: the caller's own, or a copy with a
-// body that can be read. It is false if there is none any more.
-func (l *Lender) Lend() (*http.Request, bool) {
+// body that can be read. If there is none any more, the error says why: GetBody's own,
+// where it gave one.
+func (l *Lender) Lend() (*http.Request, error) {
 	if !Has(l.req) || !l.look && !l.lent {
 		l.lent = true
-		return l.req, true
+		return l.req, nil
 	}
 	req := new(http.Request)
-	if !l.LendUnder(l.req.Context(), req, time.Now()) {
-		return nil, false
+	if err := l.LendUnder(l.req.Context(), req, time.Now()); err != nil {
+		return nil, err
 	}
-	return req, true
+	return req, nil
 }
 
 // LendUnder is Lend for an attempt that has a context of its own and begins now. It makes
 // the one copy that such an attempt needs, in sent, which may be a part of something
 // else, so that it costs no allocation.
-func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Time) bool {
-	body, ok := l.body(now)
-	if !ok {
-		return false
+func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Time) error {
+	body, err := l.body(now)
+	if err != nil {
+		return err
 	}
 	*sent = *l.req.WithContext(ctx)
 	sent.Body = body
-	return true
+	return nil
 }
 
 // body returns what the next attempt reads.
-func (l *Lender) body(now time.Time) (io.ReadCloser, bool) {
+func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 	switch {
 	case !Has(l.req):
 		l.lent = true
-		return l.req.Body, true
+		return l.req.Body, nil
 	case l.shot != nil:
-		return l.shot.lend(now)
+		if body, ok := l.shot.lend(now); ok {
+			return body, nil
+		}
+		return nil, errGone
 	}
 	body := l.req.Body
 	if l.lent {
 		var err error
 		if body, err = l.again(); err != nil {
-			return nil, false // the transport's error is the one that the caller can do more with
+			return nil, err
 		}
 	}
 	l.lent = true
 	if !l.look {
-		return body, true
+		return body, nil
 	}
 	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
-	return shield.lend(now)
+	sent, _ := shield.lend(now)                    // nobody has read it yet
+	return sent, nil
 }
 
-var errNoBody = errors.New("respawn: GetBody panicked")
+// Why a body cannot be had again, where GetBody does not say so itself.
+var (
+	errPanicked = errors.New("respawn: the request's GetBody panicked")
+	errNil      = errors.New("respawn: the request's GetBody returned neither a body nor an error")
+	errGone     = errors.New("respawn: the request's body is gone, and there is no GetBody")
+)
 
 // again asks GetBody. One that panics has no body to give.
 func (l *Lender) again() (body io.ReadCloser, err error) {
+	if l.req.GetBody == nil {
+		return nil, errGone
+	}
 	defer func() {
 		if recover() != nil {
-			err = errNoBody
+			err = errPanicked
 		}
 	}()
-	return l.req.GetBody()
+	body, err = l.req.GetBody()
+	if body == nil && err == nil {
+		err = errNil
+	}
+	return body, err
 }
 
 // Restore gives the caller its own request back if resp names a copy of it: the

@@ -157,9 +157,9 @@ func (c *call) noticeEnd() {
 
 // divert serves from the fallback, and that is all.
 func (c *call) divert() (*http.Response, error, bool) {
-	req, ok := c.lender.Lend()
-	if !ok {
-		return c.end(errNoBody)
+	req, err := c.lender.Lend()
+	if err != nil {
+		return c.end(err)
 	}
 	c.count()
 	c.finish() // what was left behind is awaited no longer

@@ -51,9 +51,9 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 		c.Gate.Spoiled(c.req.Context(), f)
 		return nil, nil, false
 	}
-	req, ok := c.lender.Lend()
-	if !ok {
-		return c.end(errNoBody)
+	req, err := c.lender.Lend()
+	if err != nil {
+		return c.end(err)
 	}
 	if c.core.Kind == core.Copyable {
 		req = c.req // not the caller's own
@@ -139,9 +139,6 @@ func (fl *flight) roundTrip() (r result) {
 	r.lost = false
 	return r
 }
-
-// errNoBody is for a request that was called back, and has no error of its own.
-var errNoBody = errors.New("respawn: the request's GetBody does not give its body again")
 
 // errCalledBack is for a request that was called back and is not sent again.
 var errCalledBack = errors.New("respawn: the request was called back from a transport that was to be replaced")

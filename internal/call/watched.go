@@ -31,7 +31,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 	})
 	now := time.Now()
 	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Transport, now)
-	lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
+	_ = lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
 	fl.req = &fl.copy
 	resp, err := gen.RoundTrip(fl.req, s)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, aler
 	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
 	begun := v.begin(func() {
 		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
-		v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
+		_ = v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
 	})
 	if !begun {
 		return v.abandon()

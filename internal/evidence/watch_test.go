@@ -99,7 +99,7 @@ func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
 					lender := body.NewLender(req, body.Idempotent)
 					var w Watch
 					sent := new(http.Request)
-					require.True(t, lender.LendUnder(w.Begin(ctx, req.URL, &http.Transport{}, time.Now()), sent, time.Now()))
+					require.NoError(t, lender.LendUnder(w.Begin(ctx, req.URL, &http.Transport{}, time.Now()), sent, time.Now()))
 					tell(sent, "GetConn", "GotConn")
 					go func() { _, _ = io.Copy(io.Discard, sent.Body) }()
 					<-ctx.Done()

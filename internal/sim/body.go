@@ -170,6 +170,31 @@ func (w *world) newUpload(o *order) *upload {
 	return u
 }
 
+const (
+	errDenied  = simError("the caller's file has gone")
+	errNoReply = simError("GetBody did not return")
+)
+
+// again is the order's GetBody.
+func (o *order) again() (io.ReadCloser, error) {
+	w, now := o.w, int(o.w.now())
+	o.denies(errNoReply)
+	w.mood("GetBody", o.id, now)
+	if w.temper("GetBody", o.id, now) == willFail {
+		w.note("mood", "GetBody fails")
+		o.denies(errDenied)
+		return nil, errDenied
+	}
+	o.denies(nil)
+	return w.newUpload(o), nil
+}
+
+func (o *order) denies(err error) {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	o.denied = err
+}
+
 func payloadOf(id int) string { return strings.Repeat(fmt.Sprintf("[%d]", id), 3) }
 
 func (u *upload) Read(p []byte) (int, error) {

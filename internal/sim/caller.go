@@ -35,7 +35,8 @@ type order struct {
 	done    bool          // its RoundTrip has returned
 	ended   time.Duration // when
 	err     error
-	spoiled bool // a transport did not return to it
+	spoiled bool  // a transport did not return to it
+	denied  error // what its GetBody came to, asked for the last time
 }
 
 // repeatable reports whether the request may be sent again whatever became of it.
@@ -195,10 +196,7 @@ func (o *order) request(ctx context.Context) {
 	req.Body = o.w.newUpload(o)
 	req.ContentLength = int64(len(payloadOf(o.id)))
 	if o.body == rewinds {
-		req.GetBody = func() (io.ReadCloser, error) {
-			o.w.mood("GetBody", o.id, int(o.w.now()))
-			return o.w.newUpload(o), nil
-		}
+		req.GetBody = o.again
 	}
 }
 

@@ -12,17 +12,31 @@ import (
 // mood makes the callback panic or exit, if the seed says so. of tells one call
 // from another, so that the same call has the same mood.
 func (w *world) mood(who string, of ...int) {
-	if !w.plan.moody || w.now() >= w.plan.storm {
-		return
-	}
-	switch w.hash("mood of "+who, of...) % 24 {
-	case 0:
+	switch w.temper(who, of...) {
+	case willPanic:
 		w.note("mood", "%s panics", who)
 		w.spoil(who + " panicked")
 		panic(who + " panics")
-	case 1:
+	case willExit:
 		w.exit(who)
 	}
+}
+
+// A temper is one of many, of which those below are bad.
+type temper uint64
+
+const (
+	willPanic temper = iota
+	willExit
+	willFail        // where that is the callback's to do
+	tempers  temper = 24
+)
+
+func (w *world) temper(who string, of ...int) temper {
+	if !w.plan.moody || w.now() >= w.plan.storm {
+		return tempers
+	}
+	return temper(w.hash("mood of "+who, of...)) % tempers
 }
 
 // exit ends the goroutine.

@@ -212,7 +212,7 @@ func (w *world) classified(req *http.Request, v respawn.Verdict) {
 }
 
 // mustBeOwn holds an error to be one that the caller would have got without
-// respawn: a transport's, or its own context's.
+// respawn, or as near as can be: a transport's, its own context's or its GetBody's.
 func (w *world) mustBeOwn(o *order, err error) {
 	for _, t := range o.tries {
 		if t.err == err {
@@ -228,7 +228,8 @@ func (w *world) mustBeOwn(o *order, err error) {
 	case w.plan.drain > 0 && errors.Is(err, respawn.ErrDrained):
 		return
 	case w.plan.kind.real() && !own, err == respawn.ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx),
-		o.ends == byLegacy && strings.Contains(err.Error(), "canceled while waiting"):
+		o.ends == byLegacy && strings.Contains(err.Error(), "canceled while waiting"),
+		o.denied == errDenied && err == o.denied, o.denied == errNoReply && strings.Contains(err.Error(), "GetBody panicked"):
 		return
 	}
 	w.must(false, "r%d gets an error of nobody: %v", o.id, err)
