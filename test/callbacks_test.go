@@ -193,6 +193,64 @@ func TestAClassifierThatExitsLeavesTheBodyClosedOnce(t *testing.T) {
 	})
 }
 
+// Where a classifier ends the goroutine of a call that has something else under way, that
+// is called back: nobody waits for it any more. The next call tries the candidate again.
+func TestAClassifierThatExitsLeavesNothingOfItsCallInFlight(t *testing.T) {
+	broken := errors.New("broken")
+	classifies := respawn.WithClassifier(func(req *http.Request, err error) respawn.Verdict {
+		if err == broken {
+			runtime.Goexit()
+		}
+		return respawn.DefaultClassifier(req, err)
+	})
+	var tried atomic.Int64
+	breaks := respawn.WithFactory(testkit.Builds(func() http.RoundTripper {
+		return testkit.RoundTripperFunc(func(*http.Request) (*http.Response, error) {
+			tried.Add(1)
+			time.Sleep(10 * time.Millisecond)
+			return nil, broken
+		})
+	}).Make)
+	for name, client := range map[string]func(*testing.T) *respawn.RecoveringRoundTripper{
+		"beside a copy that tries what is planned": func(t *testing.T) *respawn.RecoveringRoundTripper {
+			rt := start(t, staysSilent(nil), breaks, classifies)
+			busy, leave := context.WithCancel(t.Context())
+			go func() { _, _ = get(busy, rt, "http://busy.test/") }()
+			synctest.Wait()
+			go func() { _ = rt.Recreate(t.Context()) }()
+			time.Sleep(time.Second)
+			leave()
+			return rt
+		},
+		"within its transport, while a deputy has a copy sent": func(t *testing.T) *respawn.RecoveringRoundTripper {
+			return start(t, staysSilent(nil), breaks, classifies, respawn.WithStallThreshold(1, 0), patient(5*time.Second))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tried.Store(0)
+				rt := client(t)
+				for n := range int64(2) {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+					defer cancel()
+					began, done := time.Now(), make(chan struct{})
+					go func() {
+						defer close(done)
+						_, err := get(ctx, rt, "http://a.test/")
+						assert.NoError(t, err, "its goroutine does not end")
+					}()
+					<-done
+					assert.Less(t, time.Since(began), 10*time.Second)
+					synctest.Wait()
+					assert.EqualValues(t, n+1, tried.Load())
+					assert.Zero(t, rt.Health().InFlight)
+				}
+				require.NoError(t, rt.Shutdown(t.Context()))
+			})
+		})
+	}
+}
+
 // closeCounter is a body that counts how often it is closed.
 type closeCounter struct {
 	io.Reader

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,22 +101,34 @@ func (m *Maker) newCall(req *http.Request) *call {
 
 // resume takes the failure of the first attempt to the core, and goes on.
 func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
-	defer c.lender.Settle()
 	c.sent = 1
 	fl.call = c
 	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Started()), gen
-	if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
-		return resp, err
-	}
-	defer c.finish()
-	return c.steps()
+	return c.conclude(func() (*http.Response, error) {
+		if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
+			return resp, err
+		}
+		return c.steps()
+	})
 }
 
 // run makes the whole call.
-func (c *call) run() (*http.Response, error) {
+func (c *call) run() (*http.Response, error) { return c.conclude(c.steps) }
+
+// conclude takes the call to its end by steps. Where a callback of the user's ends the
+// goroutine in between, the call has no caller any more.
+func (c *call) conclude(steps func() (*http.Response, error)) (resp *http.Response, err error) {
+	lost := true
 	defer c.lender.Settle()
-	defer c.finish()
-	return c.steps()
+	defer func() {
+		if lost {
+			c.abandon()
+		}
+		c.finish()
+	}()
+	resp, err = steps()
+	lost = false
+	return resp, err
 }
 
 // steps takes the call through what the core decides.
@@ -228,6 +241,19 @@ func (c *call) gaveUp() error {
 		return err
 	}
 	return errCanceled
+}
+
+// abandon: the caller's goroutine has ended without an answer. What is under way for it is
+// called back, as when a caller leaves.
+func (c *call) abandon() {
+	c.Gate.Leave(&c.core)
+	c.mu.Lock()
+	flights := slices.Clone(c.flights)
+	c.mu.Unlock()
+	for _, fl := range flights {
+		fl.leash.pull()
+		c.Gate.Failed(c.req.Context(), fl.Attempt, core.Outcome{Left: true}, nil)
+	}
 }
 
 // finish: the caller has its answer, or has it from a fallback. What is still under way

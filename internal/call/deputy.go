@@ -34,9 +34,7 @@ func (c *call) standIn() {
 		}
 		c.deputy <- w
 	}()
-	defer c.lender.Settle()
-	defer c.finish()
-	w.resp, w.err = c.goOn()
+	w.resp, w.err = c.conclude(c.goOn)
 	w.lost = false
 }
 
@@ -63,12 +61,12 @@ func (c *call) disembark() <-chan word {
 func (c *call) returned(r result) (*http.Response, error) {
 	deputy := c.disembark()
 	if deputy == nil {
-		defer c.lender.Settle()
-		defer c.finish()
-		if resp, err, done := c.landed(r); done {
-			return resp, err
-		}
-		return c.goOn()
+		return c.conclude(func() (*http.Response, error) {
+			if resp, err, done := c.landed(r); done {
+				return resp, err
+			}
+			return c.goOn()
+		})
 	}
 	c.handIn(r)
 	w := <-deputy
