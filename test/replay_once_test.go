@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,5 +134,41 @@ func TestAPostThatAnotherProtocolTriesIsNotCalledBack(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, other.Calls.Load())
 		assert.Zero(t, base.Calls.Load())
+	})
+}
+
+// aFile is a body that net/http sends with sendfile, so that nothing stands before it: it
+// is closed with the first attempt, sent or not, and there is no other.
+func aFile(t *testing.T) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "body")
+	require.NoError(t, os.WriteFile(name, []byte(payload), 0o600))
+	f, err := os.Open(name)
+	require.NoError(t, err)
+	return f
+}
+
+// What cannot be called back, since its body would be gone, is not tried on a candidate
+// while the transport in service is well; and of a dead one it asks the candidate at once.
+func TestAFileIsNotTriedOnWhatMayCallItBack(t *testing.T) {
+	t.Run("planned", func(t *testing.T) {
+		f := aFile(t)
+		synctest.Test(t, func(t *testing.T) {
+			base := &testkit.Stub{}
+			rt := triedFirst(t, base, silentDials())
+			_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", f))
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, base.Calls.Load())
+		})
+	})
+	t.Run("tripped", func(t *testing.T) {
+		f := aFile(t)
+		synctest.Test(t, func(t *testing.T) {
+			rt := start(t, testkit.Dead(testkit.Refused()), respawn.WithFactory(stubs().Make), respawn.WithThreshold(1))
+			_, err := get(respawn.ContextWithReplay(t.Context(), respawn.ReplayNever), rt, "http://a.test/") // it trips
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			_, err = testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", f))
+			require.NoError(t, err)
+		})
 	})
 }

@@ -134,6 +134,10 @@ func (l *Lender) Left() bool {
 	return !l.lent
 }
 
+// Once reports whether the body can be lent only once, even if nobody reads it: net/http
+// closes a file whose dial has failed, and nothing shields that.
+func (l *Lender) Once() bool { return Has(l.req) && l.shot == nil && l.req.GetBody == nil }
+
 // Settle leaves the caller's body closed, or to the transport to close.
 func (l *Lender) Settle() {
 	switch {
