@@ -241,6 +241,39 @@ func TestAContextThatPanicsCostsOnlyItsOwnRequest(t *testing.T) {
 	}
 }
 
+// The same holds under suspicion, and of what nobody accompanies.
+func TestAContextThatPanicsLeavesNothingInFlight(t *testing.T) {
+	for _, tt := range []struct {
+		name, method string
+		suspected    bool
+		limit        time.Duration // of the caller
+	}{
+		{"copyable, under suspicion", http.MethodGet, true, time.Hour},
+		{"once only, under suspicion", http.MethodPost, true, time.Hour},
+		{"watched", http.MethodPost, false, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := start(t, allDown(), respawn.WithFactory(stubs().Make))
+				if tt.suspected {
+					_, err := get(respawn.ContextWithReplay(t.Context(), respawn.ReplayNever), rt, "http://a.test/")
+					require.Error(t, err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
+				defer cancel()
+				sent := track(nil)
+				req := request(untraceable{ctx}, tt.method, "http://a.test/", nil)
+				if tt.method == http.MethodPost {
+					req.Body = sent
+				}
+				assert.PanicsWithValue(t, "no trace", func() { _, _ = rt.RoundTrip(req) })
+				assert.Equal(t, req.Body != nil, sent.closes.Load() == 1)
+				rested(t, rt)
+			})
+		})
+	}
+}
+
 // An untraceable context panics when it is asked for what httptrace keeps in it.
 type untraceable struct{ context.Context }
 

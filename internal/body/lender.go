@@ -138,6 +138,13 @@ func (l *Lender) Left() bool {
 // closes a file whose dial has failed, and nothing shields that.
 func (l *Lender) Once() bool { return Has(l.req) && l.shot == nil && l.req.GetBody == nil }
 
+// Close closes the body of a request that was lent and is not sent after all.
+func Close(lent *http.Request) {
+	if lent != nil && lent.Body != nil {
+		_ = lent.Body.Close()
+	}
+}
+
 // Settle leaves the caller's body closed, or to the transport to close.
 func (l *Lender) Settle() {
 	switch {

@@ -40,18 +40,23 @@ type result struct {
 // fly sends the request. What may be copied meanwhile, so that its answer need not
 // be waited for, has a goroutine of its own.
 func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
+	var (
+		req *http.Request
+		err error
+	)
 	airborne := false
-	defer func() { // also where Err, GetBody or whoever is told did not return
+	defer func() { // also where Err, GetBody, a context or whoever is told did not return
 		if !airborne {
 			f.Stripe.Leave()
 			c.ground(f)
+			body.Close(req) // no transport has it
 		}
 	}()
 	if trial && f.Generation.Ended() {
 		c.Gate.Spoiled(c.req.Context(), f)
 		return nil, nil, false
 	}
-	req, err := c.lender.Lend()
+	req, err = c.lender.Lend()
 	if err != nil {
 		return c.end(err)
 	}
@@ -59,8 +64,8 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 		req = c.req // not the caller's own
 	}
 	c.count()
-	airborne = true
 	fl := c.depart(f, req, trial)
+	airborne = true
 	if c.core.Kind != core.Copyable {
 		return c.landed(fl.roundTrip())
 	}
@@ -91,7 +96,8 @@ func (c *call) await() (*http.Response, error, bool) {
 	}
 }
 
-// depart makes the flight of an attempt: on a leash, and watched.
+// depart makes the flight of an attempt: on a leash, and watched. The caller's context may
+// panic, so it is looked into before anybody knows of the flight.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
 	if trial {
@@ -102,8 +108,10 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	}
 	ctx := newLeash(c.req.Context())
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))
+	waits := &c.Gate.Waits
+	accompanied := waits.Accompanies(ctx)
 	fl.bond = f.Stripe.Bind(fl)
-	if waits := &c.Gate.Waits; waits.Accompanies(ctx) {
+	if accompanied {
 		fl.wait = new(patience.Entry)
 		waits.Enter(fl.wait, fl, f.On, fl.watch.Started())
 	}

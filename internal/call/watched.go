@@ -19,12 +19,8 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 		return m.watchedVigil(req, gen, alert)
 	}
 	began := m.Gate.Clock()
-	s := gen.Enter(req)
-	if s == nil {
-		return m.Do(req) // the generation was retired in between
-	}
 	lender := body.NewLender(req, m.Config.ReplayOf(req))
-	defer lender.Settle() // also where the transport does not return
+	defer lender.Settle() // also where the context panics, or the transport does not return
 	fl := new(struct {
 		flight
 		copy http.Request
@@ -33,6 +29,10 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Transport, now)
 	_ = lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
 	fl.req = &fl.copy
+	s := gen.Enter(req) // after the look into the caller's context, which may panic
+	if s == nil {
+		return m.Do(req) // the generation was retired in between
+	}
 	resp, err := gen.RoundTrip(fl.req, s)
 	if err != nil {
 		c := m.newCall(req)
