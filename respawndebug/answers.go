@@ -28,10 +28,10 @@ func answer(c client, now time.Time) answers {
 	}
 	if !found {
 		return answers{
-			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
+			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
 		}
 	}
-	a := answers{Host: hosts(c, o) + ".", Transport: blame(c, o), Next: next(c, o, now)}
+	a := answers{Host: hosts(c, o), Transport: blame(c, o), Next: next(c, o, now)}
 	a.Over, a.Long = lengthOf(c, o, now)
 	for _, r := range during(c, o) {
 		if r.TraceID != "" {
@@ -72,13 +72,18 @@ func latest(c client) (respawn.OutageHealth, bool) {
 	return respawn.OutageHealth{}, false
 }
 
-// hosts names the hosts that are down, or the one that was.
+// hosts names the hosts that are down, or the one that was. A transport that had ended
+// was there for none of them.
 func hosts(c client, o respawn.OutageHealth) string {
-	if len(c.OpenOutages) == 0 {
-		return host(o.Authority)
+	down := c.OpenOutages
+	if len(down) == 0 {
+		down = []respawn.OutageHealth{o}
 	}
 	var names []string
-	for _, o := range c.OpenOutages {
+	for _, o := range down {
+		if o.Authority == "" {
+			return "All hosts: the transport had ended"
+		}
 		names = append(names, host(o.Authority))
 	}
 	return listed(names)
@@ -87,7 +92,7 @@ func hosts(c client, o respawn.OutageHealth) string {
 // host is an authority in words.
 func host(authority string) string {
 	if authority == "" {
-		return "all hosts (the transport itself had ended)"
+		return "all hosts (the transport had ended)"
 	}
 	return shown(authority)
 }
@@ -124,11 +129,11 @@ func blame(c client, o respawn.OutageHealth) string {
 	}
 	switch {
 	case o.EndedBy == respawn.OutageEndSwap && refused != "":
-		return "In part: fresh transports failed at first (" + refused + "), then one took over, and is answered."
+		return "In part: fresh transports failed at first (" + refused + "), then one took over, and requests are answered."
 	case o.EndedBy == respawn.OutageEndSwap && promoted > 1:
 		return fmt.Sprintf("In part: it took %d fresh transports until one was answered.", promoted)
 	case o.EndedBy == respawn.OutageEndSwap:
-		return "Yes: a fresh transport took over, and is answered."
+		return "Yes: a fresh transport took over, and requests are answered."
 	case o.EndedBy == respawn.OutageEndUpstreamReturned, o.EndedBy == respawn.OutageEndCurrentRecovered && refused != "":
 		return "No: fresh transports failed, too. The upstream, or the way to it, was down."
 	case healing(c, o):
@@ -140,17 +145,17 @@ func blame(c client, o respawn.OutageHealth) string {
 	case promoted > 0 && o.End.IsZero():
 		return "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down."
 	case unbuilt != "" && o.End.IsZero():
-		return "Cannot be told: no fresh transport could be built (" + unbuilt + ")."
+		return "Unknown: no fresh transport could be built (" + unbuilt + ")."
 	case unbuilt != "":
-		return "Cannot be told: no fresh transport could be built (" + unbuilt + "). The one in service answers again."
+		return "Unknown: no fresh transport could be built (" + unbuilt + "). The one in service answers again."
 	case o.EndedBy == respawn.OutageEndCurrentRecovered:
 		return "No: the transport in service answered again by itself."
 	case o.EndedBy == respawn.OutageEndClosed:
-		return "Cannot be told: the client was closed before a verdict."
+		return "Unknown: the client was closed before a verdict."
 	case o.EndedBy != "":
-		return "Cannot be told: nobody asked any more."
+		return "Unknown: nobody asked any more."
 	}
-	return "Not known yet: no fresh transport has had its verdict."
+	return "Not known yet: no fresh transport has been proven or rejected."
 }
 
 // blameEnded is blame for a transport that has ended: it says so itself.
@@ -227,10 +232,14 @@ func failing(c client) (figure, of string) {
 	}
 	switch {
 	case down[""]:
-		return "all hosts", "the transport has ended"
+		return "all hosts", "since the transport has ended"
 	case len(down) == 0:
 		return "none", "of the hosts"
 	}
 	delete(known, "")
-	return fmt.Sprintf("%d of %s", len(down), count(len(known), "host")), "of those that failed since the start"
+	have := "have"
+	if len(known) == 1 {
+		have = "has"
+	}
+	return count(len(down), "host"), fmt.Sprintf("of %d that %s failed since the start", len(known), have)
 }

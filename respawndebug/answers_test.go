@@ -36,7 +36,7 @@ func TestFiveAnswers(t *testing.T) {
 		want answers
 	}{
 		{"nothing", func(*rig) { time.Sleep(time.Hour) }, answers{
-			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
+			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
 		}},
 		{"the first trial is under way", func(r *rig) {
 			r.trip(api)
@@ -44,7 +44,7 @@ func TestFiveAnswers(t *testing.T) {
 			go r.get(api)
 			time.Sleep(2 * time.Second)
 		}, answers{
-			Over: "No: down for 2 s.", Host: "https://api.test:443.", Transport: "Not known yet: no fresh transport has had its verdict.",
+			Over: "No: down for 2 s.", Host: "https://api.test:443", Transport: "Not known yet: no fresh transport has been proven or rejected.",
 			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
 		}},
 		{"the upstream is down", func(r *rig) {
@@ -52,7 +52,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(7500 * time.Millisecond)
 		}, answers{
-			Over: "No: down for 7 s.", Host: "https://api.test:443.",
+			Over: "No: down for 7 s.", Host: "https://api.test:443",
 			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
 			Long:      "7.5 s so far, since 00:00:00 UTC.",
 			Next:      "Next attempt in 3 s. Look at the upstream and the network: a restart of this process does not help.",
@@ -62,7 +62,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "No: down for 1 min.", Host: "https://api.test:443.",
+			Over: "No: down for 1 min.", Host: "https://api.test:443",
 			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
 			Long:      "1 min 0 s so far, since 00:00:00 UTC.",
 			Next:      "The next request makes the next attempt. Look at the upstream and the network: a restart of this process does not help.",
@@ -76,7 +76,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get("https://api.test/control"))
 			time.Sleep(5 * time.Minute)
 		}, answers{
-			Over: "Yes: it ended 5 min ago.", Host: "https://api.test:443.",
+			Over: "Yes: it ended 5 min ago.", Host: "https://api.test:443",
 			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
 			Long:      "13.6 s, from 00:00:00 to 00:00:13 UTC.", Next: "Nothing to do.",
 		}},
@@ -86,7 +86,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.recover(api)
 			time.Sleep(14 * time.Second)
 		}, answers{
-			Over: "Yes: it ended 14 s ago.", Host: "https://api.test:443.", Transport: "Yes: a fresh transport took over, and is answered.",
+			Over: "Yes: it ended 14 s ago.", Host: "https://api.test:443", Transport: "Yes: a fresh transport took over, and requests are answered.",
 			Long: "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing to do.",
 		}},
 		{"swapped after the upstream was down", func(r *rig) {
@@ -96,8 +96,8 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api) // the refusal has spent what was known
 			r.recover(api)
 		}, answers{
-			Over: "Yes: it ended less than 1 s ago.", Host: "https://api.test:443.",
-			Transport: "In part: fresh transports failed at first (connection_refused), then one took over, and is answered.",
+			Over: "Yes: it ended less than 1 s ago.", Host: "https://api.test:443",
+			Transport: "In part: fresh transports failed at first (connection_refused), then one took over, and requests are answered.",
 			Long:      "40.0 s, from 00:00:00 to 00:00:40 UTC.", Next: "Nothing to do.",
 		}},
 		{"nothing can be built", func(r *rig) {
@@ -106,7 +106,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(4 * time.Second)
 		}, answers{
-			Over: "No: down for 4 s.", Host: "https://api.test:443.", Transport: "Cannot be told: no fresh transport could be built (factory_error).",
+			Over: "No: down for 4 s.", Host: "https://api.test:443", Transport: "Unknown: no fresh transport could be built (factory_error).",
 			Long: "4.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 6 s. Look at what the factory needs: a tunnel, a session, certificates.",
 		}},
 		{"nothing could be built, and the transport has recovered", func(r *rig) {
@@ -118,8 +118,8 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(3 * time.Hour)
 		}, answers{
-			Over: "Yes: it ended 3 h ago.", Host: "https://api.test:443.",
-			Transport: "Cannot be told: no fresh transport could be built (factory_error). The one in service answers again.",
+			Over: "Yes: it ended 3 h ago.", Host: "https://api.test:443",
+			Transport: "Unknown: no fresh transport could be built (factory_error). The one in service answers again.",
 			Long:      "4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "Nothing to do.",
 		}},
 		{"a false alarm", func(r *rig) {
@@ -129,7 +129,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "Yes: it ended 1 min ago.", Host: "https://api.test:443.", Transport: "No: the transport in service answered again by itself.",
+			Over: "Yes: it ended 1 min ago.", Host: "https://api.test:443", Transport: "No: the transport in service answered again by itself.",
 			Long: "0 s, from 00:00:00 to 00:00:00 UTC.", Next: "Nothing to do.",
 		}},
 		{"a swap for another host", func(r *rig) {
@@ -138,7 +138,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.trip(api)
 			r.recover(api)
 		}, answers{
-			Over: "No: down for 3 s.", Host: "http://other.test:80.", Transport: "Perhaps: a fresh transport is in service, and has not answered this host yet.",
+			Over: "No: down for 3 s.", Host: "http://other.test:80", Transport: "Perhaps: a fresh transport is in service, and has not answered this host yet.",
 			Long: "3.0 s so far, since 00:00:00 UTC.", Next: "The next answer ends it.",
 		}},
 		{"a swap for another host that did not help", func(r *rig) {
@@ -148,7 +148,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.recover(api)
 			r.trip("http://other.test/")
 		}, answers{
-			Over: "No: down for 3 s.", Host: "http://other.test:80.",
+			Over: "No: down for 3 s.", Host: "http://other.test:80",
 			Transport: "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down.",
 			Long:      "3.0 s so far, since 00:00:00 UTC.",
 			Next:      "Next attempt in 10 s. Look at the upstream and the network: a restart of this process does not help.",
@@ -159,7 +159,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(9 * time.Second)
 		}, answers{
-			Over: "No: down for 9 s.", Host: "all hosts (the transport itself had ended).",
+			Over: "No: down for 9 s.", Host: "All hosts: the transport had ended",
 			Transport: "Yes: it says itself that it has ended, and no fresh one could be built (factory_error).",
 			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
 		}},
@@ -169,7 +169,7 @@ func TestFiveAnswers(t *testing.T) {
 			go r.get(api)
 			time.Sleep(2 * time.Second)
 		}, answers{
-			Over: "No: down for 2 s.", Host: "all hosts (the transport itself had ended).", Transport: "Yes: it says itself that it has ended.",
+			Over: "No: down for 2 s.", Host: "All hosts: the transport had ended", Transport: "Yes: it says itself that it has ended.",
 			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
 		}},
 		{"the transport had ended", func(r *rig) {
@@ -178,7 +178,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "Yes: it ended 1 min ago.", Host: "all hosts (the transport itself had ended).", Transport: "Yes: a fresh transport took over, and is answered.",
+			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: a fresh transport took over, and requests are answered.",
 			Long: "2.0 s, from 00:00:00 to 00:00:02 UTC.", Next: "Nothing to do.",
 		}},
 		{"requests wait without an answer", func(r *rig) {
@@ -189,9 +189,9 @@ func TestFiveAnswers(t *testing.T) {
 			}
 			time.Sleep(7 * time.Second)
 		}, answers{
-			Over: "Nothing is down yet, but late: 2 requests without an answer.", Host: "https://api.test:443.",
+			Over: "Nothing is down yet, but 2 requests are late.", Host: "https://api.test:443",
 			Transport: "Not known yet: a slow upstream looks the same.",
-			Long:      "The longest wait has lasted for 8.0 s.", Next: "If no answer comes, a fresh transport will be tried.",
+			Long:      "The longest wait is 8.0 s so far.", Next: "If no answer comes, a fresh transport will be tried.",
 		}},
 		{"silence", func(r *rig) {
 			r.first.silent.Store(true)
@@ -201,7 +201,7 @@ func TestFiveAnswers(t *testing.T) {
 			}
 			time.Sleep(6 * time.Second)
 		}, answers{
-			Over: "No: down for 4 s.", Host: "https://api.test:443.", Transport: "Not known yet: no fresh transport has had its verdict.",
+			Over: "No: down for 4 s.", Host: "https://api.test:443", Transport: "Not known yet: no fresh transport has been proven or rejected.",
 			Long: "4.0 s so far, since 00:00:05 UTC.", Next: "The next request makes the next attempt.",
 		}},
 		{"nobody asks any more", func(r *rig) {
@@ -211,7 +211,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.False(r.t, r.get(api))
 			time.Sleep(2 * time.Hour)
 		}, answers{
-			Over: "Not known: the last request failed, 2 h ago.", Host: "https://api.test:443.",
+			Over: "Not known: the last request failed, 2 h ago.", Host: "https://api.test:443",
 			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
 			Long:      "At least 4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "The next request will tell.",
 		}},
@@ -219,7 +219,7 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(time.Minute)
 			require.NoError(r.t, r.rt.Recreate(r.t.Context()))
 		}, answers{
-			Over: "Nothing was down since the start.", Host: "None.", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
+			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: "Nothing to do.",
 		}},
 		{"many hosts", func(r *rig) {
 			for _, host := range []string{"a", "b", "c", "d", "e"} {
@@ -227,8 +227,8 @@ func TestFiveAnswers(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}, answers{
-			Over: "No: down for 5 s.", Host: "http://a.test:80, http://b.test:80, http://c.test:80, and 2 others.",
-			Transport: "Not known yet: no fresh transport has had its verdict.",
+			Over: "No: down for 5 s.", Host: "http://a.test:80, http://b.test:80, http://c.test:80, and 2 others",
+			Transport: "Not known yet: no fresh transport has been proven or rejected.",
 			Long:      "5.0 s so far, since 00:00:00 UTC.", Next: "The next request makes the next attempt.",
 		}},
 		{"closed", func(r *rig) {
@@ -236,7 +236,7 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(time.Second)
 			require.NoError(r.t, r.rt.Close())
 		}, answers{
-			Over: "The client is closed.", Host: "https://api.test:443.", Transport: "Cannot be told: the client was closed before a verdict.",
+			Over: "The client is closed.", Host: "https://api.test:443", Transport: "Unknown: the client was closed before a verdict.",
 			Long: "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing: requests are refused.",
 		}},
 	} {
@@ -249,7 +249,7 @@ func TestFiveAnswers(t *testing.T) {
 				assert.Equal(t, "text/plain; charset=utf-8", w.Header().Get("Content-Type"))
 				text := w.Body.String()
 				assert.Equal(t, tc.want, answers{
-					Over: said(text, "is it over?"), Host: said(text, "which host?"), Transport: said(text, "was it transport?"),
+					Over: said(text, "is it over?"), Host: said(text, "which host?"), Transport: said(text, "was it the transport?"),
 					Long: said(text, "how long?"), Next: said(text, "what next?"),
 				})
 				page := look(t, r.rt)
@@ -339,7 +339,7 @@ func TestWhoIsLateIsListed(t *testing.T) {
 		text := ask(t, http.MethodGet, "?format=text", r.rt).Body.String()
 		assert.Equal(t, "https://api.test:443: 2 requests, the longest for 6.5 s; patience 5.0 s", said(text, "late"))
 		assert.Contains(t, text, "  http://other.test:80: 1 request, the longest for 6.0 s; patience 5.0 s\n")
-		assert.Equal(t, "http://other.test:80, https://api.test:443.", said(text, "which host?"))
+		assert.Equal(t, "http://other.test:80, https://api.test:443", said(text, "which host?"))
 		r.first.silent.Store(false)
 		time.Sleep(time.Minute)
 		require.Empty(t, look(t, r.rt).all("table", "late"))
@@ -366,7 +366,7 @@ func TestAnOpenOutageReachesToNow(t *testing.T) {
 		}
 		assert.Equal(t, []string{"+5 s", "+10 s", "14.0 s", "now", "00:00:00"}, axis)
 		assert.Equal(t, [][]string{{"https://api.test:443", "14.0 s", "00:00:00", "now", "connection_refused", "still down"}}, page.rows("outages"))
-		assert.Contains(t, facts(page), "Failing 1 of 1 host of those that failed since the start")
+		assert.Contains(t, facts(page), "Failing 1 host of 1 that has failed since the start")
 		assert.Contains(t, facts(page), "Next attempt next request makes it")
 	})
 }
@@ -386,7 +386,7 @@ func TestHealthyClientsFoldAmongMany(t *testing.T) {
 			return lines
 		}
 		page := look(t, was.rt, ill.rt, well.rt, other.rt)
-		assert.Equal(t, []string{"was healthy, was down for 0 s, 3 min ago", "well healthy, nothing was down", "other healthy, nothing was down"}, folded(page))
+		assert.Equal(t, []string{"was healthy, was down for 0 s, 3 min ago", "well healthy, nothing has been down", "other healthy, nothing has been down"}, folded(page))
 		assert.Len(t, page.all("section", ""), 4, "all is there, once unfolded")
 		assert.Empty(t, folded(look(t, was.rt, ill.rt, well.rt)), "three are not many")
 	})

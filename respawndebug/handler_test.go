@@ -42,7 +42,7 @@ func TestStatesInWords(t *testing.T) {
 			go r.rt.Recreate(r.t.Context())
 			synctest.Wait()
 		}},
-		{"tried", "recovering", "A fresh transport is being tried. Requests that failed wait for the verdict.", func(r *rig) {
+		{"tried", "recovering", "A fresh transport is being tried. Failed requests wait for the outcome.", func(r *rig) {
 			r.trip(api)
 			r.build.Store(int64(time.Second))
 			go r.get(api)
@@ -60,7 +60,7 @@ func TestStatesInWords(t *testing.T) {
 		{"ended", "recovering", "The transport has ended: the next request gets a fresh one.", func(r *rig) {
 			r.first.ended.Store(true)
 		}},
-		{"nothing can be built", "failing", "Serves nobody for now: no fresh transport could be had (factory_error), and the backoff holds back the next attempt.", func(r *rig) {
+		{"nothing can be built", "failing", "Serves nobody for now: no fresh transport could be built (factory_error), and the backoff delays the next attempt.", func(r *rig) {
 			r.fails.Store(&failure)
 			r.trip(api)
 			time.Sleep(time.Second)

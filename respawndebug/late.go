@@ -26,7 +26,7 @@ func newLateViews(c client) (all []lateView) {
 }
 
 // waiting reports whether requests wait without an answer while nothing is known to be
-// down: that may be the begin of an outage.
+// down: an outage may have begun.
 func waiting(c client) bool {
 	return len(c.Late) > 0 && len(c.OpenOutages) == 0 && c.State != respawn.StateClosed
 }
@@ -34,25 +34,37 @@ func waiting(c client) bool {
 // answerWaiting answers the first questions about requests that wait.
 func answerWaiting(c client) answers {
 	var names []string
-	n, longest := 0, time.Duration(0)
+	longest := time.Duration(0)
 	for _, l := range c.Late {
-		n, longest = n+l.Waiting, max(longest, l.Longest)
+		longest = max(longest, l.Longest)
 		names = append(names, host(l.Authority))
 	}
 	return answers{
-		Over:      fmt.Sprintf("Nothing is down yet, but late: %s without an answer.", count(n, "request")),
-		Host:      listed(names) + ".",
+		Over:      "Nothing is down yet, but " + late(c.Late) + ".",
+		Host:      listed(names),
 		Transport: "Not known yet: a slow upstream looks the same.",
-		Long:      fmt.Sprintf("The longest wait has lasted for %s.", duration(longest)),
+		Long:      fmt.Sprintf("The longest wait is %s so far.", duration(longest)),
 		Next:      "If no answer comes, a fresh transport will be tried.",
 	}
+}
+
+// late says how many requests are.
+func late(all []respawn.LateHealth) string {
+	n := 0
+	for _, l := range all {
+		n += l.Waiting
+	}
+	if n == 1 {
+		return "1 request is late"
+	}
+	return count(n, "request") + " are late"
 }
 
 // writeLate lists who is late, the longest wait first.
 func writeLate(w io.Writer, c client) {
 	name := "late"
 	for _, l := range slices.SortedFunc(slices.Values(c.Late), func(a, b respawn.LateHealth) int { return int(b.Longest - a.Longest) }) {
-		fmt.Fprintf(w, "  %-19s%s: %s, the longest for %s; patience %s\n",
+		fmt.Fprintf(w, "  %-23s%s: %s, the longest for %s; patience %s\n",
 			name, host(l.Authority), count(l.Waiting, "request"), duration(l.Longest), duration(l.Patience))
 		name = ""
 	}

@@ -197,7 +197,7 @@ func short(c client, now time.Time) string {
 	o, found := latest(c)
 	switch {
 	case !found:
-		return "nothing was down"
+		return "nothing has been down"
 	case o.End.IsZero():
 		return "down for " + roughly(o.Duration)
 	}

@@ -25,13 +25,13 @@ func writeText(w io.Writer, d document, traceURL string) {
 func ticket(c client, d document, traceURL string) string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-19s%s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "  %-23s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	a := answer(c, d.Time)
 	fmt.Fprintf(&b, "%s: %s\n", shown(c.Name), c.State)
 	line("is it over?", "%s", a.Over)
 	line("which host?", "%s", a.Host)
-	line("was it transport?", "%s", a.Transport)
+	line("was it the transport?", "%s", a.Transport)
 	line("how long?", "%s", a.Long)
 	line("what next?", "%s", a.Next)
 	if f := c.LastFailure; f != nil {
@@ -53,7 +53,7 @@ func ticket(c client, d document, traceURL string) string {
 	}
 	writeLate(&b, c)
 	writeOutages(&b, c, d.Time)
-	fmt.Fprintf(&b, "  options            %s\n", strings.Join(options(c.Options), ", "))
+	fmt.Fprintf(&b, "  %-23s%s\n", "options", strings.Join(options(c.Options), ", "))
 	return b.String()
 }
 
@@ -65,10 +65,10 @@ func writeOutages(w io.Writer, c client, now time.Time) {
 	name := "outages"
 	for i, o := range allOutages(c) {
 		if i == mostInText {
-			fmt.Fprintf(w, "  %-19s%s\n", "", "...")
+			fmt.Fprintf(w, "  %-23s%s\n", "", "...")
 			return
 		}
-		fmt.Fprintf(w, "  %-19s%s (%s)%s\n", name, describeOutage(o, now), shown(o.Trigger), endedIn(o))
+		fmt.Fprintf(w, "  %-23s%s (%s)%s\n", name, describeOutage(o, now), shown(o.Trigger), endedIn(o))
 		name = ""
 	}
 }

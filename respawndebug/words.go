@@ -25,13 +25,13 @@ func inWords(h respawn.Health) string {
 	case respawn.StateFailing:
 		r := h.LastRejection
 		if r == nil || len(h.OpenOutages) > 0 && r.Time.Before(h.OpenOutages[0].Begin) {
-			return "Serves nobody for now: the transport has ended, and the backoff holds back the next attempt."
+			return "Serves nobody for now: the transport has ended, and the backoff delays the next attempt."
 		}
-		return "Serves nobody for now: no fresh transport could be had (" + shown(r.Reason) + "), and the backoff holds back the next attempt."
+		return "Serves nobody for now: no fresh transport could be built (" + shown(r.Reason) + "), and the backoff delays the next attempt."
 	case respawn.StateRecovering:
 		switch {
 		case h.Recreating:
-			return "A fresh transport is being tried. Requests that failed wait for the verdict."
+			return "A fresh transport is being tried. Failed requests wait for the outcome."
 		case tripped > 0:
 			return "Tripped: once the backoff allows, the next request is tried on a fresh transport. Until then the current one serves what it can."
 		case len(h.Streaks) > 0:
