@@ -20,13 +20,23 @@ type answers struct {
 	Trace     string // of the latest recreation in it
 }
 
+// asked reports whether anything has happened that they are about.
+func asked(c client) bool {
+	_, found := latest(c)
+	return found || len(c.Late) > 0 || stuck(c)
+}
+
 // answer answers them.
 func answer(c client, now time.Time) answers {
 	o, found := latest(c)
 	if waiting(c) {
 		return answerWaiting(c)
 	}
-	if !found {
+	switch {
+	case found:
+	case stuck(c):
+		return answerStuck(c, now)
+	default:
 		return answers{
 			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
 		}
@@ -193,7 +203,7 @@ func next(c client, o respawn.OutageHealth, now time.Time) string {
 	case len(c.OpenOutages) == 0:
 		return "Nothing to do."
 	case !c.NextAttempt.IsZero():
-		attempt = fmt.Sprintf("Next attempt in %s.", ahead(c.NextAttempt.Sub(now)))
+		attempt = nextAttempt(c, now)
 	case healing(c, o):
 		attempt = "The next answer ends it."
 	default:
@@ -201,6 +211,13 @@ func next(c client, o respawn.OutageHealth, now time.Time) string {
 	}
 	return attempt + advice(c, o)
 }
+
+// nextAttempt says how long the backoff forbids it.
+func nextAttempt(c client, now time.Time) string {
+	return fmt.Sprintf("Next attempt in %s.", ahead(c.NextAttempt.Sub(now)))
+}
+
+const lookAtFactory = " Look at what the factory needs: a tunnel, a session, certificates."
 
 // advice says where to look while an outage lasts.
 func advice(c client, o respawn.OutageHealth) string {
@@ -211,7 +228,7 @@ func advice(c client, o respawn.OutageHealth) string {
 	failsAgain := !healing(c, o) && slices.ContainsFunc(during(c, o), func(r respawn.RecreationRecord) bool { return r.Outcome == respawn.OutcomePromoted })
 	switch {
 	case r != nil && fromFactory(r.Reason):
-		return " Look at what the factory needs: a tunnel, a session, certificates."
+		return lookAtFactory
 	case r != nil && calledOff[r.Reason] == "", failsAgain:
 		return " Look at the upstream and the network: a restart of this process does not help."
 	}
@@ -233,6 +250,8 @@ func failing(c client) (figure, of string) {
 	switch {
 	case down[""]:
 		return "all hosts", "since the transport has ended"
+	case stuck(c):
+		return "all hosts", "since there is no transport yet"
 	case len(down) == 0:
 		return "none", "of the hosts"
 	}

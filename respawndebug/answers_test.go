@@ -26,6 +26,24 @@ func said(text, words string) string {
 	return ""
 }
 
+// answered are the answers of the text.
+func answered(text string) answers {
+	return answers{
+		Over: said(text, "is it over?"), Host: said(text, "which host?"), Transport: said(text, "was it the transport?"),
+		Long: said(text, "how long?"), Next: said(text, "what next?"),
+	}
+}
+
+// answers are those of the page.
+func (n node) answers() (all []string) {
+	for _, dl := range n.all("dl", "answers") {
+		for _, dd := range dl.all("dd", "") {
+			all = append(all, dd.text())
+		}
+	}
+	return all
+}
+
 // Whoever is paged has five questions. The text answers them before, during and after
 // each kind of incident, and the page says the same.
 func TestFiveAnswers(t *testing.T) {
@@ -248,17 +266,9 @@ func TestFiveAnswers(t *testing.T) {
 				require.Equal(t, http.StatusOK, w.Code)
 				assert.Equal(t, "text/plain; charset=utf-8", w.Header().Get("Content-Type"))
 				text := w.Body.String()
-				assert.Equal(t, tc.want, answers{
-					Over: said(text, "is it over?"), Host: said(text, "which host?"), Transport: said(text, "was it the transport?"),
-					Long: said(text, "how long?"), Next: said(text, "what next?"),
-				})
+				assert.Equal(t, tc.want, answered(text))
 				page := look(t, r.rt)
-				var shown []string
-				for _, dl := range page.all("dl", "answers") {
-					for _, dd := range dl.all("dd", "") {
-						shown = append(shown, dd.text())
-					}
-				}
+				shown := page.answers()
 				if h := r.rt.Health(); len(h.OpenOutages)+len(h.EndedOutages)+len(h.Late) == 0 {
 					assert.Empty(t, shown, "no answers where there is nothing to ask")
 				} else {

@@ -63,7 +63,19 @@ func newRig(t *testing.T, name string, opts ...respawn.Option) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	r.first = &transport{down: &r.down}
-	rt, err := respawn.New(r.first, append([]respawn.Option{
+	return r.over(r.first, name, opts...)
+}
+
+// newRigWithoutTransport is a rig whose client has yet to build its first transport.
+func newRigWithoutTransport(t *testing.T, name string, opts ...respawn.Option) *rig {
+	t.Helper()
+	return (&rig{t: t}).over(nil, name, opts...)
+}
+
+func (r *rig) over(base http.RoundTripper, name string, opts ...respawn.Option) *rig {
+	t := r.t
+	t.Helper()
+	rt, err := respawn.New(base, append([]respawn.Option{
 		respawn.WithName(name),
 		respawn.WithLogger(slog.New(slog.DiscardHandler)),
 		respawn.WithReplay(respawn.ReplayNever),

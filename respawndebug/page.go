@@ -53,6 +53,7 @@ type clientView struct {
 	Folded        bool // among many, and well
 	Summary       string
 	Short         string // the summary of one that is folded
+	Asked         bool   // there is something to answer
 	Answers       answers
 	Trace         *trace
 	Failing       fact
@@ -154,12 +155,15 @@ func newClientView(c client, d document, traceURL string) clientView {
 	now := d.Time
 	v := clientView{
 		Name: shown(c.Name), State: c.State, Summary: c.Summary, Short: short(c, now),
-		Answers: answer(c, now), Options: options(c.Options), Ticket: ticket(c, d, traceURL),
+		Asked: asked(c), Answers: answer(c, now), Options: options(c.Options), Ticket: ticket(c, d, traceURL),
 		Attempt:   attempt(c, now),
 		InFlight:  fact{strconv.FormatInt(c.InFlight, 10), "none draining"},
 		Recreated: fact{fmt.Sprintf("%d promoted, %d rejected", c.Promotions, c.Rejections), fmt.Sprintf("generation %d in service for %s", c.Generation, duration(c.Age))},
 		Failed:    fact{strconv.FormatInt(c.Failures, 10), fmt.Sprintf("%d sent again", c.Replays)},
 		Timeline:  newTimeline(allOutages(c), c.Recreations, now),
+	}
+	if unstarted(c.health) {
+		v.Recreated.Of = "no transport yet"
 	}
 	v.Failing.Figure, v.Failing.Of = failing(c)
 	v.Trace = newTrace(v.Answers.Trace, traceURL)

@@ -45,8 +45,11 @@ func ticket(c client, d document, traceURL string) string {
 	}
 	figure, of := failing(c)
 	line("failing", "%s %s", figure, of)
-	line("transport", "generation %d for %s; %s, %s", c.Generation, duration(c.Age),
-		count(c.Promotions, "promotion"), count(c.Rejections, "rejection"))
+	inService := fmt.Sprintf("generation %d for %s", c.Generation, duration(c.Age))
+	if unstarted(c.health) {
+		inService = "none yet"
+	}
+	line("transport", "%s; %s, %s", inService, count(c.Promotions, "promotion"), count(c.Rejections, "rejection"))
 	line("requests", "%d in flight, %d of them draining; %s, %d sent again", c.InFlight, onRetired(c), count(c.Failures, "failure"), c.Replays)
 	if !c.Started.IsZero() { // as that of a zero value is
 		line("up", "%s, on %s", duration(d.Time.Sub(c.Started)), shown(d.Host))

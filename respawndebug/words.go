@@ -19,6 +19,9 @@ func inWords(h respawn.Health) string {
 			tripped++
 		}
 	}
+	if unstarted(health(h)) && len(h.OpenOutages) == 0 {
+		return startInWords(h)
+	}
 	switch h.State {
 	case respawn.StateClosed:
 		return "Closed: requests are refused, those in flight finish."
