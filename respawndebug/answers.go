@@ -56,7 +56,7 @@ func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long strin
 	long = fmt.Sprintf("%s, from %s to %s UTC.", duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
 	switch {
 	case o.End.IsZero():
-		over = fmt.Sprintf("No: down for %s.", roughly(o.Duration))
+		over = fmt.Sprintf("No: down for %s.", roughly(o.Duration)) + onFallback(respawn.Health(c.health), "")
 		long = fmt.Sprintf("%s so far, since %s UTC.", duration(o.Duration), clock(o.Begin, now))
 	case o.EndedBy == respawn.OutageEndForgotten:
 		over = fmt.Sprintf("Not known: the last request failed, %s ago.", roughly(now.Sub(o.End)))

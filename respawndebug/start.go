@@ -18,7 +18,7 @@ func stuck(c client) bool { return unstarted(c.health) && c.LastRejection != nil
 // answerStuck answers the first questions about a client that could not start.
 func answerStuck(c client, now time.Time) answers {
 	a := answers{
-		Over: "No: the client has no transport yet.", Host: "All hosts",
+		Over: "No: the client has no transport yet." + onFallback(respawn.Health(c.health), ""), Host: "All hosts",
 		Transport: "Yes: no transport could be built (" + shown(c.LastRejection.Reason) + ").",
 		Next:      "The next request makes the next attempt.",
 	}
@@ -44,11 +44,11 @@ func answerStuck(c client, now time.Time) answers {
 func startInWords(h respawn.Health) string {
 	switch {
 	case h.Recreating:
-		return "Starting: the first transport is being built, and requests wait for it."
+		return "Starting: the first transport is being built." + onFallback(h, " Requests wait for it.")
 	case h.State == respawn.StateFailing && h.LastRejection != nil:
-		return "Serves nobody for now: no transport could be built (" + shown(h.LastRejection.Reason) + "), and the backoff delays the next attempt."
+		return "Serves nobody for now: no transport could be built (" + shown(h.LastRejection.Reason) + "), and the backoff delays the next attempt." + onFallback(h, "")
 	case h.LastRejection != nil:
-		return "Not started: no transport could be built (" + shown(h.LastRejection.Reason) + "). The next request makes the next attempt."
+		return "Not started: no transport could be built (" + shown(h.LastRejection.Reason) + ")." + onFallback(h, " The next request makes the next attempt.")
 	}
 	return "Not started: the first request builds the transport."
 }

@@ -3,11 +3,15 @@ package respawndebug
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
 )
 
 // A client without a transport serves nobody, and that is no outage of a host: the page
@@ -16,6 +20,7 @@ func TestAStartIsToldInWords(t *testing.T) {
 	failure := errors.New("no tunnel")
 	for _, tc := range []struct {
 		name, state, summary, failing, recreated, transport string
+		opts                                                []respawn.Option
 		make                                                func(r *rig)
 		want                                                answers
 	}{
@@ -26,13 +31,26 @@ func TestAStartIsToldInWords(t *testing.T) {
 			make:      func(*rig) { time.Sleep(time.Minute) },
 		},
 		{
-			name: "the first transport is being built", state: "healthy", summary: "Starting: the first transport is being built, and requests wait for it.",
+			name: "the first transport is being built", state: "healthy", summary: "Starting: the first transport is being built. Requests wait for it.",
 			failing: "Failing none of the hosts", recreated: "Recreations 0 promoted, 0 rejected no transport yet",
 			transport: "none yet; 0 promotions, 0 rejections",
 			make: func(r *rig) {
 				r.build.Store(int64(5 * time.Second))
 				go r.get(api)
 				time.Sleep(2 * time.Second)
+			},
+		},
+		{
+			name: "the first transport is being built, and there is a fallback", state: "healthy",
+			summary: "Starting: the first transport is being built. Requests go to the fallback.",
+			failing: "Failing none of the hosts", recreated: "Recreations 0 promoted, 0 rejected no transport yet",
+			transport: "none yet; 0 promotions, 0 rejections",
+			opts:      []respawn.Option{respawn.WithFallback(&transport{down: new(atomic.Bool)})},
+			make: func(r *rig) {
+				r.build.Store(int64(5 * time.Second))
+				go r.get(api)
+				time.Sleep(2 * time.Second)
+				require.True(r.t, r.get(api))
 			},
 		},
 		{
@@ -69,7 +87,7 @@ func TestAStartIsToldInWords(t *testing.T) {
 			},
 		},
 		{
-			name: "it is tried again", state: "recovering", summary: "Starting: the first transport is being built, and requests wait for it.",
+			name: "it is tried again", state: "recovering", summary: "Starting: the first transport is being built. Requests wait for it.",
 			failing: "Failing all hosts since there is no transport yet", recreated: "Recreations 0 promoted, 1 rejected no transport yet",
 			transport: "none yet; 0 promotions, 1 rejection",
 			make: func(r *rig) {
@@ -101,7 +119,7 @@ func TestAStartIsToldInWords(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRigWithoutTransport(t, "llm")
+				r := newRigWithoutTransport(t, "llm", tc.opts...)
 				tc.make(r)
 				page := look(t, r.rt)
 				text := ask(t, http.MethodGet, "?format=text", r.rt).Body.String()

@@ -26,24 +26,27 @@ func inWords(h respawn.Health) string {
 	case respawn.StateClosed:
 		return "Closed: requests are refused, those in flight finish."
 	case respawn.StateFailing:
-		r := h.LastRejection
-		if r == nil || len(h.OpenOutages) > 0 && r.Time.Before(h.OpenOutages[0].Begin) {
-			return "Serves nobody for now: the transport has ended, and the backoff delays the next attempt."
+		why, r := "the transport has ended", h.LastRejection
+		if r != nil && !(len(h.OpenOutages) > 0 && r.Time.Before(h.OpenOutages[0].Begin)) {
+			why = "no fresh transport could be built (" + shown(r.Reason) + ")"
 		}
-		return "Serves nobody for now: no fresh transport could be built (" + shown(r.Reason) + "), and the backoff delays the next attempt."
+		return "Serves nobody for now: " + why + ", and the backoff delays the next attempt." + onFallback(h, "")
 	case respawn.StateRecovering:
 		switch {
 		case h.Recreating:
-			return "A fresh transport is being tried. Failed requests wait for the outcome."
+			return "A fresh transport is being tried." + onFallback(h, " Failed requests wait for the outcome.")
+		case tripped > 0 && h.Options.Fallback:
+			return "Tripped: once the backoff allows, the next request is tried on a fresh transport. Until then requests go to the fallback."
 		case tripped > 0:
 			return "Tripped: once the backoff allows, the next request is tried on a fresh transport. Until then the current one serves what it can."
 		case len(h.Streaks) > 0:
 			return "A fresh transport is in service. The outage ends with its first success."
+		case h.NextAttempt.IsZero():
+			return "The transport has ended: the next request gets a fresh one."
+		case h.Options.Fallback:
+			return "The transport has ended: once the backoff allows, the next request gets a fresh one. Until then requests go to the fallback."
 		}
-		if !h.NextAttempt.IsZero() {
-			return "The transport has ended: once the backoff allows, the next request gets a fresh one."
-		}
-		return "The transport has ended: the next request gets a fresh one."
+		return "The transport has ended: once the backoff allows, the next request gets a fresh one."
 	}
 	switch {
 	case h.Recreating:
@@ -54,6 +57,18 @@ func inWords(h respawn.Health) string {
 		return fmt.Sprintf("Serving. %d authorities are under suspicion.", len(h.Streaks))
 	}
 	return "Serving. Nothing is under suspicion."
+}
+
+// onFallback says what becomes of requests while the client does not serve them itself:
+// what instead says, unless there is a fallback.
+func onFallback(h respawn.Health, instead string) string {
+	switch {
+	case !h.Options.Fallback:
+		return instead
+	case h.State == respawn.StateFailing:
+		return " The fallback does not answer, either."
+	}
+	return " Requests go to the fallback."
 }
 
 // calledOff are the kinds of rejections that say nothing against a fresh
