@@ -143,7 +143,7 @@ func newView(d document, refresh int, traceURL string) view {
 		}
 		cv := newClientView(c, d, traceURL)
 		cv.ID = "client-" + strconv.Itoa(i+1)
-		cv.Folded = len(d.Clients) >= many && c.State == respawn.StateHealthy
+		cv.Folded = len(d.Clients) >= many && c.State == respawn.StateHealthy && !waiting(c)
 		v.Clients = append(v.Clients, cv)
 	}
 	v.Up = brief(d.Time.Sub(started).Truncate(time.Second))

@@ -51,6 +51,8 @@ func inWords(h respawn.Health) string {
 	switch {
 	case h.Recreating:
 		return "Serving. A replacement for the transport is being tried."
+	case len(h.Late) > 0:
+		return "Serving, but " + late(h.Late) + "."
 	case len(h.Streaks) == 1:
 		return "Serving. One authority is under suspicion."
 	case len(h.Streaks) > 1:
