@@ -3,14 +3,12 @@ package respawndebug
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/respawnhttp/respawn"
 )
 
-// answers are what somebody who is paged asks first, about the outage that lasts, or
-// else the latest one.
+// answers are what somebody who is paged asks first, about the latest incident.
 type answers struct {
 	Over      string // is it over?
 	Host      string // which host?
@@ -28,22 +26,21 @@ func asked(c client) bool {
 
 // answer answers them.
 func answer(c client, now time.Time) answers {
-	o, found := latest(c)
-	if waiting(c) {
-		return answerWaiting(c)
-	}
+	in, found := latest(c)
 	switch {
+	case waiting(c):
+		return answerWaiting(c)
 	case found:
 	case stuck(c):
 		return answerStuck(c, now)
 	default:
 		return answers{
-			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: next(c, o, now),
+			Over: "Nothing has been down since the start.", Host: "None", Transport: "No.", Long: "Not at all.", Next: next(c, in, now),
 		}
 	}
-	a := answers{Host: hosts(c, o), Transport: blame(c, o), Next: next(c, o, now)}
-	a.Over, a.Long = lengthOf(c, o, now)
-	for _, r := range during(c, o) {
+	a := answers{Host: in.hosts(), Transport: verdicts(c, in), Next: next(c, in, now)}
+	a.Over, a.Long = lengthOf(c, in.whole, now)
+	for _, r := range during(c, in.whole) {
 		if r.TraceID != "" {
 			a.Trace = r.TraceID
 		}
@@ -51,7 +48,7 @@ func answer(c client, now time.Time) answers {
 	return a
 }
 
-// lengthOf says whether an outage is over, and how long it lasted.
+// lengthOf says whether an incident is over, and how long it lasted.
 func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long string) {
 	long = fmt.Sprintf("%s, from %s to %s UTC.", duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
 	switch {
@@ -70,35 +67,6 @@ func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long strin
 	return over, long
 }
 
-// latest is the outage that a client's answers are about: of those that last the one
-// that began first, else the last that ended.
-func latest(c client) (respawn.OutageHealth, bool) {
-	switch {
-	case len(c.OpenOutages) > 0:
-		return slices.MinFunc(c.OpenOutages, func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) }), true
-	case len(c.EndedOutages) > 0:
-		return c.EndedOutages[len(c.EndedOutages)-1], true
-	}
-	return respawn.OutageHealth{}, false
-}
-
-// hosts names the hosts that are down, or the one that was. A transport that had ended
-// was there for none of them.
-func hosts(c client, o respawn.OutageHealth) string {
-	down := c.OpenOutages
-	if len(down) == 0 {
-		down = []respawn.OutageHealth{o}
-	}
-	var names []string
-	for _, o := range down {
-		if o.Authority == "" {
-			return "All hosts: the transport had ended"
-		}
-		names = append(names, host(o.Authority))
-	}
-	return listed(names)
-}
-
 // host is an authority in words.
 func host(authority string) string {
 	if authority == "" {
@@ -107,92 +75,9 @@ func host(authority string) string {
 	return shown(authority)
 }
 
-// during are the recreations of an outage, and those that brought a fresh transport
-// meanwhile, whoever proved it.
-func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
-	end := o.Begin.Add(o.Duration)
-	for _, r := range c.Recreations {
-		ours := r.Authority == o.Authority || r.Authority == "" || r.Outcome == respawn.OutcomePromoted
-		if ours && !r.Time.Before(o.Begin) && !r.Time.After(end) {
-			all = append(all, r)
-		}
-	}
-	return all
-}
-
-// blame says whether the transport was the culprit.
-func blame(c client, o respawn.OutageHealth) string {
-	if o.Authority == "" && o.EndedBy == "" {
-		return blameEnded(c, o)
-	}
-	refused, unbuilt, promoted := "", "", 0
-	for _, r := range during(c, o) {
-		switch {
-		case outcome(r) == "promoted":
-			promoted++
-		case outcome(r) == "called off":
-		case fromFactory(r.ErrorType):
-			unbuilt = shown(r.ErrorType)
-		default:
-			refused = shown(r.ErrorType)
-		}
-	}
-	switch {
-	case o.EndedBy == respawn.OutageEndSwap && refused != "":
-		return "In part: fresh transports failed at first (" + refused + "), then one took over, and requests are answered."
-	case o.EndedBy == respawn.OutageEndSwap && promoted > 1:
-		return fmt.Sprintf("In part: it took %d fresh transports until one was answered.", promoted)
-	case o.EndedBy == respawn.OutageEndSwap:
-		return "Yes: a fresh transport took over, and requests are answered."
-	case o.EndedBy == respawn.OutageEndUpstreamReturned, o.EndedBy == respawn.OutageEndCurrentRecovered && refused != "":
-		return "No: fresh transports failed, too. The upstream, or the way to it, was down."
-	case healing(c, o):
-		return "Perhaps: a fresh transport is in service, and has not answered this host yet."
-	case refused == string(respawn.ErrorTypeUpstreamSlow):
-		return "No: a fresh transport was no faster. The upstream is slow."
-	case refused != "":
-		return "No: a fresh transport failed, too (" + refused + "). The upstream, or the way to it, is down."
-	case promoted > 0 && o.End.IsZero():
-		return "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down."
-	case unbuilt != "" && o.End.IsZero():
-		return "Unknown: no fresh transport could be built (" + unbuilt + ")."
-	case unbuilt != "":
-		return "Unknown: no fresh transport could be built (" + unbuilt + "). The one in service answers again."
-	case o.EndedBy == respawn.OutageEndCurrentRecovered:
-		return "No: the transport in service answered again by itself."
-	case o.EndedBy == respawn.OutageEndClosed:
-		return "Unknown: the client was closed before a verdict."
-	case o.EndedBy != "":
-		return "Unknown: nobody asked any more."
-	}
-	return "Not known yet: no fresh transport has been proven or rejected."
-}
-
-// blameEnded is blame for a transport that has ended: it says so itself.
-func blameEnded(c client, o respawn.OutageHealth) string {
-	why := "Yes: it says itself that it has ended"
-	for _, r := range slices.Backward(during(c, o)) {
-		if fromFactory(r.ErrorType) {
-			return why + ", and no fresh one could be built (" + shown(r.ErrorType) + ")."
-		}
-	}
-	return why + "."
-}
-
-// fromFactory reports whether the factory gave no transport to try.
-func fromFactory(why respawn.ErrorType) bool { return strings.HasPrefix(string(why), "factory_") }
-
-// healing reports whether a fresh transport is in service that has not answered the
-// authority of o yet.
-func healing(c client, o respawn.OutageHealth) bool {
-	return slices.ContainsFunc(c.Streaks, func(s respawn.StreakHealth) bool {
-		return s.Authority == o.Authority && standing(s) == swapped
-	})
-}
-
 // next says what will happen, and what there is to do.
-func next(c client, o respawn.OutageHealth, now time.Time) string {
-	attempt := ""
+func next(c client, in incident, now time.Time) string {
+	attempt, o := "", in.whole
 	switch {
 	case c.State == respawn.StateClosed:
 		return "Nothing: requests are refused."
@@ -204,7 +89,7 @@ func next(c client, o respawn.OutageHealth, now time.Time) string {
 		return "Nothing to do."
 	case !c.NextAttempt.IsZero():
 		attempt = nextAttempt(c, now)
-	case healing(c, o):
+	case !slices.ContainsFunc(in.outages, func(o respawn.OutageHealth) bool { return !healing(c, o) }):
 		attempt = "The next answer ends it."
 	default:
 		attempt = "The next request makes the next attempt."

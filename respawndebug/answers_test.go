@@ -196,8 +196,72 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: a fresh transport took over, and requests are answered.",
+			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: it had ended, and a fresh one took over.",
 			Long: "2.0 s, from 00:00:00 to 00:00:02 UTC.", Next: "Nothing to do.",
+		}},
+		{"the transport had ended, and a host was down before", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(2 * time.Second)
+			r.first.ended.Store(true)
+			r.get(api)
+			time.Sleep(18 * time.Second)
+			r.down.Store(false)
+			require.True(r.t, r.get(api))
+			time.Sleep(time.Minute)
+		}, answers{
+			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: it had ended, and a fresh one took over.",
+			Long: "20.0 s, from 00:00:00 to 00:00:20 UTC.", Next: "Nothing to do.",
+		}},
+		{"two hosts are down, of which one has had its trial", func(r *rig) {
+			r.trip("http://other.test/")
+			r.get("http://other.test/")
+			time.Sleep(3 * time.Second)
+			r.trip(api)
+			time.Sleep(time.Second)
+		}, answers{
+			Over: "No: down for 4 s.", Host: "http://other.test:80, https://api.test:443",
+			Transport: "[http://other.test:80] No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down. " +
+				"[https://api.test:443] Not known yet: no fresh transport has been proven or rejected.",
+			Long: "4.0 s so far, since 00:00:00 UTC.",
+			Next: "Next attempt in 6 s. Look at the upstream and the network: a restart of this process does not help.",
+		}},
+		{"two hosts were down at the same time", func(r *rig) {
+			r.trip("http://other.test/")
+			r.get("http://other.test/")
+			time.Sleep(3 * time.Second)
+			r.trip(api)
+			time.Sleep(8 * time.Second)
+			r.get(api)
+			time.Sleep(time.Second)
+			r.down.Store(false)
+			for range 2 {
+				require.True(r.t, r.get("http://other.test/"))
+			}
+			time.Sleep(8 * time.Second)
+			for range 2 {
+				require.True(r.t, r.get(api))
+			}
+			time.Sleep(5 * time.Minute)
+		}, answers{
+			Over: "Yes: it ended 5 min ago.", Host: "http://other.test:80, https://api.test:443",
+			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
+			Long:      "20.0 s, from 00:00:00 to 00:00:20 UTC.", Next: "Nothing to do.",
+		}},
+		{"two hosts were down, one long after the other", func(r *rig) {
+			for _, url := range []string{"http://other.test/", api} {
+				r.trip(url)
+				r.get(url)
+				time.Sleep(2 * time.Second)
+				r.down.Store(false)
+				r.get(url)
+				r.get(url)
+				time.Sleep(time.Hour)
+			}
+		}, answers{
+			Over: "Yes: it ended 1 h ago.", Host: "https://api.test:443",
+			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
+			Long:      "2.0 s, from 01:00:02 to 01:00:04 UTC.", Next: "Nothing to do.",
 		}},
 		{"requests wait without an answer", func(r *rig) {
 			r.first.silent.Store(true)
@@ -288,7 +352,7 @@ func TestTextHasWhatATicketNeeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := sdktrace.NewTracerProvider()
 		r := newRig(t, "llm", respawn.WithTracerProvider(spans))
-		for _, body := range incident(t, r) {
+		for _, body := range badNight(t, r) {
 			defer body.Close()
 		}
 		text := ask(t, http.MethodGet, "?format=text", r.rt).Body.String()

@@ -90,10 +90,10 @@ func TestStatesInWords(t *testing.T) {
 	}
 }
 
-// incident is a night: 40 streams open, an upstream that is down for 13 s, a
+// badNight has seen a lot: 40 streams open, an upstream that is down for 13 s, a
 // trial that fails, a transport that is dead, one that takes its place, and 10
 // streams that are still open.
-func incident(t *testing.T, r *rig) (left []io.Closer) {
+func badNight(t *testing.T, r *rig) (left []io.Closer) {
 	t.Helper()
 	r.build.Store(int64(500 * time.Millisecond))
 	for range 40 {
@@ -115,7 +115,7 @@ func incident(t *testing.T, r *rig) (left []io.Closer) {
 func TestPageShowsAnIncident(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "llm")
-		left := incident(t, r)
+		left := badNight(t, r)
 		page := look(t, r.rt)
 
 		assert.Equal(t, [][]string{
@@ -250,7 +250,7 @@ func TestEachClientHasItsSection(t *testing.T) {
 func TestJSONIsTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "llm")
-		defer func(left []io.Closer) { _ = left[0].Close() }(incident(t, r))
+		defer func(left []io.Closer) { _ = left[0].Close() }(badNight(t, r))
 		w := ask(t, http.MethodGet, "?format=json", r.rt)
 		require.Equal(t, http.StatusOK, w.Code)
 		assert.Equal(t, "application/json", w.Header().Get("Content-Type"))

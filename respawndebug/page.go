@@ -198,7 +198,8 @@ func newClientView(c client, d document, traceURL string) clientView {
 
 // short is a client in half a line.
 func short(c client, now time.Time) string {
-	o, found := latest(c)
+	in, found := latest(c)
+	o := in.whole
 	switch {
 	case !found:
 		return "nothing has been down"

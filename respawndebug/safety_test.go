@@ -21,7 +21,7 @@ import (
 func TestNothingButThePage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "llm")
-		for _, body := range incident(t, r) {
+		for _, body := range badNight(t, r) {
 			defer body.Close()
 		}
 		w := ask(t, http.MethodGet, "", r.rt)
