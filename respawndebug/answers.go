@@ -40,6 +40,9 @@ func answer(c client, now time.Time) answers {
 	}
 	a := answers{Host: in.hosts(), Transport: verdicts(c, in), Next: next(c, in, now)}
 	a.Over, a.Long = lengthOf(c, in.whole, now)
+	if n := in.recurrences(c, now); n > 0 {
+		a.Over += fmt.Sprintf(" It keeps coming back: %d outages in the last hour.", n)
+	}
 	for _, r := range during(c, in.whole) {
 		if r.TraceID != "" {
 			a.Trace = r.TraceID
@@ -85,6 +88,8 @@ func next(c client, in incident, now time.Time) string {
 		attempt = "A fresh transport is being tried now."
 	case len(c.OpenOutages) == 0 && o.EndedBy == respawn.OutageEndForgotten:
 		return "The next request will tell."
+	case len(c.OpenOutages) == 0 && in.recurrences(c, now) > 0:
+		attempt = "Nothing right now."
 	case len(c.OpenOutages) == 0:
 		return "Nothing to do."
 	case !c.NextAttempt.IsZero():
@@ -104,7 +109,7 @@ func nextAttempt(c client, now time.Time) string {
 
 const lookAtFactory = " Look at what the factory needs: a tunnel, a session, certificates."
 
-// advice says where to look while an outage lasts.
+// advice says where to look while an outage lasts, or keeps coming back.
 func advice(c client, o respawn.OutageHealth) string {
 	r := c.LastRejection
 	if r != nil && r.Time.Before(o.Begin) {
@@ -112,6 +117,8 @@ func advice(c client, o respawn.OutageHealth) string {
 	}
 	failsAgain := !healing(c, o) && slices.ContainsFunc(during(c, o), func(r respawn.RecreationRecord) bool { return r.Outcome == respawn.OutcomePromoted })
 	switch {
+	case o.EndedBy == respawn.OutageEndSwap:
+		return " Look at what ends the connections: a tunnel, or an idle timeout of a NAT or load balancer."
 	case r != nil && fromFactory(r.Reason):
 		return lookAtFactory
 	case r != nil && calledOff[r.Reason] == "", failsAgain:

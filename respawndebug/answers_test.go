@@ -263,6 +263,73 @@ func TestFiveAnswers(t *testing.T) {
 			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
 			Long:      "2.0 s, from 01:00:02 to 01:00:04 UTC.", Next: "Nothing to do.",
 		}},
+		{"the upstream keeps going away", func(r *rig) {
+			for range 4 {
+				r.trip(api)
+				r.get(api)
+				time.Sleep(10 * time.Second)
+				r.down.Store(false)
+				r.get(api)
+				require.True(r.t, r.get(api))
+				time.Sleep(10 * time.Minute)
+			}
+		}, answers{
+			Over: "Yes: it ended 10 min ago. It keeps coming back: 4 outages in the last hour.", Host: "https://api.test:443",
+			Transport: "No: fresh transports failed, too. The upstream, or the way to it, was down.",
+			Long:      "10.0 s, from 00:30:30 to 00:30:40 UTC.",
+			Next:      "Nothing right now. Look at the upstream and the network: a restart of this process does not help.",
+		}},
+		{"the upstream has gone away again", func(r *rig) {
+			for range 3 {
+				r.down.Store(false)
+				r.get(api)
+				r.get(api)
+				time.Sleep(25 * time.Minute)
+				r.trip(api)
+				r.get(api)
+				time.Sleep(4 * time.Second)
+			}
+		}, answers{
+			Over: "No: down for 4 s. It keeps coming back: 3 outages in the last hour.", Host: "https://api.test:443",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
+			Long:      "4.0 s so far, since 01:15:08 UTC.",
+			Next:      "Next attempt in 6 s. Look at the upstream and the network: a restart of this process does not help.",
+		}},
+		{"transports keep dying", func(r *rig) {
+			for range 3 {
+				current := r.rt.WrappedRoundTripper().(*transport)
+				r.trip(api)
+				r.down.Store(false)
+				current.dead.Store(true)
+				r.get(api)
+				r.get(api)
+				require.True(r.t, r.get(api))
+				time.Sleep(10 * time.Minute)
+			}
+		}, answers{
+			Over: "Yes: it ended 10 min ago. It keeps coming back: 3 outages in the last hour.", Host: "https://api.test:443",
+			Transport: "Yes: a fresh transport took over, and requests are answered.",
+			Long:      "0 s, from 00:20:00 to 00:20:00 UTC.",
+			Next:      "Nothing right now. Look at what ends the connections: a tunnel, or an idle timeout of a NAT or load balancer.",
+		}},
+		{"many hosts were down once", func(r *rig) {
+			for _, host := range []string{"a", "b", "c", "d"} {
+				r.trip("http://" + host + ".test/")
+			}
+			r.get("http://a.test/")
+			time.Sleep(2 * time.Second)
+			r.down.Store(false)
+			for _, host := range []string{"a", "b", "c", "d"} {
+				r.get("http://" + host + ".test/")
+				require.True(r.t, r.get("http://"+host+".test/"))
+			}
+			time.Sleep(time.Minute)
+		}, answers{
+			Over: "Yes: it ended 1 min ago.", Host: "http://a.test:80, http://b.test:80, http://c.test:80, and 1 other",
+			Transport: "[http://a.test:80] No: fresh transports failed, too. The upstream, or the way to it, was down. " +
+				"[http://b.test:80, http://c.test:80, http://d.test:80] No: the transport in service answered again by itself.",
+			Long: "2.0 s, from 00:00:00 to 00:00:02 UTC.", Next: "Nothing to do.",
+		}},
 		{"requests wait without an answer", func(r *rig) {
 			r.first.silent.Store(true)
 			for range 2 {

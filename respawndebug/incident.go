@@ -15,18 +15,19 @@ type incident struct {
 }
 
 // latest is the latest incident, if there was one.
-func latest(c client) (incident, bool) {
-	in := incident{outages: slices.Clone(c.OpenOutages)}
-	if len(in.outages) == 0 {
-		in.outages = overlapping(c.EndedOutages)
+func latest(c client) (in incident, found bool) {
+	in.outages = slices.Clone(c.OpenOutages)
+	lasts := len(in.outages) > 0
+	if !lasts {
+		in.outages = lastToEnd(c.EndedOutages)
 	}
 	if len(in.outages) == 0 {
-		return incident{}, false
+		return in, false
 	}
-	in.whole = in.outages[0] // the last to end
+	in.whole = in.outages[len(in.outages)-1]
 	slices.SortStableFunc(in.outages, func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) })
 	first := in.outages[0]
-	if in.whole.End.IsZero() {
+	if lasts {
 		in.whole = first
 	}
 	in.whole.Duration += in.whole.Begin.Sub(first.Begin)
@@ -34,20 +35,39 @@ func latest(c client) (incident, bool) {
 	return in, true
 }
 
-// overlapping are the last to end of the outages, and all that overlap it or one another,
-// the last to end first.
-func overlapping(ended []respawn.OutageHealth) (all []respawn.OutageHealth) {
-	var begin time.Time
-	for _, o := range slices.Backward(ended) { // which are in the order in which they ended
-		if len(all) > 0 && !o.End.After(begin) {
-			break
+// lastToEnd is the outage that ended last, after those that overlap it or one another. What
+// nobody asked about any more ended long before that was known.
+func lastToEnd(ended []respawn.OutageHealth) []respawn.OutageHealth {
+	all := slices.Clone(ended)
+	slices.SortStableFunc(all, func(a, b respawn.OutageHealth) int { return a.End.Compare(b.End) })
+	for i := len(all) - 1; i > 0; i-- {
+		begin := slices.MinFunc(all[i:], func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) }).Begin
+		if !all[i-1].End.After(begin) {
+			return all[i:]
 		}
-		if len(all) == 0 || o.Begin.Before(begin) {
-			begin = o.Begin
-		}
-		all = append(all, o)
 	}
 	return all
+}
+
+// often is how many outages of a host within an hour are no coincidence.
+const often = 3
+
+// recurrences is how many outages in the last hour the host had that had the most, of
+// those that are down or were; 0 if that is not often.
+func (in incident) recurrences(c client, now time.Time) (most int) {
+	begun := map[string]int{}
+	for _, o := range allOutages(c) {
+		if now.Sub(o.Begin) <= time.Hour {
+			begun[o.Authority]++
+		}
+	}
+	for _, o := range in.outages {
+		most = max(most, begun[o.Authority])
+	}
+	if most < often {
+		return 0
+	}
+	return most
 }
 
 // hosts names the hosts that are down, or were. A transport that had ended was there for
