@@ -114,9 +114,9 @@ func (s *scale) bar(from, to time.Time, title string) bar {
 
 // labels names the right edge, which is now, and the beginnings of episodes, the
 // newest first, as far as there is room.
-func (s *scale) labels(now time.Time) []label {
+func (s *scale) labels(now time.Time) []axisLabel {
 	const edge = 100 - margin
-	labels := []label{{edge, "end", "now"}}
+	labels := []axisLabel{{label{edge, "end", "now"}, edge}}
 	free := edge - nowWidth // to the left of it
 	for i, e := range slices.Backward(s.episodes) {
 		x, text := s.at(e.begin), clock(e.begin, now)
@@ -125,12 +125,12 @@ func (s *scale) labels(now time.Time) []label {
 		}
 		switch {
 		case x+labelWidth <= free:
-			labels = append(labels, label{x, "start", text})
+			labels = append(labels, axisLabel{label{x, "start", text}, x})
 			free = x
 		case i == len(s.episodes)-1 && min(x, free) >= labelWidth:
-			x = min(x, free)
-			labels = append(labels, label{x, "end", text})
-			free = x - labelWidth
+			end := min(x, free)
+			labels = append(labels, axisLabel{label{end, "end", text}, x})
+			free = end - labelWidth
 		}
 	}
 	return labels

@@ -23,7 +23,7 @@ type timeline struct {
 	Trials             []bar
 	Marks              []mark
 	Drains             []drain
-	Labels             []label // of the axis
+	Labels             []axisLabel
 	Ticks              []label // how long after an episode's beginning
 	OutageLanes        int
 	DrainLanes         int
@@ -60,6 +60,12 @@ type label struct {
 	X      float64
 	Anchor string // of the SVG text: start, middle or end
 	Text   string
+}
+
+// An axisLabel names the time of a rule across the picture.
+type axisLabel struct {
+	label
+	Rule float64
 }
 
 // Where the lanes are, in pixels from the top.

@@ -155,12 +155,18 @@ func TestTimelineOfAnyPast(t *testing.T) {
 			}
 		}
 		requireRoom(t, seed, tl.Labels)
+		for _, l := range tl.Labels[1:] {
+			require.True(t, slices.ContainsFunc(tl.Episodes, func(e episode) bool { return e.X <= l.Rule && l.Rule <= e.X+e.Width }), "seed %d: a rule is in its episode", seed)
+			if l.Anchor == "end" {
+				require.GreaterOrEqual(t, l.Rule, l.X, "seed %d", seed)
+			}
+		}
 	}
 	assert.Nil(t, newTimeline(nil, nil, night))
 }
 
 // requireRoom checks that no label is written over another.
-func requireRoom(t *testing.T, seed uint64, labels []label) {
+func requireRoom(t *testing.T, seed uint64, labels []axisLabel) {
 	t.Helper()
 	require.NotEmpty(t, labels, "seed %d", seed)
 	var taken [][2]float64
@@ -208,10 +214,18 @@ func TestLabels(t *testing.T) {
 	}
 	tl := newTimeline(nil, records, night.Add(39*time.Hour))
 	require.GreaterOrEqual(t, len(tl.Labels), 3)
-	assert.Equal(t, label{100 - margin, "end", "now"}, tl.Labels[0], "the axis has an end")
+	assert.Equal(t, axisLabel{label{100 - margin, "end", "now"}, 100 - margin}, tl.Labels[0], "the axis has an end")
 	assert.Equal(t, "17:00:00", tl.Labels[1].Text, "the last one's, without its padding")
 	assert.Equal(t, "2026-11-24", tl.Labels[len(tl.Labels)-1].Text)
 	assert.Less(t, tl.Labels[1].X, 100-margin)
+
+	// A rule stays at its time where its label has to give way to "now".
+	records = append(records[:10:10], at(19*time.Hour))
+	late := newTimeline(nil, records, night.Add(19*time.Hour+time.Second))
+	require.Equal(t, "22:00:00", late.Labels[1].Text)
+	last := late.Episodes[10]
+	assert.Greater(t, late.Labels[1].Rule, last.X, "its episode's")
+	assert.Less(t, late.Labels[1].X, last.X, "there is no room for it further to the right")
 
 	labels := newTimeline(nil, records[:1], night.Add(time.Hour)).Labels
 	require.Len(t, labels, 2)
