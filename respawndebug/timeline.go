@@ -42,6 +42,7 @@ type outageBar struct {
 	Lane int
 	Open bool // it lasts
 	Text label
+	Who  string // its host, where others have bars, too
 }
 
 type mark struct {
@@ -171,6 +172,7 @@ func newTimeline(outages []respawn.OutageHealth, records []respawn.RecreationRec
 func (t *timeline) drawOutages(s *scale, outages []respawn.OutageHealth, now time.Time) {
 	sorted := slices.Clone(outages)
 	slices.SortStableFunc(sorted, func(a, b respawn.OutageHealth) int { return a.Begin.Compare(b.Begin) })
+	several := slices.ContainsFunc(sorted, func(o respawn.OutageHealth) bool { return o.Authority != sorted[0].Authority })
 	var free lanes
 	for _, o := range sorted {
 		b := outageBar{bar: s.bar(o.Begin, o.Begin.Add(o.Duration), describeOutage(o, now)), Open: o.End.IsZero()}
@@ -178,10 +180,32 @@ func (t *timeline) drawOutages(s *scale, outages []respawn.OutageHealth, now tim
 		if b.X+barWidth > 100 {
 			b.Text.X, b.Text.Anchor = b.X+b.Width, "end"
 		}
+		if several {
+			b.Who = who(o.Authority)
+		}
 		b.Lane = free.take(b.left(), max(b.X+b.Width, b.X+barWidth))
 		t.OutageLanes = max(t.OutageLanes, b.Lane+1)
 		t.Outages = append(t.Outages, b)
 	}
+}
+
+// maxWho is as much of a name as barWidth has room for where it is shown, next to the
+// length: on screens that are wide enough for tables.
+const maxWho = 16
+
+// who is an authority in a few letters.
+func who(authority string) string {
+	if authority == "" {
+		return "all hosts"
+	}
+	name := []rune(shown(authority))
+	if _, host, ok := strings.Cut(string(name), "://"); ok {
+		name = []rune(host)
+	}
+	if len(name) > maxWho {
+		return string(name[:maxWho-1]) + "…"
+	}
+	return string(name)
 }
 
 // left is where the bar or its text begins.

@@ -249,3 +249,23 @@ func TestLongEpisodesKeepTheirDistance(t *testing.T) {
 	assert.Greater(t, tl.Marks[30].X, tl.Episodes[1].X)
 	assert.Less(t, tl.Marks[29].X, tl.Episodes[0].X+tl.Episodes[0].Width)
 }
+
+// Where several hosts were down, each bar has its host's name, as much of it as the bar's
+// place has room for; where it was one, the name would say nothing.
+func TestBarsOfSeveralHostsAreNamed(t *testing.T) {
+	named := func(authorities ...string) (names []string) {
+		var outages []respawn.OutageHealth
+		for i, a := range authorities {
+			o := over(time.Duration(i)*time.Second, time.Minute)
+			o.Authority = a
+			outages = append(outages, o)
+		}
+		for _, o := range newTimeline(outages, nil, night.Add(time.Hour)).Outages {
+			names = append(names, o.Who)
+		}
+		return names
+	}
+	assert.Equal(t, []string{"", ""}, named("https://a.test:443", "https://a.test:443"))
+	assert.Equal(t, []string{"a.test:443", "inventory.inter…", "10.12.14.16:8443", "all hosts"},
+		named("https://a.test:443", "http://inventory.internal:80", "http://10.12.14.16:8443", ""))
+}
