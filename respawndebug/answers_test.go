@@ -361,7 +361,7 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(2 * time.Hour)
 		}, answers{
 			Over: "Not known: the last request failed, 2 h ago.", Host: "https://api.test:443",
-			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, is down.",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, was down.",
 			Long:      "At least 4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "The next request will tell.",
 		}},
 		{"replaced by hand", func(r *rig) {
@@ -379,6 +379,16 @@ func TestFiveAnswers(t *testing.T) {
 			Over: "No: down for 5 s.", Host: "http://a.test:80, http://b.test:80, http://c.test:80, and 2 others",
 			Transport: "Not known yet: no fresh transport has been proven or rejected.",
 			Long:      "5.0 s so far, since 00:00:00 UTC.", Next: "The next request makes the next attempt.",
+		}},
+		{"closed while the upstream was down", func(r *rig) {
+			r.trip(api)
+			r.get(api)
+			time.Sleep(time.Second)
+			require.NoError(r.t, r.rt.Close())
+		}, answers{
+			Over: "The client is closed.", Host: "https://api.test:443",
+			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, was down.",
+			Long:      "1.0 s, from 00:00:00 to 00:00:01 UTC.", Next: "Nothing: requests are refused.",
 		}},
 		{"closed", func(r *rig) {
 			r.trip(api)

@@ -49,6 +49,10 @@ func verdicts(c client, in incident) string {
 
 // blame says whether the transport was the culprit of a host's outage.
 func blame(c client, o respawn.OutageHealth) string {
+	is := "is"
+	if !o.End.IsZero() {
+		is = "was"
+	}
 	refused, unbuilt, promoted := "", "", 0
 	for _, r := range during(c, o) {
 		switch {
@@ -73,9 +77,9 @@ func blame(c client, o respawn.OutageHealth) string {
 	case healing(c, o):
 		return "Perhaps: a fresh transport is in service, and has not answered this host yet."
 	case refused == string(respawn.ErrorTypeUpstreamSlow):
-		return "No: a fresh transport was no faster. The upstream is slow."
+		return "No: a fresh transport was no faster. The upstream " + is + " slow."
 	case refused != "":
-		return "No: a fresh transport failed, too (" + refused + "). The upstream, or the way to it, is down."
+		return "No: a fresh transport failed, too (" + refused + "). The upstream, or the way to it, " + is + " down."
 	case promoted > 0 && o.End.IsZero():
 		return "No: a fresh transport took over, and fails as well. The upstream, or the way to it, is down."
 	case unbuilt != "" && o.End.IsZero():
