@@ -64,6 +64,9 @@ func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long strin
 	default:
 		over = fmt.Sprintf("Yes: it ended %s ago.", roughly(now.Sub(o.End)))
 	}
+	if o.Trigger == respawn.TriggerSilence { // which is noticed once patience is over
+		long += " Before that, requests waited without an answer."
+	}
 	if c.State == respawn.StateClosed {
 		over = "The client is closed."
 	}

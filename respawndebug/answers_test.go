@@ -177,7 +177,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.get(api)
 			time.Sleep(9 * time.Second)
 		}, answers{
-			Over: "No: down for 9 s.", Host: "All hosts: the transport had ended",
+			Over: "No: down for 9 s.", Host: "All hosts: the transport has ended",
 			Transport: "Yes: it says itself that it has ended, and no fresh one could be built (factory_error).",
 			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
 		}},
@@ -187,7 +187,7 @@ func TestFiveAnswers(t *testing.T) {
 			go r.get(api)
 			time.Sleep(2 * time.Second)
 		}, answers{
-			Over: "No: down for 2 s.", Host: "All hosts: the transport had ended", Transport: "Yes: it says itself that it has ended.",
+			Over: "No: down for 2 s.", Host: "All hosts: the transport has ended", Transport: "Yes: it says itself that it has ended.",
 			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
 		}},
 		{"the transport had ended", func(r *rig) {
@@ -351,7 +351,20 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(6 * time.Second)
 		}, answers{
 			Over: "No: down for 4 s.", Host: "https://api.test:443", Transport: "Not known yet: no fresh transport has been proven or rejected.",
-			Long: "4.0 s so far, since 00:00:05 UTC.", Next: "The next request makes the next attempt.",
+			Long: "4.0 s so far, since 00:00:05 UTC. Before that, requests waited without an answer.", Next: "The next request makes the next attempt.",
+		}},
+		{"silence is over", func(r *rig) {
+			r.first.silent.Store(true)
+			for range 3 {
+				go r.get(api)
+				time.Sleep(time.Second)
+			}
+			time.Sleep(6500 * time.Millisecond) // between two looks of those that are silent
+			r.first.silent.Store(false)
+			time.Sleep(61500 * time.Millisecond)
+		}, answers{
+			Over: "Yes: it ended 1 min 1 s ago.", Host: "https://api.test:443", Transport: "No: the transport in service answered again by itself.",
+			Long: "5.0 s, from 00:00:05 to 00:00:10 UTC. Before that, requests waited without an answer.", Next: "Nothing to do.",
 		}},
 		{"nobody asks any more", func(r *rig) {
 			r.trip(api)

@@ -76,6 +76,9 @@ func (in incident) hosts() string {
 	var names []string
 	for _, o := range in.outages {
 		if o.Authority == "" {
+			if in.whole.End.IsZero() {
+				return "All hosts: the transport has ended"
+			}
 			return "All hosts: the transport had ended"
 		}
 		if name := host(o.Authority); !slices.Contains(names, name) {
