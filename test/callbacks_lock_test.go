@@ -283,3 +283,41 @@ func (u untraceable) Value(key any) any {
 	}
 	return u.Context.Value(key)
 }
+
+// A copy is made on the goroutine of whoever's event led to it, which may be a timer's.
+func TestAContextThatPanicsWhenItsRequestIsCopiedEndsNoProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		rt := start(t, silent, respawn.WithFactory(stubs().Make))
+		var sour atomic.Bool
+		go func() {
+			assert.PanicsWithValue(t, "no trace", func() { // at the first attempt that is its caller's
+				_, _ = rt.RoundTrip(request(souring{t.Context(), &sour}, http.MethodGet, "http://a.test/", nil))
+			})
+		}()
+		synctest.Wait()
+		sour.Store(true)
+		time.Sleep(time.Minute)
+		require.Len(t, rt.Health().OpenOutages, 1, "its silence has tripped the authority")
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err, "another one is copied")
+		time.Sleep(time.Minute)
+		rested(t, rt)
+	})
+}
+
+// A souring context turns into an untraceable one.
+type souring struct {
+	context.Context
+	sour *atomic.Bool
+}
+
+func (s souring) Value(key any) any {
+	if s.sour.Load() {
+		return untraceable{s.Context}.Value(key)
+	}
+	return s.Context.Value(key)
+}

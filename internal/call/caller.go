@@ -1,6 +1,7 @@
 package call
 
 import (
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
 )
@@ -36,18 +37,19 @@ func (c *call) Part() {
 // Copy implements [gate.Caller].
 func (c *call) Copy(f gate.Flight) {
 	c.deputize()
-	fl := c.depart(f, c.req, true)
+	var fl *flight // nil: the caller's context panicked
+	build.Safely(func() { fl = c.depart(f, c.req, true) })
 	go func() {
 		airborne := false
 		defer func() { // also where Err or whoever is told did not return
 			if !airborne {
-				c.arrived(fl)
-				fl.bond.Leave()
-				c.ground(f)
-				c.Wake() // who awaits a flight may have no other
+				c.unsent(fl, f)
 			}
 		}()
-		if f.Generation.Ended() {
+		switch {
+		case fl == nil:
+			return
+		case f.Generation.Ended():
 			c.Gate.Spoiled(c.req.Context(), f)
 			return
 		}
@@ -55,4 +57,16 @@ func (c *call) Copy(f gate.Flight) {
 		airborne = true
 		fl.alone()
 	}()
+}
+
+// unsent: a copy, fl if it has departed, was not sent.
+func (c *call) unsent(fl *flight, f gate.Flight) {
+	if fl == nil {
+		f.Stripe.Leave()
+	} else {
+		c.arrived(fl)
+		fl.bond.Leave()
+	}
+	c.ground(f)
+	c.Wake() // who awaits a flight may have no other
 }
