@@ -286,18 +286,26 @@ func latest(rt *respawn.RecoveringRoundTripper) string {
 // A GetBody that fails ends the call with the transport's own error, which the
 // caller can do more with.
 func TestContractFailingGetBody(t *testing.T) {
-	rt := start(t, testkit.RoundTripperFunc(unsent), respawn.WithFactory(fails))
-	var sent bodies
-	req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
-	req.Body = sent.next(strings.NewReader(payload))
-	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("the file is gone") }
-	before := freeze(req)
+	for name, again := range map[string]func() (io.ReadCloser, error){
+		"fails":  func() (io.ReadCloser, error) { return nil, errors.New("the file is gone") },
+		"panics": func() (io.ReadCloser, error) { panic("the file is gone") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt := start(t, testkit.RoundTripperFunc(unsent), respawn.WithFactory(fails))
+			var sent bodies
+			req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
+			req.Body = sent.next(strings.NewReader(payload))
+			req.GetBody = again
+			before := freeze(req)
 
-	_, err := rt.RoundTrip(req)
+			_, err := rt.RoundTrip(req)
 
-	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
-	before.assertUntouched(t)
-	sent.assertClosedOnce(t)
+			assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+			before.assertUntouched(t)
+			sent.assertClosedOnce(t)
+			assert.Zero(t, rt.Health().InFlight)
+		})
+	}
 }
 
 // Where the transport has no error, since the request was called back, the caller hears

@@ -153,3 +153,37 @@ func TestDialsThatHangAndHoldEveryPlaceAreReplaced(t *testing.T) {
 		time.Sleep(time.Minute) // the dials end
 	})
 }
+
+// Where a pool has limited places, only net's hooks tell a dial from a wait for a place. A
+// tunnel's dialer fires none: its dial that hangs is no stall. One that fails counts as ever.
+func TestADialerWithoutHooksNeedsATimeLimitWhereThePoolHasPlaces(t *testing.T) {
+	for name, tt := range map[string]struct {
+		limit      time.Duration
+		generation uint64
+	}{"none": {0, 1}, "within a deadline": {500 * time.Millisecond, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tunnel := func(ctx context.Context, _, _ string) (net.Conn, error) {
+					if tt.limit > 0 {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, tt.limit)
+						defer cancel()
+					}
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				rt := start(t, &http.Transport{DialContext: tunnel, MaxConnsPerHost: 8}, respawn.WithFactory(stubs().Make))
+				for i := range 8 {
+					deadline := time.Second
+					if i%2 == 1 {
+						deadline = time.Minute // longer than the patience
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), deadline)
+					_, _ = testkit.Do(rt, request(ctx, http.MethodGet, "http://a.test/", nil))
+					cancel()
+				}
+				assert.Equal(t, tt.generation, rt.Health().Generation)
+			})
+		})
+	}
+}
