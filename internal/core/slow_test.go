@@ -1,0 +1,131 @@
+package core
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// copiedWithControl: an authority that is silent has a candidate, and a request that began
+// after it was ready has a copy there.
+func (s *scene) copiedWithControl() (control, copied *Attempt) {
+	s.t.Helper()
+	s.dark(1)
+	control = s.does(s.call(Copyable, "GET"), Send)
+	for copied == nil && s.now.Before(simStart.Add(time.Hour)) {
+		s.now = s.now.Add(time.Second)
+		s.Tick(s.now)
+		for _, a := range s.Todo().Copies {
+			if a.Call == control.Call {
+				copied = a
+			}
+		}
+	}
+	require.NotNil(s.t, copied)
+	return control, copied
+}
+
+// A control that fails after the candidate was ready is as good as one that is silent:
+// whichever of the two comes first, the copy's answer proves the candidate.
+func TestACopyProvesWhereItsControlHasFailed(t *testing.T) {
+	for name, copyFirst := range map[string]bool{"the copy is answered first": true, "the control fails first": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			control, copied := s.copiedWithControl()
+			fresh := s.Candidate()
+			fails := func() { s.Failed(s.now, control, lost) }
+			if !copyFirst {
+				fails()
+			}
+			assert.True(t, s.Answered(s.now, copied))
+			if copyFirst {
+				assert.EqualValues(t, 1, s.Current(), "the control is silent, and no verdict yet")
+				fails()
+			}
+			assert.Equal(t, fresh, s.Current())
+		})
+	}
+}
+
+// Where the control's error says nothing about the transport, or the control began before
+// the candidate was ready, its end proves nothing.
+func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
+	t.Run("neutral", func(t *testing.T) {
+		s := newScene(t)
+		control, copied := s.copiedWithControl()
+		s.Answered(s.now, copied)
+		s.Failed(s.now, control, Outcome{Verdict: Neutral})
+		assert.EqualValues(t, 1, s.Current())
+	})
+	t.Run("it began before", func(t *testing.T) {
+		s := newScene(t)
+		waiting, copied := s.dark(1)
+		s.now = s.now.Add(100 * time.Millisecond)
+		s.Answered(s.now, copied)
+		s.Failed(s.now, waiting[0], lost)
+		assert.EqualValues(t, 1, s.Current())
+	})
+}
+
+// tried: a request that began in service has tried a planned candidate, by a copy.
+func (s *scene) tried() (control, copied *Attempt) {
+	s.t.Helper()
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.cand.id, false, Draw{})
+	control = s.does(s.call(Copyable, "GET"), Send)
+	copies := s.Todo().Copies
+	require.Len(s.t, copies, 1)
+	return control, copies[0]
+}
+
+// asks: another request is sent in service.
+func (s *scene) asks() *Attempt { return s.does(s.call(Copyable, "GET"), Send) }
+
+// inVain reports whether a try was told to be, and forgets what else there was to do.
+func (s *scene) inVain() bool {
+	return slices.ContainsFunc(s.Todo().Reports, func(r Report) bool { return r.What == HasRefused })
+}
+
+var lost = Outcome{Verdict: Failure, Trigger: "connection_reset", Again: true}
+
+// Where the candidate and the transport in service have both failed a request, that says
+// nothing of the candidate, and the next request tries it.
+func TestATryWhoseControlFailsTooSaysNothing(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, lost)
+	s.now = s.now.Add(time.Second)
+	later := s.asks()
+	s.Answered(s.now, later)
+	assert.False(t, s.inVain(), "it is another request that was answered")
+	s.Failed(s.now, control, lost)
+	assert.False(t, s.inVain())
+	s.Answered(s.now, s.asks()) // the authority is well again
+	s.asks()
+	assert.Len(t, s.Todo().Copies, 1)
+}
+
+// A try goes on when its control has failed, and one authority makes one try at a time.
+func TestATryOutlastsItsControl(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, control, lost)
+	s.Answered(s.now, s.asks())
+	s.asks()
+	assert.Empty(t, s.Todo().Copies)
+	s.Answered(s.now, copied)
+	assert.Equal(t, copied.On, s.Current())
+}
+
+// What becomes of other requests leaves a try, and what its control says, alone.
+func TestAnotherRequestsFailureEndsNoTry(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, lost)
+	s.Failed(s.now, s.asks(), lost)
+	s.Answered(s.now, control)
+	assert.True(t, s.inVain())
+}
