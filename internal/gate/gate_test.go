@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"runtime"
 	"sync"
@@ -122,6 +123,13 @@ func TestAFailureThatDoesNotCountIsNotTheLatest(t *testing.T) {
 	late.Trigger = "_OTHER"
 	fate := g.Failed(t.Context(), f.Attempt, late, context.Canceled)
 	assert.False(t, fate.Counts)
+	assert.Equal(t, "connection_refused", g.View().Failure.Trigger)
+
+	// Nor is one that speaks against nobody.
+	_, f = g.Next(t.Context(), &core.Call{Authority: au, Method: "GET", Kind: core.Copyable, Ticket: &caller{}})
+	defer f.Stripe.Leave()
+	fate = g.Failed(t.Context(), f.Attempt, core.Outcome{Verdict: core.Neutral, Trigger: "_OTHER"}, io.EOF)
+	assert.True(t, fate.Counts)
 	assert.Equal(t, "connection_refused", g.View().Failure.Trigger)
 }
 
@@ -314,4 +322,14 @@ func TestNobodyIsForgottenByTheTimer(t *testing.T) {
 		synctest.Wait()
 		assert.Nil(t, g.Alert(), "suspicion passes by itself")
 	})
+}
+
+// Answers come in any order, and the one whose attempt began last vouches for the
+// transport.
+func TestTheLatestAnswerIsNoted(t *testing.T) {
+	g, _ := open(t, &listener{}, stubsFactory)
+	for _, began := range []core.Instant{2, 5, 3, 5} {
+		g.Served(began)
+	}
+	assert.EqualValues(t, 5, g.served.Load())
 }

@@ -160,6 +160,24 @@ func TestWaitIsOverWhenAllIsClosedOrWithItsContext(t *testing.T) {
 	})
 }
 
+// What has drained need not wait for its sweep if somebody waits for it.
+func TestWaitHurriesWhatHasDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config.Default()
+		cfg.Factory = stubsFactory
+		g, base := &Gate{}, &testkit.Stub{}
+		g.Open(&cfg, testkit.RoundTripperFunc(nil), base, &listener{})
+		s := g.Current().EnterBy(1)
+		require.True(t, g.Close())
+		s.Leave()
+		start := time.Now()
+		require.NoError(t, g.Wait(t.Context()))
+		assert.Zero(t, time.Since(start))
+		assert.EqualValues(t, 1, base.Closes.Load())
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestSettleLeavesAHangingCloseBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config.Default()
