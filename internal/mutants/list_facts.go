@@ -68,7 +68,7 @@ var facts = []mutant{
 		"o.touched = o.touched || n > 0",
 		"o.touched = true"},
 	{"a panic of GetBody goes on", "internal/body/lender.go",
-		"if recover() != nil {\n\t\t\terr = errNoBody\n\t\t}",
+		"if recover() != nil {\n\t\t\terr = errPanicked\n\t\t}",
 		"err = errors.Join(err)"},
 
 	// In flight.
