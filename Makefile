@@ -3,8 +3,9 @@
 SHELL       := /bin/bash
 MODULES     := $(patsubst ./%/go.mod,%,$(filter-out ./go.mod ./internal/tools/go.mod,$(shell find . -name go.mod -not -path '*/testdata/*' | sort)))
 ALL         := . $(MODULES)
-waits       := $(filter examples/gateway integration integration/gateway integration/jaeger integration/wire,$(ALL))
-works       := $(filter-out $(waits),$(ALL))
+shows       := $(filter benchmarks examples/gateway integration/gateway integration/jaeger integration/wire,$(ALL))
+waits       := $(filter integration,$(ALL))
+works       := $(filter-out $(shows) $(waits),$(ALL))
 BIN         := $(CURDIR)/.bin
 PACKAGES    := nginx iproute2 prometheus chromium fonts-dejavu-core
 FUZZTIME    ?= 30s
@@ -15,16 +16,16 @@ BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
 
-.PHONY: test test-works test-waits check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
+.PHONY: test test-works test-waits test-shows check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
 # Each package is told of when it is done, with its module and seconds; what failed comes
 # last, with its output and the seed of its shuffle, and so does what was skipped, with the
-# reason. Two modules are tested at a time, of which one mostly waits for real clocks; in
+# reason. Three modules are tested at a time, of which two mostly wait for real clocks; in
 # CI, where nothing may be skipped either, one. What only CI needs is left to CI=true.
 test: $(BIN)/gotestsum $(if $(filter true,$(CI)),jaeger-binary)
-	@$(MAKE) --no-print-directory -j$(if $(filter true,$(CI)),1,2) test-works test-waits
+	@$(MAKE) --no-print-directory -j$(if $(filter true,$(CI)),1,3) test-works test-waits test-shows
 
-test-works test-waits: test-%:
+test-works test-waits test-shows: test-%:
 	@set -o pipefail; log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	for m in $($*); do \
 		echo "== go test -race -shuffle=on ./... in $$m"; \
