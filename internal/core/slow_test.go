@@ -129,3 +129,17 @@ func TestAnotherRequestsFailureEndsNoTry(t *testing.T) {
 	s.Answered(s.now, control)
 	assert.True(t, s.inVain())
 }
+
+// A control that is answered is no proof, however silent the authority still is to others.
+func TestAnAnsweredControlEndsTheVerdictWhileOthersAreStillSilent(t *testing.T) {
+	s := newScene(t)
+	_, copied := s.dark(4)
+	s.now = s.now.Add(10 * time.Millisecond)
+	s.Answered(s.now, copied)
+	s.now = s.now.Add(10 * time.Millisecond)
+	s.Answered(s.now, copied.Call.main)
+	require.Equal(t, Tripped, s.suspect(copied.Call.Authority).state)
+	s.now = s.now.Add(500 * time.Millisecond)
+	s.Tick(s.now)
+	assert.EqualValues(t, 1, s.Current())
+}

@@ -40,3 +40,20 @@ func TestTheTransportInServiceIsAskedWhatTheCandidateIsSilentAbout(t *testing.T)
 	s.does(s.call(Once, "POST"), Send)
 	s.does(s.call(Once, "POST"), Try)
 }
+
+// Where nobody gets a connection, a control that got one, and broke, is none: the next one
+// has to fail without.
+func TestWhereNobodyGetsAConnectionAControlThatGotOneProvesNothing(t *testing.T) {
+	for name, apart := range map[string]bool{"it got one": false, "it got none": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.tripped("a.test", Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			other, q := s.call(Copyable, "GET"), s.call(Copyable, "GET")
+			control := s.does(q, Send)
+			s.refused(s.does(other, Send)) // began as early, and is counted first: the row stays
+			s.Failed(s.now, control, Outcome{Verdict: Failure, Trigger: "connection_reset", Again: true, Apart: apart})
+			s.does(q, map[bool]Do{true: Try, false: Send}[apart])
+		})
+	}
+}
