@@ -120,7 +120,8 @@ func (s *stage) ready() bool {
 	health := s.rt.Health()
 	s.mu.Lock()
 	since, rest := time.Since(s.at), s.rest()
-	over := health.State == respawn.StateHealthy && health.Promotions >= s.swaps
+	// What still waits in the dark is of this blow, and not of the next.
+	over := health.State == respawn.StateHealthy && health.Promotions >= s.swaps && health.Draining == 0
 	rested := since >= rest && (over || since >= rest+patience)
 	if rested && s.calm.IsZero() {
 		s.calm = time.Now()
