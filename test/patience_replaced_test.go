@@ -263,3 +263,30 @@ func TestWhatWasLeftBehindIsOutBeforeTheFallbackAnswers(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// However many transports are replaced meanwhile, a request that waits is in three places at
+// most: in the first one, in service, and by a copy on the candidate.
+func TestWhoIsLeftBehindIsInThreePlacesAtMost(t *testing.T) {
+	const slow, patience = 3 * time.Minute, 5 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		transport := func() http.RoundTripper { return answersAfter(slow) }
+		rt := start(t, transport(), patient(patience), respawn.WithMaxAge(20*time.Second), respawn.WithFactory(testkit.Builds(transport).Make))
+		begin := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			assert.NoError(t, err)
+			assert.Equal(t, slow, time.Since(begin))
+		})
+		places := 0
+		for range slow/time.Second - 1 {
+			time.Sleep(time.Second)
+			places = max(places, int(rt.Health().InFlight))
+		}
+		wg.Wait()
+		assert.Equal(t, 3, places)
+		require.Greater(t, int(rt.Health().Generation), 3)
+		sweepsPass()
+		rested(t, rt)
+	})
+}

@@ -127,3 +127,20 @@ func (p *pausing) Read([]byte) (int, error) {
 }
 
 func (p *pausing) Close() error { return nil }
+
+// A wait for a place ends when somebody dials for the attempt, and silence counts from then.
+func TestSilenceCountsFromTheEndOfTheWaitForAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w Watch
+		start := time.Now()
+		trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, &http.Transport{MaxConnsPerHost: 1}, start))
+		trace.GetConn("a.test:80")
+		time.Sleep(10 * time.Second)
+		assert.Zero(t, w.Since(), "it has no place")
+		trace.ConnectStart("tcp", "192.0.2.1:80")
+		time.Sleep(time.Second)
+		assert.Equal(t, start.Add(10*time.Second), w.Since())
+		trace.GotConn(httptrace.GotConnInfo{})
+		assert.Equal(t, start.Add(10*time.Second), w.Since())
+	})
+}
