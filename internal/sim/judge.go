@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The judges look at all that happened, in the end, and hold it to the rules of the
 // second edition. What the simulation sees is more than what the client sees, so
@@ -66,6 +69,15 @@ func (w *world) trippedAt(au int, at time.Duration) bool {
 	return tripped
 }
 
+// hadEnded reports whether a transport that was in service between the two had ended: there
+// was nothing to send a request on.
+func (w *world) hadEnded(from, to time.Duration) bool {
+	return slices.ContainsFunc(w.services, func(s service) bool {
+		l := s.link
+		return l.ended && l.endedAt <= to && (!l.retired || l.off >= from)
+	})
+}
+
 // judgeFallback: the fallback serves what is tripped, and nothing else.
 func (w *world) judgeFallback() {
 	if w.spare == nil {
@@ -90,7 +102,7 @@ func (w *world) judgeOrder(o *order) {
 	if last.fault != against || last.trial || last.recalled {
 		return
 	}
-	w.must(!last.link.retired || last.link.off >= o.ended || last.link.off >= last.returned || o.attempts() >= min(w.plan.threshold, 3),
+	w.must(!last.link.retired || last.link.off >= o.ended || last.link.off >= last.returned || o.attempts() >= min(w.plan.threshold, 3) || w.hadEnded(last.returned, o.ended),
 		"r%d gives up on %v, which was replaced at %v", o.id, last.link, last.link.off)
 	if w.plan.wait > 0 && w.trippedSince(o.au, last.returned) && !last.link.retired {
 		w.must(o.ended >= o.began+w.plan.wait, "r%d gives up after %v, and waits for ready for %v", o.id, o.ended-o.began, w.plan.wait)

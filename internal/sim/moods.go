@@ -51,6 +51,7 @@ func (w *world) spoil(why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spoiled[goroutine()] = why
+	w.spoiledAt = w.now()
 }
 
 // inFree reports whether it is the simulation that asks, see world.free.
