@@ -245,8 +245,8 @@ func (h host) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{semconv.ServerAddress(h.name), semconv.ServerPort(h.port)}
 }
 
-// admit makes the host of a one of those that are told apart or, where those are too many,
-// one of the others. It reports whether what a is told of as is new.
+// admit gives the host of a a name on metrics: its own, or _OTHER once mostHosts hosts
+// have theirs. It reports whether that name is new.
 func (h *hosts) admit(a core.Authority) bool {
 	if h == nil || a == (core.Authority{}) {
 		return false

@@ -114,11 +114,11 @@ func WithStallThreshold(n int, d time.Duration) Option {
 // as a stall, although its deadline is still far away, or it has none. The request
 // keeps waiting, and counts as a stall again after each further d.
 //
-// When stalls trip an authority, a waiting request that can be copied makes the trial
-// by a copy. After a promotion, waiting requests that may be sent again are sent on the
-// fresh transport. What can be copied also waits on where it is, unless that transport
-// was proved dead, and gets the first answer. A request whose caller leaves after a
-// second or more without an answer counts as a stall, too.
+// When stalls trip an authority, a copy of a waiting request makes the trial. After a
+// promotion, waiting requests that may be sent again are sent on the fresh transport. A
+// request that can be copied also keeps waiting on the old transport, unless that was
+// proved dead, and its caller gets the first answer. A request whose caller leaves after
+// a second or more without an answer counts as a stall, too.
 //
 // Each client draws its own d, within a fifth of the given one. For authorities that
 // take longer to answer, it learns to wait longer. A request whose deadline is nearer
@@ -140,9 +140,10 @@ func WithPatience(d time.Duration) Option {
 
 // WithBackOff sets the policy that spaces recreations. The backoff starts over, with a
 // fresh policy from newBackOff, when an authority trips that had no outage in the last
-// minute. The recreation then starts at once, but never closer than a first interval to
-// the one before. Later recreations wait for the policy's intervals, counted from the
-// first refusal of the previous fresh transport, or from its promotion. A policy that
+// minute, or when the transport has ended. It does not start over if an outage led to a
+// promotion in that minute. The recreation then starts at once, but never closer than a
+// first interval to the one before. Later recreations wait for the policy's intervals,
+// counted from the previous candidate's first refusal, promotion or end. A policy that
 // returns [backoff.Stop] does not end recovery: its last interval is used again. The
 // default is exponential from 500 ms to 30 s, by half more each time, with ±50 %
 // jitter. A nil function, or one that returns nil, is an error. The policy is used by

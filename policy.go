@@ -74,11 +74,12 @@ type Classifier func(req *http.Request, err error) Verdict
 //	another timeout, while the caller still has time           Stall
 //	anything else                                              Failure
 //
-// With MaxConnsPerHost, an attempt waits for a place until it has a connection or a hook of
-// httptrace tells that one is being made (DNSStart, ConnectStart, TLSHandshakeStart). If
-// DialContext fires none, as the dialer of a tunnel does, its dial cannot be told from such
-// a wait, and one that hangs is not noticed, neither by a deadline nor by [WithPatience].
-// Give such a dialer a time limit of its own: a dial that fails is a Failure.
+// With MaxConnsPerHost, an attempt counts as waiting for a place until it has a connection,
+// or until a hook of httptrace (DNSStart, ConnectStart, TLSHandshakeStart) shows that one is
+// being made. A DialContext that fires no such hook, such as a tunnel's, looks like a wait
+// for a place for as long as it dials. If it hangs, neither a deadline nor [WithPatience]
+// counts that as a stall. Give such a dialer a time limit of its own: a dial that fails is
+// a Failure.
 //
 // An answer is a response: neither its first byte nor a 1xx is one. An error that is
 // called Failure here may still be the fault of the request or the upstream. That

@@ -21,8 +21,10 @@
 // pooled connections stay, and the next trial waits for the backoff. Requests that
 // failed meanwhile wait for the verdict and are sent again if that is safe.
 //
-// While all is well respawn costs a few atomic operations and one small
-// allocation per response body.
+// While all is well, a request with a near deadline costs a few atomic operations and
+// one small allocation for its response body. By default, a request with a distant
+// deadline or none, or one that may be sent only once, costs three allocations or more:
+// see [WithPatience] and [Replay].
 //
 // # What it does not do
 //
@@ -229,10 +231,10 @@ func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 // credentials, for example, or on SIGHUP. It blocks until the fresh transport is in
 // service or was rejected; simultaneous calls share one recreation. If nothing is in
 // flight, the fresh transport is promoted without proof. Otherwise an answer must prove
-// it. The answer is that to a copy of a request that can be copied (GET, HEAD, OPTIONS
-// or TRACE without a body), while the transport in service answers the caller. If no
-// such request comes for half of [WithRecreateTimeout], one other request is sent on
-// the fresh transport first. If there is no proof by the end of WithRecreateTimeout,
+// it. A copy of the next request that can be copied (GET, HEAD, OPTIONS or TRACE without
+// a body) is sent on it, while the transport in service answers the caller. If no such
+// request comes for half of [WithRecreateTimeout], the next other request is sent on the
+// fresh transport first. If there is no proof by the end of WithRecreateTimeout,
 // the fresh transport is promoted all the same, unless the transport in service
 // answered a request that the fresh one did not.
 //

@@ -6,13 +6,13 @@ import (
 )
 
 // What is planned? A candidate that Recreate orders, or that WithMaxAge makes due (plan). The
-// transport in service works, so only an answer replaces it, of an authority that is well: to
-// a copy, while the transport in service answers the caller; or, if nothing that can be copied
-// came within half of WithRecreateTimeout, to the next request, which tries the candidate
-// first (tryPlanned). If that has no connection within a second, it goes on in service
-// (callBackTry). An authority tries the candidate once, and in vain if the candidate fails
-// what the transport in service answers (tryJudged). What becomes of a planned candidate that
-// nobody tries is in candidate.go.
+// transport in service works, so the candidate must first answer an authority that is well.
+// It is tried by a copy of a request, while the transport in service answers the caller. If
+// no request that can be copied came within half of WithRecreateTimeout, the next request
+// tries the candidate first (tryPlanned). If that request has no connection within a second,
+// it goes on in service (callBackTry). An authority tries the candidate once. The try was in
+// vain if the candidate failed a request that the transport in service answered (tryJudged).
+// What becomes of a planned candidate that nobody tries is in candidate.go.
 
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {

@@ -24,8 +24,9 @@ import "time"
 //     the candidate was ready (controlFailed).
 //   - Neither is answered: the candidate is no better. It is refused when it is in the way
 //     of the next one (makeWay in sharing.go), and the patience is doubled (refuse in
-//     proof.go). If others are answered in service before that, what these ask for takes as
-//     long as they have waited, and the patience is twice that at least (outwaited).
+//     proof.go). If the transport in service answers other requests before that, the silent
+//     ones are taken for slow, and the patience becomes at least twice their longest wait
+//     (outwaited).
 //
 // What must not be copied goes to the candidate instead. Its answer proves that one if
 // another of the same method failed in service, or passed its first second of silence there,
@@ -108,8 +109,9 @@ func (c *Client) unjudged(st *stand) {
 	}
 }
 
-// outwaited is the longest that a control has waited whose copy had a head start's time
-// and was as silent: so long takes what they ask for. Where there is none it is zero.
+// outwaited returns the longest wait of a control whose copy has been silent for at least
+// a head start: an answer to such a request may take that long. It is zero if there is no
+// such control.
 func (st *stand) outwaited(now time.Time) (longest time.Duration) {
 	for a := st.trials.first; a != nil; a = a.next {
 		if control := a.Call.main; a.role == asCopy && control != nil && a.waited(now) >= headStart {

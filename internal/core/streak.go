@@ -8,11 +8,11 @@ import (
 // Does a failure count? What ended an attempt is read first, by Classify in
 // internal/evidence/verdict.go or the user's own classifier. It is neutral if it was the
 // caller's doing, the request's, or this machine's; a stall if it was a wait without an
-// answer; else a failure. A response of any status is an answer. The core knows two things
-// better (verdictOf): a caller that canceled after a long wait was stalled, and whose fault
-// it is that a transport in service never returned nobody knows. A transport that says
-// itself that it has ended needs no count (Ended in events.go). For all else, count decides
-// what an attempt's end does to its authority:
+// answer; else a failure. A response of any status is an answer. The core overrules that in
+// two cases (verdictOf). A caller that canceled after a long wait was stalled. If a transport
+// in service never returned, the end is neutral, since nobody knows whose fault that is. A
+// transport that says itself that it has ended needs no count (Ended in events.go). For all
+// else, count decides what an attempt's end does to its authority:
 //
 //   - What is neutral counts for nothing, and so does what did not end on the transport in
 //     service: a trial, or an attempt on a transport that was replaced (Failed in events.go).
