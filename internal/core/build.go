@@ -46,7 +46,7 @@ func (c *Client) Built(now time.Time, id uint64, idle bool, d Draw) {
 	r.moveTo(Ready)
 	switch {
 	case c.ended, r.planned && idle:
-		c.promote(now, nil)
+		c.promote(now, nil, false)
 	case !c.wanted(r):
 		c.end(now, CurrentRecovered)
 	default:

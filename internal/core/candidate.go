@@ -99,5 +99,5 @@ func (c *Client) expire(now time.Time, r *candidate) {
 			return
 		}
 	}
-	c.promote(now, nil)
+	c.promote(now, nil, false)
 }

@@ -205,7 +205,7 @@ func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 	switch r := c.cand; {
 	case r == nil || r.stage == Building:
 	case candidateFit:
-		c.promote(now, nil)
+		c.promote(now, nil, false)
 	default:
 		c.end(now, TransportEnded)
 	}

@@ -188,10 +188,11 @@ func (acc *account) advance(w *world) {
 func (acc *account) judgePromotion(w *world, r Report) {
 	i := hostOf(r.About.Authority)
 	h := &acc.hosts[i]
-	need := acc.ended && !acc.absent || h.tripped && r.About.Authority != (Authority{})
+	byPlan := slices.ContainsFunc(acc.served, func(s served) bool { return s.host == i && s.planned })
+	need := acc.ended && !acc.absent || h.tripped && r.About.Authority != (Authority{}) && !byPlan
 	switch {
 	case acc.ended:
-	case acc.planned && (!need || slices.ContainsFunc(acc.served, func(s served) bool { return s.host == i && s.planned })):
+	case acc.planned && !need:
 		acc.judgePlanned(w, r)
 	default:
 		w.must(r.About.Authority != (Authority{}), "promoted by nobody")

@@ -12,8 +12,9 @@ import "time"
 //   - What moves and may be in two places also stays, and its caller gets the first answer,
 //     unless the transport that was replaced had been proved dead (replaced).
 
-// promote puts the candidate in service. by has proved it; nil: nobody had to.
-func (c *Client) promote(now time.Time, by *Attempt) {
+// promote puts the candidate in service. by is the attempt that it answered; nil: nobody had
+// to try it. proven: what it answered, the transport in service did not.
+func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 	r := c.cand
 	about := About{}
 	if by != nil {
@@ -23,7 +24,7 @@ func (c *Client) promote(now time.Time, by *Attempt) {
 			about.Authority = by.Call.Authority
 		}
 	}
-	need := c.ended && !c.absent || about.State == Tripped && !about.Tripped.IsZero()
+	need := proven || c.ended && !c.absent
 	if need {
 		c.promoted, c.dead = now, c.current
 		if c.suspect(about.Authority) != nil {

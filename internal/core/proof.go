@@ -31,7 +31,7 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 			return
 		}
 	}
-	c.promote(now, t)
+	c.promote(now, t, true)
 }
 
 // trialAnswered: an attempt that waits for a verdict has been answered; it is out of
@@ -43,7 +43,7 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	}
 	switch {
 	case t.role == asPlanned || st.try == q || s == nil:
-		c.promote(now, t) // an answer replaces what works
+		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
 	case t.control || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // A trial that fails is no verdict while another one may yet be answered, and none that
@@ -72,4 +73,30 @@ func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
 		s.Answered(s.now, trial)
 		assert.Equal(t, tt.wants, s.Current() == fresh, tt.waits)
 	}
+}
+
+// What a candidate answered before its authority refused it keeps nobody from the next one.
+func TestARefusedCandidateIsNotHeldByWhatItAnsweredBefore(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	s.tripped("b.test", Wait)
+	s.tripped("c.test", Wait) // it wants the candidate, and never tries it
+	s.now = s.now.Add(calm)
+	fresh := s.cand.id
+	s.Built(s.now, fresh, false, Draw{Interval: time.Second})
+
+	s.Answered(s.now, s.does(s.call(Once, "POST"), Try)) // which awaits a control like it
+	s.refused(s.does(s.call(Repeatable, "PUT"), Try))
+	q := s.call(Copyable, "GET")
+	q.Authority.Host = "b.test"
+	s.refused(s.does(q, Send))
+	s.refused(s.does(q, Try))
+	require.Equal(t, fresh, s.Candidate())
+
+	s.now = s.now.Add(time.Second)
+	next := s.call(Copyable, "GET")
+	next.Authority.Host = "b.test"
+	s.refused(s.does(next, Send))
+	s.does(next, Wait)
+	assert.NotEqual(t, fresh, s.Candidate())
 }

@@ -122,7 +122,7 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 // was not sent is called back, and what was sent goes on and is no trial.
 func (c *Client) releaseTrials(st *stand) {
 	c.unjudged(st)
-	st.holder = nil
+	st.holder, st.served = nil, nil
 	s := c.suspect(st.authority)
 	for a := st.trials.first; a != nil; a = st.trials.first {
 		a.remove()

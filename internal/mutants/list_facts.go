@@ -52,7 +52,7 @@ var facts = []mutant{
 	if !own`},
 	{"a connection proves the candidate", "internal/core/events.go",
 		"if st.holder == a && a.row == noConnection {",
-		"if s := c.suspect(a.Call.Authority); s != nil && a.role == onTrial && a.Call.Kind != Once {\n\t\tc.promote(now, a)\n\t\treturn\n\t}\n\tif st.holder == a && a.row == noConnection {"},
+		"if s := c.suspect(a.Call.Authority); s != nil && a.role == onTrial && a.Call.Kind != Once {\n\t\tc.promote(now, a, true)\n\t\treturn\n\t}\n\tif st.holder == a && a.row == noConnection {"},
 	{"what never had a connection may have been sent", "internal/evidence/watch.go",
 		"case w.Apart():\n\t\treturn true",
 		"case w.Apart():\n\t\treturn false"},
