@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (w *world) send(e errand) bool {
 	given := *o.req
 	var resp *http.Response
 	var err error
-	returned := w.guard(func() { resp, err = w.rt.RoundTrip(o.req) }, func() bool { return o.spoiled })
+	returned := w.guard(func() { resp, err = w.rt.RoundTrip(o.req) }, func(v any) bool { return o.spoiled || v == nil && o.deputyEnded() })
 
 	w.mu.Lock()
 	o.done, o.ended, o.err = true, w.now(), err
@@ -137,7 +138,7 @@ func (o *order) hurry() {
 
 // guard calls f, and reports whether it returned. If not, a callback must have ended
 // its goroutine, or excused must say so.
-func (w *world) guard(f func(), excused func() bool) (returned bool) {
+func (w *world) guard(f func(), excused func(v any) bool) (returned bool) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -145,15 +146,27 @@ func (w *world) guard(f func(), excused func() bool) (returned bool) {
 			v := recover()
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			// A deputy's end is its caller's, at the same instant.
-			ours := w.spoiled[goroutine()] != "" || v == nil && w.spoiledAt == w.now()
-			w.must(returned || ours || excused != nil && excused(), "a call of the client did not return: %v", v)
+			ours := w.spoiled[goroutine()] != "" || excused != nil && excused(v)
+			w.must(returned || ours, "a call of the client did not return: %v", v)
 		}()
 		f()
 		returned = true
 	}()
 	<-done
 	return returned
+}
+
+// deputyEnded reports whether a callback may have ended the deputy of the order's caller: it
+// has ended a goroutine now, or while the caller was in the transport that it has come back
+// from now.
+func (o *order) deputyEnded() bool {
+	since := o.w.now()
+	for _, t := range o.tries {
+		if t.over && t.returned == o.w.now() {
+			since = min(since, t.arrived)
+		}
+	}
+	return slices.ContainsFunc(o.w.exits, func(at time.Duration) bool { return at >= since })
 }
 
 // context is the caller's. stop must be called in the end.

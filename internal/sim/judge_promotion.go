@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What a promotion must have behind it.
 
@@ -11,7 +14,7 @@ func (w *world) judgePromotion(r *run) {
 	if old.link.ended && old.link.endedAt <= r.end {
 		return // anything that is fit is better
 	}
-	if au := auOf(r.to); r.planned() && (au < 0 || !w.trippedAt(au, r.end)) {
+	if au := auOf(r.to); r.planned() && (au < 0 || !w.trippedAt(au, r.end) || w.triedByPlan(r, au)) {
 		w.judgePlanned(r, old)
 		return
 	}
@@ -23,6 +26,14 @@ func (w *world) judgePromotion(r *run) {
 		}
 	}
 	w.must(false, "%v is promoted for %s at %v without an answer that the transport in service did not give", r.link, r.to, r.end)
+}
+
+// triedByPlan reports whether the candidate has answered a trial that began while the
+// authority was not tripped: whatever becomes of the authority meanwhile, that is by plan.
+func (w *world) triedByPlan(r *run, au int) bool {
+	return slices.ContainsFunc(r.link.tries, func(t *try) bool {
+		return t.trial && t.order.au == au && t.answered > 0 && t.answered <= r.end && !w.trippedAt(au, t.arrived)
+	})
 }
 
 // proves reports whether the trial's answer had a control that failed, or was silent.

@@ -43,6 +43,9 @@ func (w *world) temper(who string, of ...int) temper {
 func (w *world) exit(who string) {
 	w.note("mood", "%s ends its goroutine", who)
 	w.spoil(who + " has ended it")
+	w.mu.Lock()
+	w.exits = append(w.exits, w.now())
+	w.mu.Unlock()
 	runtime.Goexit()
 }
 
@@ -51,7 +54,6 @@ func (w *world) spoil(why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spoiled[goroutine()] = why
-	w.spoiledAt = w.now()
 }
 
 // inFree reports whether it is the simulation that asks, see world.free.

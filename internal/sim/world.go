@@ -38,22 +38,22 @@ type world struct {
 	calls int // of the factory
 
 	// What the oracle judges by.
-	links     []*link // every transport there is, by its number; base is 0
-	spare     *link   // the fallback, nil for none
-	orders    map[int]*order
-	runs      []*run    // recreations, by start
-	services  []service // in order
-	outages   []outage  // trips and recoveries, in order
-	refusals  []refusal
-	shutting  bool // Close was called
-	shut      bool // Close has returned
-	closedAt  time.Duration
-	spoiled   map[uint64]string // goroutines that a callback has ended
-	spoiledAt time.Duration     // the latest of them
-	bySpan    map[trace.SpanID]*run
-	judged    int64    // errors that were not neutral
-	lulls     []func() // what abandoned bodies are closed by in the end
-	servers   []*http.Server
+	links    []*link // every transport there is, by its number; base is 0
+	spare    *link   // the fallback, nil for none
+	orders   map[int]*order
+	runs     []*run    // recreations, by start
+	services []service // in order
+	outages  []outage  // trips and recoveries, in order
+	refusals []refusal
+	shutting bool // Close was called
+	shut     bool // Close has returned
+	closedAt time.Duration
+	spoiled  map[uint64]string // goroutines that a callback has ended
+	exits    []time.Duration   // when
+	bySpan   map[trace.SpanID]*run
+	judged   int64    // errors that were not neutral
+	lulls    []func() // what abandoned bodies are closed by in the end
+	servers  []*http.Server
 }
 
 // A service is a transport's time in service.
