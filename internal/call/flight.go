@@ -19,12 +19,12 @@ import (
 type flight struct {
 	gate.Flight
 	call  *call
-	trial bool // when it departed
 	watch evidence.Watch
 	req   *http.Request    // as it is sent
 	leash tether           // nil on the healthy path
 	bond  *generation.Bond // the same
 	wait  *patience.Entry  // nil: nobody accompanies it, or a vigil does
+	trial bool             // when it departed
 	fate  core.Fate        // where the transport did not return
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // A Phase is how far an attempt got, as its httptrace tells.
-type Phase int32
+type Phase uint8
 
 const (
 	Unwatched Phase = iota // nobody looked: the authority was above suspicion
@@ -51,10 +51,10 @@ type Watch struct {
 
 	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
 	phase   Phase
-	placed  time.Duration // when it had its place, after start
-	nested  int           // requests for others that have none yet
 	waiting bool          // for a connection of its own
 	shown   bool          // any connection was
+	nested  int32         // requests for others that have none yet
+	placed  time.Duration // when it had its place, after start
 }
 
 type watchKey struct{}
