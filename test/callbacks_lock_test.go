@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -217,6 +218,34 @@ func TestASpanThatEndsItsGoroutineLeavesNothingInFlight(t *testing.T) {
 			_, err = get(t.Context(), rt, "http://a.test/")
 		}
 		require.NoError(t, err)
+	})
+}
+
+// The same of a request that goes to the fallback: the body that was to be sent there is closed.
+func TestASpanThatEndsItsGoroutineLeavesNoBodyOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			testkit.CloseBody(req)
+			if req.Method == http.MethodPut {
+				time.Sleep(time.Second) // the authority trips meanwhile
+			}
+			return nil, testkit.Refused()
+		})
+		rt := start(t, base, respawn.WithFallback(&testkit.Stub{}), every(time.Hour), respawn.WithFactory(testkit.Fails(errFactory).Make))
+		var lent bodies
+		ctx := trace.ContextWithSpan(t.Context(), clientSpan{told: runtime.Goexit})
+		req := request(ctx, http.MethodPut, "http://a.test/", nil)
+		req.GetBody = func() (io.ReadCloser, error) { return lent.next(strings.NewReader("body")), nil }
+		req.Body, _ = req.GetBody()
+		go func() { _, _ = rt.RoundTrip(req) }()
+		synctest.Wait()
+		for range 3 {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.NoError(t, err, "the fallback serves it")
+		}
+		time.Sleep(time.Minute)
+		assert.Len(t, lent.made, 2)
+		lent.assertClosedOnce(t)
 	})
 }
 

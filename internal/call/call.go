@@ -174,9 +174,16 @@ func (c *call) divert() (*http.Response, error, bool) {
 	if err != nil {
 		return c.end(err)
 	}
+	departed := false
+	defer func() { // also where whoever is told did not return
+		if !departed {
+			body.Close(req)
+		}
+	}()
 	c.count()
 	c.finish() // what was left behind is awaited no longer
 	began := c.Gate.Clock()
+	departed = true
 	resp, err := c.Config.Fallback.RoundTrip(req)
 	if err == nil {
 		c.Gate.Served(began)
