@@ -2,15 +2,25 @@ package core
 
 import "time"
 
-// Which of 1,000 requests to a dead authority makes the trial? The first one whose attempt
-// on the transport in service, begun after the candidate was ready, fails as well: that
-// attempt is its control (hasControl). Each of them is sent in service first. Who has failed
-// there while the candidate is being built waits for it, and then sends its control. The
-// first whose control fails makes the trial, which holds back the rest for up to a second
-// (try, heldBack in wait.go). If it fails on the candidate, too, the authority refuses that,
-// unless other trials of it are under way, or its caller had less than a second for it
-// (trialFailed in proof.go). With a fallback, that serves all but those who have failed, and
-// one new request in each interval of the backoff (controlDue in table.go).
+// Which of 1,000 requests to a dead authority makes the trial? The first one whose control
+// fails. A control is an attempt of the same request on the transport in service that begins
+// after the candidate is ready (hasControl). Each of the 1,000 is sent in service first. A
+// request that fails there while the candidate is being built waits for the candidate, and
+// then sends its control. The first request whose control fails makes the trial. The trial
+// holds back the other requests for up to a second (try, heldBack in wait.go). Where the
+// transport in service gave nobody a connection, it holds them back only until it has one
+// itself (Connected in events.go).
+//
+// If the trial fails, too, the authority refuses the candidate (trialFailed in proof.go),
+// unless another trial of the authority is under way, an answered copy waits for its verdict,
+// the trial's end was neutral, or it was a stall within a second of the authority's first
+// trial of this candidate. After a refusal the authority's next trial needs a failure in
+// service that is newer (hasEvidence).
+//
+// With a fallback, a request that has no candidate to try or to wait for goes to the fallback
+// (withoutTrial in table.go). That is so of each new request, unless it can be asked only
+// once. One new request of the authority in each interval of the backoff is still sent in
+// service; where the requests can be asked only once, one in four intervals (controlDue).
 //
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
 // its head start makes the trial (ripest in copy.go). What can be asked only once goes to the
@@ -19,15 +29,17 @@ import "time"
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.
 //
-//	row          | takes                     | is asked                                    | the candidate is proven by
-//	-------------+---------------------------+---------------------------------------------+----------------------------
-//	noConnection | repeatable, or unsent     | in service; if that fails unsent, the candi-| an answer
-//	             |                           | date                                        |
-//	broke        | repeatable                | in service; if that fails, the candidate    | an answer
-//	silent       | copyable                  | in service, and a copy on the candidate     | the copy's answer, if the
-//	             |                           | after a head start (copy.go)                | control stays silent
-//	any          | what its row does not take| the candidate; one at a time in service     | an answer, if one like it
-//	             |                           | (askedOnce, askOnce)                        | failed in service since
+//	row          | takes                     | is asked                           | the candidate is proven by
+//	-------------+---------------------------+------------------------------------+----------------------------
+//	noConnection | repeatable, or unsent     | in service; the candidate, if that | an answer
+//	             |                           | fails unsent                       |
+//	broke        | repeatable                | in service; the candidate, if that | an answer
+//	             |                           | fails                              |
+//	silent       | copyable                  | in service, and a copy on the      | the copy's answer, if the
+//	             |                           | candidate after a head start       | control stays silent
+//	             |                           | (copy.go)                          |
+//	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it
+//	             |                           | service (askedOnce, askOnce)       | failed in service since
 
 // withTrial: q may make the trial of its tripped authority, ask for one, or wait.
 func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
