@@ -5,20 +5,32 @@ package body
 import "net/http"
 
 // May a POST go again? Yes, if nothing of it was sent: no connection was got for it and no
-// byte of its body was read, or an HTTP/2 connection did not take it. One that may have
+// byte of its body was read, or an HTTP/2 connection did not take it. A POST that may have
 // been processed goes again only if it has an Idempotency-Key or X-Idempotency-Key header
-// (Allows). So it is with PUT, PATCH and DELETE, as in net/http. Under ReplayUnsent it does
-// not go even then, and under ReplayNever nothing does. Whether something was sent is told
-// by Unsent in internal/evidence/watch.go: by net/http's hooks or, for a transport that has
-// none, by the error's type.
+// (Allows). The same holds for PUT, PATCH and DELETE, as in net/http. Under ReplayUnsent only
+// what was not sent goes again, and under ReplayNever nothing does. Whether something was
+// sent is told by Unsent in internal/evidence/watch.go: by net/http's hooks or, for a
+// transport that has none, by the error's type.
 //
 // As for any request, four more things must hold. mayGoAgain and its caller in
 // internal/call/land.go see to three: the error speaks against the transport, or a trial was
 // never sent; the caller is still there; and the body can be had again, since it has GetBody
-// or no byte of it was read. The core sees to the fourth, in internal/core/table.go: there
-// is an attempt left (spare), and something to make it on. While the authority is not
-// tripped that is the transport in service, but not after a stall, since a slow upstream is
-// not asked twice (onItsWay). Afterwards it is a candidate, or the fallback (withoutTrial).
+// or no byte of it was read. A file without GetBody is never sent again, whatever became of
+// it, since net/http may have closed it (Once in lender.go). The core sees to the fourth, in
+// internal/core: the request has an attempt left (spare in table.go), and there is something
+// to make it on:
+//
+//   - While the authority is not tripped, that is the transport in service, but not after a
+//     stall there, since a slow upstream is not asked twice (onItsWay in table.go).
+//   - Once the authority has tripped, the request waits until a candidate is ready. It is sent
+//     on the transport in service once more, as its own control, and on the candidate if that
+//     fails, too (withTrial in trial.go). If there is nothing to try or to wait for, it goes to
+//     the fallback (withoutTrial in table.go).
+//   - After a promotion it is sent on the transport that was promoted. A POST with such a header
+//     that still waits for its answer on the one that was replaced moves, too (promote.go).
+//   - If the transport in service has ended, it waits for the next one, or goes to the fallback
+//     (withoutTransport in table.go).
+//   - With WithWaitForReady it starts over with all of this after a second (wait.go).
 
 // A Replay says which requests may be sent again after an error. Its values are
 // those of respawn.Replay, where they are documented.
