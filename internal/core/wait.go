@@ -5,36 +5,54 @@ import (
 	"time"
 )
 
-// When does a waiting request give up? A request waits for a verdict while a candidate is
-// being built, or while a trial of its authority is younger than a second (waitForVerdict);
-// after it had the next candidate built (waitForNext); and for up to a second while others
-// try what was there already when it failed (waitForOthers). It is woken by each end of a
-// build or a trial, each verdict, each promotion, and Close. Then it asks Next what to do.
+// When does a waiting request give up? A request to a tripped authority waits
 //
-// A wait for a build ends with WithRecreateTimeout, which ends the build.
+//   - while a candidate is being built, and while a trial of its authority holds back the
+//     others, which is up to a second (waitForVerdict);
+//   - after it has asked for the next candidate, until that is built (waitForNext);
+//   - for up to a second, once, if it took long to fail although the candidate was there, and
+//     others of its authority try the candidate (hadItsChance); or until the verdict, if the
+//     candidate has answered one of them already (waitForOthers).
 //
-// It gives up if its caller leaves meanwhile (Leave). Once woken, it sends its control, or
-// makes the trial, if there is a candidate that it may try (trial.go). Otherwise it goes to
-// the fallback if there is one. Without a fallback, a request that the transport in service
-// has not failed yet is sent on that. Otherwise it gives up, and its caller gets the error of
-// its latest attempt. So it is if
+// If the transport in service has ended, and there is no fallback, each request waits for its
+// successor (withoutTransport in table.go). A build ends after WithRecreateTimeout.
 //
-//   - its authority has refused a candidate since the latest failure of the request, which
-//     says nothing for a next one (hasEvidence in trial.go); or
-//   - there is no candidate that it may try, and no next one may be built: the backoff
-//     allows none yet, or another authority's trial holds it back (waitForNext); or
-//   - there is a candidate again that it would have to wait for, and it has waited for one
-//     before (waitForVerdict, waitForOthers): nobody's wait is doubled, but where the
-//     transport in service has ended (withoutTransport in table.go); or
-//   - its authority was answered meanwhile, and its own attempt was a stall: a slow upstream
-//     is not asked twice (onItsWay in table.go); or
-//   - it has no attempt left for its control, or its trial (spare in table.go: it makes at
-//     most min(threshold, 3), and two more once its authority has tripped, the transport in
-//     service has ended, or it has been as silent on a transport that was replaced).
+// A waiting request gives up if its caller leaves (Leave), or at Close. It is woken by each
+// end of a build or a trial, by a trial that does not hold it back any more, and by each
+// verdict and promotion. Then it asks Next what to do:
+//
+//   - If its authority is not tripped any more, it is sent in service again, unless it was
+//     stalled there: a slow upstream is not asked twice (onItsWay in table.go).
+//   - Otherwise, if there is a candidate that it may try, wait for, or ask for, it sends its
+//     control, makes the trial, or waits (trial.go).
+//   - Otherwise, if there is a fallback, it goes to the fallback.
+//   - Otherwise, if the transport in service has not failed it yet, it is sent there
+//     (withoutTrial in table.go).
+//   - Otherwise it gives up.
+//
+// So, without a fallback, a request that has failed on the transport in service gives up if
+//
+//   - it was stalled there, and its authority is not tripped any more; or
+//   - its authority has refused a candidate since the request's latest failure, which says
+//     nothing about the next candidate (hasEvidence in trial.go); or
+//   - there is no candidate that it may try, and none may be built: the backoff does not
+//     allow it yet, or the present candidate is planned, or is protected by a trial that still
+//     has time (waitForNext, givesWay in sharing.go); or
+//   - it would have to wait for a candidate, and it has waited for another one before
+//     (waitForVerdict, waitForOthers): nobody's wait is doubled, except where the transport
+//     in service has ended; or
+//   - it has no attempt left. A request makes at most min(threshold, 3) attempts, and two
+//     more once its authority has tripped, the transport in service has ended, or the request
+//     was silent on a transport that was replaced, for as many patiences as trip an authority
+//     (spare in table.go).
 //
 // With WithWaitForReady it does not give up then, if it may be sent again and has met an
 // outage: it rests for a second, or until a promotion or Close, and starts over. Its time for
 // that begins when it would have given up first (mayStartOver).
+//
+// When a request gives up, its caller gets the error of its latest attempt in service; if
+// none has failed there, that of its trial; and if none has failed at all, the reason why the
+// wait ended, such as the context's (keep, end in internal/call/land.go).
 
 // waiting says what ends a call's wait.
 type waiting uint8
