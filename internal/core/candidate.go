@@ -2,19 +2,35 @@ package core
 
 import "time"
 
-// What becomes of a candidate that nobody tries? It is over five minutes after it was built,
-// and so is one that was tried without a verdict: both are reported as untried. A planned one is put in service after WithRecreateTimeout, unless somebody
-// tried it in vain: it did not answer what the transport in service answered, or lost what
-// can be asked only once (lasts, expire). If nothing is in flight when a planned one is
-// built, it is put in service at once; and so is any, tried or not, where the transport in
-// service has ended (Built in build.go, Ended in events.go).
+// What becomes of a candidate that nobody tries? It is over five minutes after it was built.
+// So is one that was tried without a verdict. Both are reported as untried (expire).
 //
-// It is over sooner if nobody wants it any more (wanted in sharing.go), which is so once
-// each authority that was tripped has been answered or has refused it; if it makes way for
-// the next one (givesWay there) or for a planned one (plan.go); if whoever called Recreate for
-// it has given up (Abandon there); if it says itself that it has ended (Spoiled in build.go);
-// and with Close. What tried it goes on in service, where
-// that is safe. A candidate is retired when it is over.
+// A planned candidate is put in service after WithRecreateTimeout instead, unless an authority
+// that was well tried it in vain: the candidate did not answer a request that the transport in
+// service answered, or it failed one that can be asked only once, which has no control (lasts,
+// expire).
+//
+// A planned candidate is put in service as soon as it is built if no request is in flight, and
+// any candidate is if the transport in service has ended (Built in build.go). If the transport
+// in service ends later, the candidate that is ready is put in service then, tried or not,
+// unless it has ended, too (Ended in events.go).
+//
+// A candidate is over sooner if
+//
+//   - nobody wants it any more: each authority that was tripped has been answered, has
+//     refused it, or is forgotten. A planned one is always wanted. One that is still being
+//     built is over only when it is built (wanted and noLongerNeeded in sharing.go, Built);
+//   - it makes way for the next one (givesWay in sharing.go), for a planned one, or, if it is
+//     planned by age, for one that Recreate orders (plan in plan.go);
+//   - everybody who called Recreate for it has given up (Abandon in plan.go);
+//   - it says itself that it has ended (Spoiled in build.go); or
+//   - the client is closed.
+//
+// A candidate that is over is retired, and a build that is under way is canceled (end).
+// Copies on it are canceled. A request on it goes on in service if it was not sent; one that
+// may be sent again does so also if its authority was answered in service, or if it tried a
+// planned candidate. All other requests stay where they are (releaseTrials and noLongerNeeded
+// in sharing.go).
 
 // A Stage is how far a candidate is. One that is over is none.
 type Stage uint8
