@@ -2,33 +2,56 @@ package core
 
 import "time"
 
-// Is it a stall, or is the upstream slow? Every wait that runs out without an answer is a
-// stall, and counts as one (streak.go). A wait runs out with the caller's deadline; with
-// the authority's patience, if the caller has half as much again; or when its caller leaves
-// after a second, and half of what was learned. The patience is that of the client, or twice
-// the longest answered wait of the last half hour or so, or what the rules below have made
-// of it for half an hour; an hour at most (of and ofLeaving in memory.go).
+// Is it a stall, or is the upstream slow? A wait without an answer is a stall, and counts as
+// one (streak.go), if
 //
-// Which of the two it was is found out once the authority is tripped, if what failed last was
-// a stall, or took a second to fail (rowOf in streak.go): then a copy of a request that waits
-// goes to the candidate, while the request itself waits on in service, as the control (copy.go).
+//   - the caller's deadline passes, or another timeout does, such as ResponseHeaderTimeout. A
+//     dial that times out by itself is a failure (Classify in internal/evidence/verdict.go);
+//   - it lasts longer than the authority's patience, and again after each further patience,
+//     although the caller waits on. Only requests whose callers have at least 1.5 times the
+//     client's patience left when they are sent are observed for that (Accompanies in
+//     internal/patience/registry.go);
+//   - the caller leaves of its own accord, after a second and, where a longer patience was
+//     learned, after half of that. It is known only of attempts that are observed
+//     (leftInSilence in streak.go, ofLeaving in memory.go).
+//
+// A wait for a place in the request's own connection pool or for the caller's body is no
+// stall, nor is one that began after the caller's deadline.
+//
+// The authority's patience is the longest of three: the client's, which is WithPatience give
+// or take a fifth; twice the longest answered wait of the last 30 to 60 minutes; and what the
+// rules below have made of it in the last 30 minutes. It is an hour at most (of in memory.go).
+//
+// Whether the upstream is slow is found out once the authority is tripped, if the latest
+// failure that counted was a stall, or took a second (rowOf in streak.go). Then a copy of a
+// request that waits goes to the candidate, while the request itself waits on in service, as
+// the control (copy.go). What happens first decides:
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
-//     long as the copy took, and for 100 ms after the copy's answer: the transport in
-//     service is dead, and the candidate is proven (copyAnswered, judge). Where the caller
-//     waits within its transport, and the verdict would come too late for it to read its
-//     answer, the control is called back instead, and there is no verdict.
-//   - The control is answered before that: the upstream is slow, and nothing is replaced. If
-//     the copy was answered first, the authority's patience is doubled (controlAnswered).
-//   - The control fails before that: the candidate is proven, if the control began after
-//     the candidate was ready (controlFailed).
-//   - Neither is answered: the candidate is no better. It is refused when it is in the way
-//     of the next one (makeWay in sharing.go), and the patience is doubled (refuse in
-//     proof.go). If the transport in service answers other requests before that, the silent
-//     ones are taken for slow, and the patience becomes at least twice their longest wait
-//     (outwaited).
+//     long as the copy took, and for 100 ms after the copy's answer: the transport in service
+//     is dead, and the candidate is proven (copyAnswered, judge; proof.go says when a proof
+//     takes several answers). There is no verdict, and the control is canceled, if an answered
+//     copy of another request is already waiting for its verdict, or if the caller waits
+//     within its transport and the verdict would come too late for it to read its answer.
+//   - The copy is answered, and then the control, before that: the upstream is slow, nothing
+//     is replaced, and the authority's patience is doubled (controlAnswered).
+//   - The control is answered, and the copy is not: nothing is replaced. If that ends the
+//     outage (served in streak.go) while other requests and their copies are still silent, the
+//     patience is doubled, and becomes at least twice the longest wait of those requests. Only
+//     copies that have had a second count for that (outwaited).
+//   - The control fails, before or after the copy is answered: the copy's answer proves the
+//     candidate, if the control began after the candidate was ready (copyAnswered,
+//     controlFailed).
+//   - The copy fails: the authority refuses the candidate, unless another trial of it is under
+//     way (trialFailed in proof.go has all exceptions).
+//   - The caller's deadline ends both: the copy has failed, too, if it had at least a quarter of
+//     the control's wait. Otherwise there is no verdict (left in events.go).
+//   - Neither is answered: the candidate is no better. The authority refuses it when it is in
+//     the way of the next one (makeWay in sharing.go).
 //
-// What must not be copied goes to the candidate instead. Its answer proves that one if
+// A refusal for silence doubles the patience, too (refuse in proof.go).
+//
+// What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another of the same method failed in service, or passed its first second of silence there,
 // since the trial began; otherwise the next one like it asks in service (hasLike in proof.go).
 
