@@ -8,22 +8,27 @@ import (
 // What does a second dead host do meanwhile? There is one candidate at a time, and it
 // belongs to all authorities that are tripped: none waits for another's trial to try it.
 //
-//   - The second one tries the same candidate, at the same time, with a control of its own.
-//     What an authority has made of the candidate is its stand.
-//   - The first proof, whosever it is, puts the candidate in service for all. A refusal is
-//     the authority's own (refuse in proof.go): the candidate stays as long as there is a
-//     tripped authority that has not refused it (wanted).
-//   - An authority asks for the next candidate only if it has refused this one, or if its
-//     copies on it have run out of time (standsFor), and the backoff, which all authorities
-//     share, allows it (pace.go). This one then gives way, unless a trial of it still has
-//     time. A trial of another authority does not protect it if the authority that asks
-//     tripped after the build began, or if its outage is the first within a minute and
-//     younger than that. A planned candidate does not give way (givesWay). If this one had no
-//     verdict yet, an interval of the backoff comes before the next build (replace).
-//   - Until then the second one's requests fail with errors of their own, or go to the
-//     fallback (withoutTrial in table.go).
-//   - Where the first one's proof was enough, the second one is on the new transport, too, and
-//     healing until its first answer there (renew in suspect.go).
+//   - The requests of the second one that have failed wait while the candidate is being
+//     built. Then the second one tries the same candidate, at the same time as the first, with
+//     a control of its own. What an authority has made of the candidate is its stand.
+//   - The first proof, whosever it is, puts the candidate in service for all. The second
+//     authority is on the new transport then, too. It counts as healing until its first
+//     answer there, and its streak starts over (renew in suspect.go).
+//   - A refusal is the authority's own (refuse in proof.go): the candidate stays as long as
+//     there is a tripped authority that has not refused it (wanted).
+//   - An authority asks for the next candidate only if there is none, or if it has refused
+//     this one, or if its copies on this one have run out of time (standsFor). It also needs a
+//     failure that is newer than its refusal (hasEvidence in trial.go), and the backoff must
+//     allow it. All authorities share the backoff, which starts over if the second one's
+//     trip is news (pace.go).
+//   - This candidate then gives way, unless a trial of it still has time. A trial of another
+//     authority does not protect it if the authority that asks tripped after the build began,
+//     or tripped less than a minute ago and had no outage in the minute before that. A planned
+//     candidate does not give way (givesWay). If this candidate had no verdict yet, an interval
+//     of the backoff comes before the next build (replace).
+//   - A request of the second authority that has no candidate to try or to wait for goes to the
+//     fallback. Without a fallback, a new one is sent in service, and one that failed there
+//     gives up with its own error (withoutTrial in table.go, wait.go).
 
 // wanted reports whether somebody has a use for r: the client, whoever planned
 // it, or an authority that is tripped and has not refused it.
