@@ -21,8 +21,9 @@ const (
 )
 
 // Classify says what ended an attempt. Whether that counts against its transport is decided
-// in internal/core/streak.go. Classify goes by the types of errors; for those that have none, as the errors
-// of custom dialers, by how far the attempt got, which it takes from req's context.
+// in internal/core/streak.go. Classify goes by the types of errors; for those that have none,
+// such as the errors of custom dialers, it goes by how far the attempt got, which it takes
+// from req's context.
 // Top down:
 //
 //	the caller has gone before an answer, by its deadline   Stall; Neutral if the attempt waited for a
