@@ -5,10 +5,11 @@ import "time"
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built.
 // So is one that was tried without a verdict. Both are reported as untried (expire).
 //
-// A planned candidate is put in service after WithRecreateTimeout instead, unless an authority
-// that was well tried it in vain: the candidate did not answer a request that the transport in
-// service answered, or it failed one that can be asked only once, which has no control (lasts,
-// expire).
+// A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
+// authority that was well tried it in vain (expire): the candidate did not answer a request
+// that the transport in service answered; it had no connection within a second for a request
+// that tried it first (callBackTry in plan.go); or it failed one that can be asked only once,
+// which has no control.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport

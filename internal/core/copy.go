@@ -6,8 +6,8 @@ import (
 )
 
 // When is a request copied? When its authority is tripped and silent, while the request
-// waits in service: once it has waited its head start, which is a second, or a quarter of
-// what its caller had left (headStartOf), if its caller has time for another one (hasTime).
+// waits in service: once it has waited its head start, which is a second, but at most a quarter
+// of what its caller had left (headStartOf), if its caller has time for another one (hasTime).
 // Of several the youngest is copied (ripest). The first copy asks for a candidate if there
 // is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered
 // or the outage ends (offerCopy). Only what may be in two places is copied: see Copyable in

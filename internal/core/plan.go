@@ -10,9 +10,10 @@ import (
 // It is tried by a copy of a request, while the transport in service answers the caller. If
 // no request that can be copied came within half of WithRecreateTimeout, the next request
 // tries the candidate first (tryPlanned). If that request has no connection within a second,
-// it goes on in service (callBackTry). An authority tries the candidate once. The try was in
-// vain if the candidate failed a request that the transport in service answered (tryJudged).
-// What becomes of a planned candidate that nobody tries is in candidate.go.
+// or no answer although it may be sent again, it goes on in service (callBackTry). An
+// authority tries the candidate once. The try was in vain if the candidate had no connection,
+// or failed a request that the transport in service answered (tryJudged). What becomes of a
+// planned candidate that nobody tries is in candidate.go.
 
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {

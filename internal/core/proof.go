@@ -16,9 +16,10 @@ import (
 //     (failedControl);
 //   - to anything, if no authority needs the candidate, but it was planned (plan.go).
 //
-// After a promotion for stalls that did not help, a proof takes several answers in a row
-// (prove, didNotHelp in memory.go). A trial that is not answered has the candidate refused by
-// its authority, once no other trial of it is under way (trialFailed).
+// A promotion for an authority did not help if there is a stall of that authority, or it trips,
+// within a minute. Its next proof takes four answers in a row then, and after that eight, until
+// a minute has passed without (prove, didNotHelp in memory.go). If a trial fails, its authority
+// refuses the candidate, with the exceptions that trial.go names (trialFailed).
 
 // prove: t was answered, and its control was not. After promotions that did not
 // help, more than one such answer is asked for. They may be of several candidates,

@@ -17,9 +17,10 @@ import (
 // If the transport in service has ended, and there is no fallback, each request waits for its
 // successor (withoutTransport in table.go). A build ends after WithRecreateTimeout.
 //
-// A waiting request gives up if its caller leaves (Leave), or at Close. It is woken by each
-// end of a build or a trial, by a trial that does not hold it back any more, and by each
-// verdict and promotion. Then it asks Next what to do:
+// A waiting request gives up if its caller leaves (Leave), or at Close. An answer to an attempt
+// that it left behind on a transport that was replaced ends its wait, too (promote.go). It is
+// woken by each end of a build or a trial, by a trial that does not hold it back any more, and
+// by each verdict and promotion. Then it asks Next what to do:
 //
 //   - If its authority is not tripped any more, it is sent in service again, unless it was
 //     stalled there: a slow upstream is not asked twice (onItsWay in table.go).
