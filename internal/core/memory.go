@@ -101,7 +101,9 @@ const (
 	mostHeld = 2 * time.Minute
 )
 
-// of is how long a request to a may wait before that is a stall.
+// of is how long a request to a may wait before that is a stall: the longest of the client's
+// patience, twice the longest answered wait of this window and the one before, and, for a
+// window, what noFaster made of it. It is no more than MostPatience.
 func (p *patience) of(now time.Time, a Authority) time.Duration {
 	l := p.get(a)
 	if l == nil {

@@ -9,54 +9,42 @@ import "time"
 //     dial that times out by itself is a failure (Classify in internal/evidence/verdict.go);
 //   - it lasts longer than the authority's patience, and again after each further patience,
 //     although the caller waits on. Only requests whose callers have at least 1.5 times the
-//     client's patience left when they are sent are observed for that (Accompanies in
-//     internal/patience/registry.go);
+//     client's patience left are observed for that (internal/patience);
 //   - the caller leaves of its own accord, after a second and, where a longer patience was
-//     learned, after half of that. It is known only of attempts that are observed
-//     (leftInSilence in streak.go, ofLeaving in memory.go).
+//     learned, after half of that (leftInSilence in streak.go).
 //
 // A wait for a place in the request's own connection pool or for the caller's body is no
-// stall, nor is one that began after the caller's deadline.
-//
-// The authority's patience is the longest of three: the client's, which is WithPatience give
-// or take a fifth; twice the longest answered wait of the last 30 to 60 minutes; and what the
-// rules below have made of it in the last 30 minutes. It is an hour at most (of in memory.go).
+// stall, nor is one that began after the caller's deadline. An authority's patience is the
+// client's (WithPatience) or, if that is longer, twice the longest answered wait of the last
+// 30 to 60 minutes, or what it has grown to by the rules below (of in memory.go).
 //
 // Whether the upstream is slow is found out once the authority is tripped, if the latest
 // failure that counted was a stall, or took a second (rowOf in streak.go). Then a copy of a
 // request that waits goes to the candidate, while the request itself waits on in service, as
-// the control (copy.go). What happens first decides:
+// the control (copy.go):
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
-//     is dead, and the candidate is proven (copyAnswered, judge; proof.go says when a proof
-//     takes several answers). There is no verdict, and the control is canceled, if an answered
-//     copy of another request is already waiting for its verdict, or if the caller waits
-//     within its transport and the verdict would come too late for it to read its answer.
-//   - The copy is answered, and then the control, before that: the upstream is slow, nothing
-//     is replaced, and the authority's patience is doubled (controlAnswered).
-//   - The control is answered, and the copy is not: nothing is replaced. If that ends the
-//     outage (served in streak.go) while other requests and their copies are still silent, the
-//     patience is doubled, and becomes at least twice the longest wait of those requests. Only
-//     copies that have had a second count for that (outwaited).
-//   - The control fails, before or after the copy is answered: the copy's answer proves the
-//     candidate, if the control began after the candidate was ready (copyAnswered,
-//     controlFailed).
-//   - The copy fails: the authority refuses the candidate, unless another trial of it is under
-//     way (trialFailed in proof.go has all exceptions).
-//   - The caller's deadline ends both: the copy has failed, too, if it had at least a quarter of
-//     the control's wait. Otherwise there is no verdict (left in events.go).
+//     is dead, and the candidate is proven (copyAnswered, judge).
+//   - The control is answered before that: the upstream is slow, nothing is replaced, and the
+//     authority's patience grows (controlAnswered, outwaited).
+//   - The control fails before that: the copy's answer proves the candidate, if the control
+//     began after the candidate was ready (controlFailed).
+//   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
+//     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
+//     nothing if the copy had less than a quarter of the control's wait (left in events.go).
 //   - Neither is answered: the candidate is no better. The authority refuses it when it is in
-//     the way of the next one (makeWay in sharing.go).
-//
-// A refusal for silence doubles the patience, too (refuse in proof.go).
+//     the way of the next one (makeWay in sharing.go). Each refusal of a silent authority
+//     doubles its patience.
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another of the same method failed in service, or passed its first second of silence there,
 // since the trial began; otherwise the next one like it asks in service (hasLike in proof.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the
-// candidate if it stays silent for long enough.
+// candidate if it stays silent for long enough. There is no verdict, and the control is
+// canceled, if another answered copy waits for its verdict already, or if the caller waits
+// within its transport and the verdict would come too late for it to read its answer.
 func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
 	s.copyGap = 0
 	control, f := t.Call.main, t.Call.failure
@@ -86,7 +74,8 @@ func (c *Client) judge(now time.Time, r *candidate, st *stand) {
 }
 
 // controlAnswered: the transport in service has answered the call of a trial. The
-// candidate was no faster, or one event answered both.
+// candidate was no faster, or one event answered both: if the copy was answered first, the
+// authority's patience is doubled.
 func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 	st := c.standOf(q)
 	if st == nil {
@@ -134,7 +123,8 @@ func (c *Client) unjudged(st *stand) {
 
 // outwaited returns the longest wait of a control whose copy has been silent for at least
 // a head start: an answer to such a request may take that long. It is zero if there is no
-// such control.
+// such control. If an answer to another request ends the outage, the patience becomes at least
+// twice that long (noLongerNeeded in sharing.go).
 func (st *stand) outwaited(now time.Time) (longest time.Duration) {
 	for a := st.trials.first; a != nil; a = a.next {
 		if control := a.Call.main; a.role == asCopy && control != nil && a.waited(now) >= headStart {

@@ -5,53 +5,35 @@ import (
 	"time"
 )
 
-// Does a failure count? What ended an attempt is read first, by Classify in
-// internal/evidence/verdict.go or by the user's own classifier. The end is neutral if it is
-// due to the caller, the request, this machine, a malformed answer, a server that is closing
-// the connection (GOAWAY), or a host name that does not exist. It is a stall if it was a wait
-// without an answer (slow.go has the exceptions), and otherwise a failure. A response of any
-// status is an answer. The core overrules this in two cases (verdictOf). A caller that
-// canceled after a long wait was stalled (slow.go says how long). If the transport in service
-// panicked or ended the goroutine, the end is neutral, since nobody knows the cause. A
-// transport that says itself that it has ended needs no count (Ended in events.go). For all
-// other ends, count decides what they do to the attempt's authority:
+// Does a failure count? It does if what ended the attempt speaks against the transport in
+// service, and if the attempt began after the failure counted before it. Classify in
+// internal/evidence/verdict.go, or the user's own classifier, says whether the end was
+// neutral, a stall, which is a wait without an answer (slow.go), or a failure, which is all
+// else. A response of any status is an answer. Then count decides:
 //
-//   - A neutral end does not count. Neither does the end of an attempt that is not on the
-//     transport in service: a trial, or an attempt on a transport that was replaced (Failed
-//     in events.go).
-//   - An end that says too little (Untyped) raises suspicion, so that the next attempts are
-//     watched, and brings the authority no nearer to the threshold. Such an end is an error
-//     without a meaning, of an attempt that nobody watched; an error that panics when it is
-//     looked at; or a stall of an attempt that nobody watched and that may have waited for a
-//     place in its connection pool.
+//   - A neutral end does not count. It is due to the caller, the request, this machine, a
+//     malformed answer, a server that is closing the connection (GOAWAY), or a host name that
+//     does not exist.
+//   - Nothing counts that did not end on the transport in service: neither a trial, nor an
+//     attempt on a transport that was replaced (Failed in events.go).
+//   - An end that says too little (Untyped) only raises suspicion, so that the next attempts
+//     are watched. It is an error without a meaning, of an attempt that nobody watched; an
+//     error that panics when it is looked at; or a stall of an attempt that nobody watched and
+//     that may have waited for a place in its connection pool.
 //   - A failure counts if its attempt began after the failure counted before it. Otherwise
 //     both are the same event: one lost connection fails all of its streams.
 //   - All other stalls count. A request that keeps waiting is one more stall after each
 //     patience.
 //
-// Whether an attempt began after something else is told by an Instant (core.go), and not by
-// the time of day. Two attempts begin at the same instant unless there is an event between
-// them: a failure or stall in service, the start or the end of a build, a refusal, a
-// promotion, or the end of the transport in service.
+// The core overrules the classifier in two cases (verdictOf). A caller that canceled after a
+// long wait was stalled. If the transport in service panicked or ended the goroutine, the end
+// is neutral, since nobody knows the cause. A transport that says itself that it has ended
+// needs no count (Ended in events.go).
 //
-// An authority trips at the threshold of failures (WithThreshold, 3 by default), if at least
+// What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
 // half of its attempts under suspicion have failed (failuresTrip); or at the threshold of
-// stalls, once the first of them is StallSpan old (WithStallThreshold, 3 and 1 s by default;
-// stallsTrip).
-//
-// A streak begins when the attempt that opens it began, and not when that failed. It ends
-//
-//   - with an answer in service to an attempt that began later (served);
-//   - with an earlier attempt's answer, if that leaves nothing or, once the authority has
-//     tripped, less than both thresholds: an answer takes back the stalls that its own attempt
-//     was counted for while it waited (takeBack);
-//   - with a neutral end, if nothing has counted yet and the caller is still there (cleared);
-//   - with each promotion: all streaks start over on the new transport, but the outage of an
-//     authority that had tripped lasts until its first answer there (renew in suspect.go);
-//   - with time: an authority that has not tripped is forgotten five minutes after its latest
-//     failure or stall, and one with an outage ten minutes after its latest request. Neither
-//     is while a request waits that was a stall of the streak (expiry, sweep there). One is
-//     forgotten sooner if there are more than 256 of them (evict there).
+// stalls, once the first of them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
+// When the count starts over is said at served.
 
 // verdictOf is what an attempt's end says of its transport, where the core knows better
 // than whoever read its error.
@@ -221,6 +203,26 @@ func (s *suspect) failedLike(method string, at Instant) {
 func (s *suspect) hasFailedSince(method string, at Instant) bool {
 	return slices.ContainsFunc(s.methods, func(m methodFailure) bool { return m.method == method && m.at > at })
 }
+
+// When does a streak end? It begins when the attempt that opens it began, and not when that
+// failed. It ends
+//
+//   - with an answer in service to an attempt that began later (served);
+//   - with an earlier attempt's answer, if that leaves nothing or, once the authority has
+//     tripped, less than both thresholds: an answer takes back the stalls that its own attempt
+//     was counted for while it waited (takeBack);
+//   - with a neutral end, if nothing has counted yet and the caller is still there (cleared);
+//   - with each promotion: all streaks start over on the new transport, but the outage of an
+//     authority that had tripped lasts until its first answer there (renew in suspect.go);
+//   - with time: an authority that has not tripped is forgotten five minutes after its latest
+//     failure or stall, and one with an outage ten minutes after its latest request. Neither
+//     is while a request waits that was a stall of the streak (expiry, sweep there). One is
+//     forgotten sooner if there are more than 256 of them (evict there).
+//
+// Whether an attempt began later is told by an Instant (core.go), and not by the time of day.
+// Two attempts begin at the same instant unless there is an event between them: a failure or
+// stall in service, the start or the end of a build, a refusal, a promotion, or the end of the
+// transport in service.
 
 // served: an answer in service. It ends a streak that began before its attempt.
 func (c *Client) served(now time.Time, a *Attempt) {

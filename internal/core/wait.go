@@ -5,55 +5,44 @@ import (
 	"time"
 )
 
-// When does a waiting request give up? A request to a tripped authority waits
+// When does a waiting request give up? If its caller leaves (Leave), or at Close; or when it is
+// woken, and nothing is left for it to do. A request waits while a candidate is being built,
+// which takes WithRecreateTimeout at most, and for up to a second while others of its authority
+// try the candidate. It is woken when either is over, and by each verdict and promotion. Then
+// it does the first of these that applies (round in table.go):
 //
-//   - while a candidate is being built, and while a trial of its authority holds back the
-//     others, which is up to a second (waitForVerdict);
-//   - after it has asked for the next candidate, until that is built (waitForNext);
-//   - for up to a second, once, if it took long to fail although the candidate was there, and
-//     others of its authority try the candidate (hadItsChance); or until the verdict, if the
-//     candidate has answered one of them already (waitForOthers).
+//   - If the transport in service has ended, it goes to the fallback, or waits for the next
+//     transport. If none may be built yet, it is sent in service once, or gives up
+//     (withoutTransport).
+//   - If its authority is not tripped any more, it is sent in service again. But it gives up if
+//     it was stalled there, since a slow upstream is not asked twice, or if it has no attempt
+//     left (onItsWay).
+//   - If there is a candidate for it, it sends its control, makes the trial, or waits again. If
+//     there is none, it may have the next one built, and waits for that (withTrial in trial.go).
+//   - If there is a fallback, it goes to the fallback (withoutTrial).
+//   - If the transport in service has not failed it yet, it is sent there (withoutTrial).
+//   - It gives up.
 //
-// If the transport in service has ended, and there is no fallback, each request waits for its
-// successor (withoutTransport in table.go). A build ends after WithRecreateTimeout.
+// So, while its authority is tripped, a request that the transport in service has failed gives
+// up or goes to the fallback for one of four reasons:
 //
-// A waiting request gives up if its caller leaves (Leave), or at Close. An answer to an attempt
-// that it left behind on a transport that was replaced ends its wait, too (promote.go). It is
-// woken by each end of a build or a trial, by a trial that does not hold it back any more, and
-// by each verdict and promotion. Then it asks Next what to do:
+//   - Its authority has refused a candidate since the request's latest failure, which says
+//     nothing about the next candidate (hasEvidence in trial.go).
+//   - There is no candidate for it, and none may be built: the backoff does not allow it yet,
+//     or the present candidate is planned, or is protected by a trial that still has time
+//     (waitForNext, givesWay in sharing.go).
+//   - It has waited for another candidate before: nobody's wait is doubled (waitForVerdict,
+//     waitForOthers).
+//   - It has no attempt left. It makes at most min(threshold, 3), and two more once it has met
+//     an outage, or was silent for long on a transport that was replaced (spare in table.go).
 //
-//   - If its authority is not tripped any more, it is sent in service again, unless it was
-//     stalled there: a slow upstream is not asked twice (onItsWay in table.go).
-//   - Otherwise, if there is a candidate that it may try, wait for, or ask for, it sends its
-//     control, makes the trial, or waits (trial.go).
-//   - Otherwise, if there is a fallback, it goes to the fallback.
-//   - Otherwise, if the transport in service has not failed it yet, it is sent there
-//     (withoutTrial in table.go).
-//   - Otherwise it gives up.
+// Its caller gets the error of its latest attempt in service; if none has failed there, that of
+// its trial; and if none has failed at all, the reason why the wait ended, such as the
+// context's (keep, end in internal/call/land.go).
 //
-// So, without a fallback, a request that has failed on the transport in service gives up if
-//
-//   - it was stalled there, and its authority is not tripped any more; or
-//   - its authority has refused a candidate since the request's latest failure, which says
-//     nothing about the next candidate (hasEvidence in trial.go); or
-//   - there is no candidate that it may try, and none may be built: the backoff does not
-//     allow it yet, or the present candidate is planned, or is protected by a trial that still
-//     has time (waitForNext, givesWay in sharing.go); or
-//   - it would have to wait for a candidate, and it has waited for another one before
-//     (waitForVerdict, waitForOthers): nobody's wait is doubled, except where the transport
-//     in service has ended; or
-//   - it has no attempt left. A request makes at most min(threshold, 3) attempts, and two
-//     more once its authority has tripped, the transport in service has ended, or the request
-//     was silent on a transport that was replaced, for as many patiences as trip an authority
-//     (spare in table.go).
-//
-// With WithWaitForReady it does not give up then, if it may be sent again and has met an
-// outage: it rests for a second, or until a promotion or Close, and starts over. Its time for
-// that begins when it would have given up first (mayStartOver).
-//
-// When a request gives up, its caller gets the error of its latest attempt in service; if
-// none has failed there, that of its trial; and if none has failed at all, the reason why the
-// wait ended, such as the context's (keep, end in internal/call/land.go).
+// With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
+// met an outage: it rests for a second, or until a promotion or Close, and starts over. Its
+// time for that begins when it would have given up first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8
@@ -73,7 +62,8 @@ func (c *Client) wait(q *Call, why waiting, until time.Time) Step {
 
 // waitForVerdict: q waits for what becomes of candidate r: whether it is built, and what
 // the trial of q's authority comes to that holds back the others. Nobody waits for two
-// candidates that others asked for.
+// candidates that others asked for. A wait is over, too, if an attempt is answered that q has
+// left behind on a transport that was replaced (Answered in events.go).
 func (c *Client) waitForVerdict(now time.Time, q *Call, r *candidate) (Step, bool) {
 	if q.outOfTime(now) || q.waitedFor != 0 && q.waitedFor != r.id {
 		return Step{}, false
@@ -93,8 +83,9 @@ func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
 	return c.wait(q, forVerdict, q.readyBy), true
 }
 
-// waitForOthers: q waits for the verdict on what others try, but no longer than a
-// trial may hold it back, unless the candidate has answered one of them already.
+// waitForOthers: q took long to fail while the candidate was there. It waits, once, for the
+// verdict on what others try, but no longer than a trial may hold it back, unless the
+// candidate has answered one of them already.
 func (c *Client) waitForOthers(now time.Time, q *Call) (Step, bool) {
 	if q.waitedFor != 0 || q.outOfTime(now) {
 		return Step{}, false
