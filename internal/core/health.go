@@ -9,11 +9,11 @@ import "time"
 //   - something is tripped, or the transport in service says that it has ended;
 //   - there is no candidate, and the backoff allows no build yet: once it does, the next
 //     request has one built, and a probe that failed would keep that request away;
-//   - there is nothing to try: the latest build since its first failure gave no transport.
-//     For a transport that has ended this always holds, and for a first one once a build
-//     has failed;
-//   - nobody was answered since, in service or by the fallback: by an attempt that began
-//     after the latest of the first failures of what is tripped, and after the end.
+//   - there is nothing to try: the latest build since the first failure of what is tripped
+//     gave no transport. If the transport in service has ended, this always holds; if there
+//     was none yet, it holds once a build has failed;
+//   - nobody was answered since, in service or by the fallback: no attempt was that began
+//     after the transport ended, and after the first failure of each authority that is tripped.
 //
 // All else that is tripped, healing or has ended makes it recover, which is a warning. So
 // does a transport that has ended while no request came to notice (stateOf in the root's
