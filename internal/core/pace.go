@@ -13,9 +13,9 @@ import "time"
 // resets it: neither a promotion, nor an answer, nor the passing of time.
 //
 // The pace of what is planned starts over with each promotion of a planned candidate, unless
-// an authority needed it, or the transport in service had ended (promote). Only WithMaxAge
-// waits for that pace, after a candidate of its own that failed (plannedEnded in plan.go).
-// Recreate never waits for a pace.
+// the candidate was proven for a tripped authority (proof.go), or the transport in service had
+// ended (promote). Only WithMaxAge waits for that pace, after a candidate of its own that
+// failed (plannedEnded in plan.go). Recreate never waits for a pace.
 //
 // Otherwise the next build waits for an interval from the candidate's promotion or its end,
 // or, if it was not planned, from its first refusal, whichever comes first (advance). If the
