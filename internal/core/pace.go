@@ -8,9 +8,9 @@ import "time"
 // The pace starts over, with a new policy and a build at once, when an authority trips,
 // or the transport says that it has ended, and that is news (isNews): what trips has no
 // outage and had none in the last minute, and in that minute no transport was put in service
-// because of an outage.
-// Even so, no build is closer than a first interval to the latest (startOver). Nothing else
-// resets it: neither a promotion, nor an answer, nor the passing of time.
+// because of an outage. Even so, no build is closer than a first interval to the latest
+// (startOver). Nothing else resets it: neither a promotion, nor an answer, nor the passing of
+// time.
 //
 // The pace of what is planned starts over with each promotion of a planned candidate, unless
 // the candidate was proven for a tripped authority (proof.go), or the transport in service had

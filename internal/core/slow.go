@@ -13,10 +13,11 @@ import "time"
 //   - the caller leaves of its own accord, after a second and, where a longer patience was
 //     learned, after half of that (leftInSilence in streak.go).
 //
-// A wait for a place in the request's own connection pool or for the caller's body is no
-// stall, nor is one that began after the caller's deadline. An authority's patience is the
-// client's (WithPatience) or, if that is longer, twice the longest answered wait of the last
-// 30 to 60 minutes, or what it has grown to by the rules below (of in memory.go).
+// With WithPatience(0) only the first of these holds. A wait for a place in the request's own
+// connection pool or for the caller's body is no stall, nor is one that began after the
+// caller's deadline. An authority's patience is the client's (WithPatience) or, if that is
+// longer, twice the longest answered wait of the last 30 to 60 minutes, or what it has grown
+// to by the rules below (of in memory.go).
 //
 // Whether the upstream is slow is found out once the authority is tripped, if the latest
 // failure that counted was a stall, or took a second (rowOf in streak.go). Then a copy of a
@@ -25,7 +26,7 @@ import "time"
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
-//     is dead, and the candidate is proven (copyAnswered, judge).
+//     is dead, and the candidate is proven (copyAnswered, judge, prove in proof.go).
 //   - The control is answered before that: the upstream is slow, nothing is replaced, and the
 //     authority's patience grows (controlAnswered, outwaited).
 //   - The control fails before that: the copy's answer proves the candidate, if the control

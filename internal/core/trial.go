@@ -5,8 +5,8 @@ import "time"
 // Which of 1,000 requests to a dead authority makes the trial? The first one whose control
 // fails. A control is an attempt of the same request on the transport in service that begins
 // after the candidate is ready (hasControl). Each of the 1,000 is sent in service first. A
-// request that fails there while the candidate is being built waits for the candidate, and
-// then sends its control. The first request whose control fails makes the trial. The trial
+// request that fails there before the candidate is ready waits for the candidate, and then
+// sends its control. The first request whose control fails makes the trial. The trial
 // holds back the other requests for up to a second (try, heldBack in wait.go). Where the
 // transport in service gave nobody a connection, it holds them back only until it has one
 // itself (Connected in events.go).
