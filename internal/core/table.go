@@ -113,9 +113,13 @@ func (c *Client) withoutTrial(now time.Time, q *Call, s *suspect) Step {
 
 // controlDue: once per interval the fallback leaves a request to the transport in
 // service, so that one that is well is not left for good. What can be asked only
-// once takes that risk more seldom.
+// once takes that risk more seldom. Before the first build has ended, nobody knows the
+// interval, and it is a second.
 func (c *Client) controlDue(now time.Time, q *Call, s *suspect) bool {
 	interval := max(c.pace.interval, c.pace.first)
+	if interval == 0 && c.cand != nil && c.cand.stage == Building {
+		interval = headStart
+	}
 	if askedOnce(q, s) {
 		interval = min(interval, math.MaxInt64/onceEvery) * onceEvery
 	}

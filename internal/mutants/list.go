@@ -176,6 +176,9 @@ var rulesBroken = []mutant{
 		"if planned {\n\t\treturn &c.planPace",
 		"if false {\n\t\treturn &c.planPace"},
 
+	{"a fallback waits for the first build", "internal/core/table.go",
+		"interval == 0 && c.cand != nil && c.cand.stage == Building",
+		"false"},
 	// Planned.
 	{"a planned candidate is promoted though tried in vain", "internal/core/candidate.go",
 		"case st.inVain:\n\t\t\tc.end(now, st.kind)\n\t\t\treturn",
