@@ -253,7 +253,6 @@ func (c *call) gaveUp() error {
 // abandon: the caller's goroutine has ended without an answer. What is under way for it is
 // called back, as when a caller leaves.
 func (c *call) abandon() {
-	c.Gate.Leave(&c.core)
 	c.mu.Lock()
 	flights := slices.Clone(c.flights)
 	c.mu.Unlock()
