@@ -90,7 +90,7 @@ func next(c client, in incident, now time.Time) string {
 	case c.Recreating && o.End.IsZero() && !o.Begin.IsZero():
 		attempt = "A fresh transport is being tried now."
 	case len(c.OpenOutages) == 0 && o.EndedBy == respawn.OutageEndForgotten:
-		return "The next request will tell."
+		return "The next request will show whether the outage is over."
 	case len(c.OpenOutages) == 0 && in.recurrences(c, now) > 0:
 		attempt = "Nothing right now."
 	case len(c.OpenOutages) == 0:

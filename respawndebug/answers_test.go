@@ -375,7 +375,7 @@ func TestFiveAnswers(t *testing.T) {
 		}, answers{
 			Over: "Not known: the last request failed, 2 h ago.", Host: "https://api.test:443",
 			Transport: "No: a fresh transport failed, too (connection_refused). The upstream, or the way to it, was down.",
-			Long:      "At least 4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "The next request will tell.",
+			Long:      "At least 4.0 s, from 00:00:00 to 00:00:04 UTC.", Next: "The next request will show whether the outage is over.",
 		}},
 		{"replaced by hand", func(r *rig) {
 			time.Sleep(time.Minute)

@@ -69,7 +69,7 @@ func blame(c client, o respawn.OutageHealth) string {
 	case o.EndedBy == respawn.OutageEndSwap && refused != "":
 		return "In part: fresh transports failed at first (" + refused + "), then one took over, and requests are answered."
 	case o.EndedBy == respawn.OutageEndSwap && promoted > 1:
-		return fmt.Sprintf("In part: it took %d fresh transports until one was answered.", promoted)
+		return fmt.Sprintf("In part: it took %d fresh transports to get an answer.", promoted)
 	case o.EndedBy == respawn.OutageEndSwap:
 		return "Yes: a fresh transport took over, and requests are answered."
 	case o.EndedBy == respawn.OutageEndUpstreamReturned, o.EndedBy == respawn.OutageEndCurrentRecovered && refused != "":

@@ -13,8 +13,8 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// While a host is down and a fallback takes its requests, the page says so: whoever is
-// paged would take callers for unserved who are served.
+// While a host is down and a fallback takes its requests, the page says so:
+// otherwise whoever is paged would think that callers get no answer.
 func TestTheFallbackIsNamedWhereItServes(t *testing.T) {
 	failure := errors.New("no tunnel")
 	for _, tc := range []struct {

@@ -52,8 +52,8 @@ func lastToEnd(ended []respawn.OutageHealth) []respawn.OutageHealth {
 // often is how many outages of a host within an hour are no coincidence.
 const often = 3
 
-// recurrences is how many outages in the last hour the host had that had the most, of
-// those that are down or were; 0 if that is not often.
+// recurrences counts the outages of the last hour for each host of the incident, and
+// returns the largest count; 0 if it is less than often.
 func (in incident) recurrences(c client, now time.Time) (most int) {
 	begun := map[string]int{}
 	for _, o := range allOutages(c) {

@@ -78,7 +78,7 @@ func onFallback(h respawn.Health, instead string) string {
 var calledOff = map[respawn.ErrorType]string{
 	respawn.ErrorTypeCurrentRecovered: "the current transport recovered by itself",
 	respawn.ErrorTypeSuperseded:       "a newer transport was asked for",
-	respawn.ErrorTypeGivenUp:          "its Recreate was given up",
+	respawn.ErrorTypeGivenUp:          "the caller of Recreate gave up",
 	respawn.ErrorTypeUntried:          "no request was left to try it",
 	respawn.ErrorTypeClosed:           "the client was closed",
 }

@@ -36,7 +36,7 @@ func (p *product) failure() error {
 	case isNil:
 		return fmt.Errorf("the factory returned a nil %T in an interface, which is not nil: check the error before converting the pointer to a RoundTripper, and return a plain nil with the error", p.transport)
 	case p.late:
-		return fmt.Errorf("the factory took longer than %v: respawn waits twice as long, if WithRecreateTimeout does not say otherwise, and requests wait with it", buildLimit)
+		return fmt.Errorf("the factory took longer than %v: by default respawn waits twice that long (WithRecreateTimeout), and requests wait, too", buildLimit)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (i *inspection) loses(fresh http.RoundTripper, baseSaid, freshSaid answers)
 		i.found("HTTP/2 pings are lost: base has them, and the factory's transport would not find a dead connection; set HTTP2.SendPingTimeout as base has it")
 	}
 	if says(i.base) && !says(fresh) {
-		i.found("Err is lost: base says by Err() error that it has ended, and the factory's transport cannot, so its end would cost requests; give the outermost wrapper the method")
+		i.found("Err is lost: base reports that it has ended by Err() error, and the factory's transport cannot, so that transport's end would cost requests; give its outermost wrapper the method")
 	}
 }
 

@@ -85,7 +85,7 @@ func (i *inspection) baseSays() (answers, bool) {
 	}
 	said, err := ask("", i.base, i.urls)
 	if err != nil {
-		i.found("base does not answer (%w): pass URLs that it can GET, or a nil base, with which nothing is compared", err)
+		i.found("base does not answer (%w): pass URLs that it can GET, or a nil base to compare nothing", err)
 	}
 	return said, err == nil
 }

@@ -91,5 +91,5 @@ var texts = map[string]string{
 	core.TrialTimeout:     "the fresh transport did not prove itself within WithRecreateTimeout",
 	core.Untried:          "nobody was left to try the fresh transport",
 	core.Superseded:       "a newer transport was asked for",
-	core.GivenUp:          "the Recreate that asked for it was given up",
+	core.GivenUp:          "the caller of Recreate gave up",
 }
