@@ -98,7 +98,7 @@ func next(c client, in incident, now time.Time) string {
 	case !c.NextAttempt.IsZero():
 		attempt = nextAttempt(c, now)
 	case !slices.ContainsFunc(in.outages, func(o respawn.OutageHealth) bool { return !healing(c, o) }):
-		attempt = "The next answer ends it."
+		attempt = "The next answer ends the outage."
 	default:
 		attempt = "The next request makes the next attempt."
 	}

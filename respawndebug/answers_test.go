@@ -157,7 +157,7 @@ func TestFiveAnswers(t *testing.T) {
 			r.recover(api)
 		}, answers{
 			Over: "No: down for 3 s.", Host: "http://other.test:80", Transport: "Perhaps: a fresh transport is in service, and has not answered this host yet.",
-			Long: "3.0 s so far, since 00:00:00 UTC.", Next: "The next answer ends it.",
+			Long: "3.0 s so far, since 00:00:00 UTC.", Next: "The next answer ends the outage.",
 		}},
 		{"a swap for another host that did not help", func(r *rig) {
 			r.trip("http://other.test/")
@@ -178,7 +178,7 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(9 * time.Second)
 		}, answers{
 			Over: "No: down for 9 s.", Host: "All hosts: the transport has ended",
-			Transport: "Yes: it says itself that it has ended, and no fresh one could be built (factory_error).",
+			Transport: "Yes: the transport says itself that it has ended, and no fresh one could be built (factory_error).",
 			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
 		}},
 		{"the transport has ended, and its successor is built", func(r *rig) {
@@ -187,7 +187,7 @@ func TestFiveAnswers(t *testing.T) {
 			go r.get(api)
 			time.Sleep(2 * time.Second)
 		}, answers{
-			Over: "No: down for 2 s.", Host: "All hosts: the transport has ended", Transport: "Yes: it says itself that it has ended.",
+			Over: "No: down for 2 s.", Host: "All hosts: the transport has ended", Transport: "Yes: the transport says itself that it has ended.",
 			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
 		}},
 		{"the transport had ended", func(r *rig) {
@@ -196,7 +196,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: it had ended, and a fresh one took over.",
+			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: the transport had ended, and a fresh one took over.",
 			Long: "2.0 s, from 00:00:00 to 00:00:02 UTC.", Next: "Nothing to do.",
 		}},
 		{"the transport had ended, and a host was down before", func(r *rig) {
@@ -210,7 +210,7 @@ func TestFiveAnswers(t *testing.T) {
 			require.True(r.t, r.get(api))
 			time.Sleep(time.Minute)
 		}, answers{
-			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: it had ended, and a fresh one took over.",
+			Over: "Yes: it ended 1 min ago.", Host: "All hosts: the transport had ended", Transport: "Yes: the transport had ended, and a fresh one took over.",
 			Long: "20.0 s, from 00:00:00 to 00:00:20 UTC.", Next: "Nothing to do.",
 		}},
 		{"two hosts are down, of which one has had its trial", func(r *rig) {
@@ -536,7 +536,7 @@ func TestAnOpenOutageReachesToNow(t *testing.T) {
 		assert.Equal(t, []string{"+5 s", "+10 s", "14.0 s", "now", "00:00:00"}, axis)
 		assert.Equal(t, [][]string{{"https://api.test:443", "14.0 s", "00:00:00", "now", "connection_refused", "still down"}}, page.rows("outages"))
 		assert.Contains(t, facts(page), "Failing 1 host of 1 that has failed since the start")
-		assert.Contains(t, facts(page), "Next attempt next request makes it")
+		assert.Contains(t, facts(page), "Next attempt next request starts it")
 	})
 }
 

@@ -91,7 +91,7 @@ func blame(c client, o respawn.OutageHealth) string {
 	case o.EndedBy == respawn.OutageEndClosed:
 		return "Unknown: the client was closed before a verdict."
 	case o.EndedBy != "":
-		return "Unknown: nobody asked any more."
+		return "Unknown: no more requests came."
 	}
 	return "Not known yet: no fresh transport has been proven or rejected."
 }
@@ -101,11 +101,11 @@ func blameEnded(c client, o respawn.OutageHealth) string {
 	switch o.EndedBy {
 	case "":
 	case respawn.OutageEndSwap:
-		return "Yes: it had ended, and a fresh one took over."
+		return "Yes: the transport had ended, and a fresh one took over."
 	default:
-		return "Yes: it had ended."
+		return "Yes: the transport had ended."
 	}
-	why := "Yes: it says itself that it has ended"
+	why := "Yes: the transport says itself that it has ended"
 	for _, r := range slices.Backward(during(c, o)) {
 		if fromFactory(r.ErrorType) {
 			return why + ", and no fresh one could be built (" + shown(r.ErrorType) + ")."

@@ -125,7 +125,7 @@ func TestPageShowsAnIncident(t *testing.T) {
 		assert.Equal(t, [][]string{{"1", "10", "3.0 s ago"}}, page.rows("draining"))
 		assert.Empty(t, page.rows("streaks"))
 		assert.Equal(t, []string{
-			"Failing none of the hosts", "Next attempt none nothing waits for one", "In flight 10 10 of them draining", "Failures 5 0 sent again",
+			"Failing none of the hosts", "Next attempt none none is needed", "In flight 10 10 of them draining", "Failures 5 0 sent again",
 			"Recreations 1 promoted, 1 rejected generation 2 in service for 3.0 s",
 			"Last failure connection_refused https://api.test:443, 3.0 s ago", "Last rejection connection_refused https://api.test:443, 18.0 s ago",
 		}, facts(page))

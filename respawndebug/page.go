@@ -217,9 +217,9 @@ func attempt(c client, now time.Time) fact {
 	case !c.NextAttempt.IsZero():
 		return fact{"in " + ahead(c.NextAttempt.Sub(now)), "at " + clock(c.NextAttempt, now)}
 	case len(c.OpenOutages) > 0 && c.State != respawn.StateClosed:
-		return fact{"next request", "makes it"}
+		return fact{"next request", "starts it"}
 	}
-	return fact{"none", "nothing waits for one"}
+	return fact{"none", "none is needed"}
 }
 
 func newTrace(id, traceURL string) *trace {

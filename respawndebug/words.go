@@ -114,7 +114,7 @@ func ended(o respawn.OutageHealth) string {
 	case respawn.OutageEndCurrentRecovered:
 		return "ended by an answer of the transport in service"
 	case respawn.OutageEndForgotten:
-		return "nobody asked any more"
+		return "no more requests came"
 	case respawn.OutageEndClosed:
 		return "the client was closed"
 	}

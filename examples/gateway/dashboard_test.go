@@ -27,7 +27,7 @@ var speaks = map[string]string{
 	"Down now":                                   whileDown,
 	"Down, by host":                              whileDown,
 	"Requests lost":                              whileDown,
-	"Error budget burnt":                         whileDown,
+	"Error budget burn rate":                     whileDown,
 	"Recreations":                                whileDown,
 	"Why fresh transports were rejected":         whileDown,
 	"What attempts fail with":                    whileDown,
