@@ -11,13 +11,13 @@ const (
 	TriggerConnectionReset     Trigger = "connection_reset"
 	TriggerConnectionClosed    Trigger = "connection_closed"
 	TriggerDialTimeout         Trigger = "dial_timeout"
-	TriggerDialError           Trigger = "dial_error" // an error of the dialer's own
+	TriggerDialError           Trigger = "dial_error" // an error that the dialer itself made
 	TriggerNameResolutionError Trigger = "name_resolution_error"
 	TriggerTLSError            Trigger = "tls_error"
 	// TriggerStall: several deadlines passed without an answer.
 	TriggerStall Trigger = "stall"
-	// TriggerSilence: several requests wait without an answer, longer than their
-	// patience.
+	// TriggerSilence: several waits in a row, of one request or of more, lasted longer
+	// than the patience, without an answer.
 	TriggerSilence Trigger = "silence"
 	// TriggerTransportEnded: the transport itself reported that it had ended.
 	TriggerTransportEnded Trigger = "transport_ended"
@@ -36,7 +36,7 @@ type Outcome string
 
 const (
 	OutcomePromoted Outcome = "promoted" // the fresh transport is in service
-	OutcomeRejected Outcome = "rejected" // the one before stays
+	OutcomeRejected Outcome = "rejected" // the transport in service stays
 )
 
 // An ErrorType says why a fresh transport was rejected: error.type in traces, metrics
@@ -46,8 +46,8 @@ const (
 type ErrorType string
 
 const (
-	// ErrorTypeUpstreamSlow: after stalls the fresh transport did answer, but was no
-	// faster.
+	// ErrorTypeUpstreamSlow: the authority had stalled, and the fresh transport
+	// answered no faster than the one in service.
 	ErrorTypeUpstreamSlow ErrorType = "upstream_slow"
 	// ErrorTypeTrialTimeout: the fresh transport did not prove itself in time.
 	ErrorTypeTrialTimeout ErrorType = "trial_timeout"
@@ -55,8 +55,8 @@ const (
 	// The recreation was called off, which says nothing against the fresh transport.
 
 	ErrorTypeCurrentRecovered ErrorType = "current_recovered" // the transport in service answered
-	ErrorTypeUntried          ErrorType = "untried"           // nobody was left to try it
-	ErrorTypeSuperseded       ErrorType = "superseded"        // a newer one was asked for
+	ErrorTypeUntried          ErrorType = "untried"           // no request proved or refuted the fresh transport
+	ErrorTypeSuperseded       ErrorType = "superseded"        // a newer fresh transport was asked for
 	ErrorTypeGivenUp          ErrorType = "given_up"          // the caller of Recreate gave up
 	ErrorTypeClosed           ErrorType = "closed"            // the client was closed
 
@@ -68,9 +68,9 @@ const (
 	ErrorTypeFactoryExited  ErrorType = "factory_exited"  // the factory ended its goroutine
 	ErrorTypeFactoryPanic   ErrorType = "factory_panic"
 	ErrorTypeFactoryNil     ErrorType = "factory_nil"
-	ErrorTypeFactoryReused  ErrorType = "factory_reused" // its product is in service, or wraps what is
-	ErrorTypeFactoryShared  ErrorType = "factory_shared" // its product is http.DefaultTransport, or wraps it
-	ErrorTypeFactoryEnded   ErrorType = "factory_ended"  // its product had ended already
+	ErrorTypeFactoryReused  ErrorType = "factory_reused" // the factory's product is in service, or wraps a transport that is
+	ErrorTypeFactoryShared  ErrorType = "factory_shared" // the factory's product is http.DefaultTransport, or wraps it
+	ErrorTypeFactoryEnded   ErrorType = "factory_ended"  // the factory's product had ended already
 
 	// The factory failed with an error of this kind.
 

@@ -145,8 +145,8 @@ func WithPatience(d time.Duration) Option {
 // first interval to the one before. Later recreations wait for the policy's intervals,
 // counted from the previous candidate's first refusal, promotion or end. A policy that
 // returns [backoff.Stop] does not end recovery: its last interval is used again. The
-// default is exponential from 500 ms to 30 s, by half more each time, with ±50 %
-// jitter. A nil function, or one that returns nil, is an error. The policy is used by
+// default is exponential: 500 ms, then half as long again each time, up to 30 s, with
+// ±50 % jitter. A nil function, or one that returns nil, is an error. The policy is used by
 // one goroutine at a time.
 func WithBackOff(newBackOff func() backoff.BackOff) Option {
 	return func(c *config) error {

@@ -18,13 +18,14 @@ const (
 	// Neutral says nothing against the transport: the caller gave up, the
 	// request itself is at fault, or this machine is out of files or ports.
 	Neutral Verdict = iota
-	// Failure speaks against the transport; [WithThreshold] of them in a row
-	// trip the authority.
+	// Failure speaks against the transport. [WithThreshold] says how many failures in
+	// a row trip an authority.
 	Failure
-	// Stall is a deadline that passed without an answer. Stalls have a stricter rule of
-	// their own, [WithStallThreshold].
+	// Stall is a deadline that passed without an answer. [WithStallThreshold] says how
+	// many stalls, over how much time, trip an authority.
 	Stall
-	// Ended says that the transport will never work again. It trips at once.
+	// Ended says that the transport will never work again. One such verdict is enough
+	// for it to be replaced.
 	Ended
 )
 
@@ -61,13 +62,13 @@ type Classifier func(req *http.Request, err error) Verdict
 //	  or had passed before the attempt began                   Neutral
 //	the caller canceled                                        Neutral
 //	this machine is out of files, ports, buffers or memory,
-//	  on any system, also where a resolver keeps the text only Neutral
+//	  on any system, even if a resolver keeps only the text    Neutral
 //	the caller's body failed to be read                        Neutral
 //	the request is malformed, or the answer is                 Neutral
 //	the server is closing the connection (GOAWAY)              Neutral
 //	there is no such host                                      Neutral
 //	http.Transport.ResponseHeaderTimeout passed                Stall
-//	no connection was to be had: refused, reset, a dial
+//	no connection could be made: refused, reset, a dial
 //	  timeout, TLS, a resolver or dialer that fails            Failure
 //	a connection broke, or failed at its first use             Failure
 //	a stream was reset, or refused after a GOAWAY              Failure

@@ -12,14 +12,15 @@
 // # Prove, then swap
 //
 // A swap costs every other host its warm connections, so a fresh transport must earn
-// its place. When an authority (scheme, host and port) looks dead, one request is tried
-// on a freshly built candidate, and on the transport in service as well: the control.
-// There is a swap only if the control fails, or stays silent, and the candidate
-// answers: the candidate becomes the current transport, and the old one retires: it
-// gets no new requests, and those in flight on it finish. If the control is answered,
-// the transport was not dead; if both fail, the upstream is down. In either case all
-// pooled connections stay, and the next trial waits for the backoff. Requests that
-// failed meanwhile wait for the verdict and are sent again if that is safe.
+// its place. When an authority (scheme, host and port) looks dead, respawn builds a
+// fresh transport, the candidate. One request is tried on the candidate, and on the
+// transport in service as well, which is the control. There is a swap only if the
+// control fails or stays silent while the candidate answers. The candidate then becomes
+// the transport in service. The old transport retires: it gets no new requests, and
+// those in flight on it finish. If the control is answered, the transport was not dead;
+// if both fail, the upstream is down. In either case all pooled connections stay, and
+// the next trial waits for the backoff. Requests that failed meanwhile wait for the
+// verdict and are sent again if that is safe.
 //
 // While all is well, a request with a near deadline costs a few atomic operations and
 // one small allocation for its response body. By default, a request with a distant
@@ -264,9 +265,9 @@ func (rt *RecoveringRoundTripper) Close() error {
 	return nil
 }
 
-// Shutdown is [RecoveringRoundTripper.Close] that waits. It waits until all requests in
-// flight have finished, including those on transports that were replaced before, and
-// until the transports' own Close has returned. If ctx ends first, Shutdown returns
+// Shutdown closes the client as [RecoveringRoundTripper.Close] does, and then waits
+// until all requests in flight have finished, including those on transports that were
+// replaced before, and until the transports' own Close has returned. If ctx ends first, Shutdown returns
 // ctx's error; requests in flight still finish, and [WithDrainTimeout] bounds how long
 // that takes. Shutdown may be called more than once, also after Close, and is safe for
 // concurrent use.
