@@ -134,10 +134,10 @@ func recoveryOf(rows []recovery, name string) recovery {
 
 func reportBudgets(p *page, all []budget) {
 	p.heading("Budgets")
-	p.printf("What respawn may cost, and what it did. \"Limit\" is the thinnest safe wrapper that can swap its transport, on the machine that the budgets were set on and, " +
-		"with one counter, here: two locked additions and no more. A time is " +
-		"met if the median is; its interval says how sure that is. CPU time is this process's, so it leaves out what others on the " +
-		"machine took. Allocations are gates besides, in `benchmarks/budget_test.go`.")
+	p.printf("What respawn may cost, and what it did cost. \"Limit\" is the thinnest safe wrapper that can swap its transport, on the machine that the budgets were set on and, " +
+		"with one counter, here: two locked additions and no more. A budget of time is " +
+		"met if the median is within it; the interval says how sure that is. CPU time is that of this process, without what others on the " +
+		"machine used. Tests also hold the allocations, in `benchmarks/budget_test.go`.")
 	var rows [][]string
 	for _, b := range all {
 		met := "**missed**"

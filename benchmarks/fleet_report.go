@@ -8,9 +8,9 @@ import (
 
 func reportFleet(p *page, r fleetResult) {
 	p.heading("6. A fleet")
-	p.printf(`%s processes with one upstream, which goes away for %s; each sends a request per second. Virtual time, and respawn itself
-in each process, with its real backoff and trials; only the network is a model. Connections tried at the upstream, per second,
-in steps of %s. In the first second each process notices, at its own request. "No jitter" is the default backoff with its
+	p.printf(`%s processes with one upstream, which goes away for %s; each sends a request per second. Time is virtual, and only the
+network is a model: each process runs respawn itself, with its real backoff and trials. The figures are connections tried at the
+upstream, per second, in steps of %s. In the first second each process notices, at its own request. "No jitter" is the default backoff with its
 randomization off: the whole fleet tries again in waves, 1, 2, 4, 6, 9, 13, 19, 28, 41 and 61 s after it noticed. An upstream that is back
 after 60 s meets the last of them whole, a second later; one that came back after 62 s would have waited for 28 s.`, thousands(r.Processes), duration(fleetUp-fleetDown), duration(fleetBucket))
 	p.printf(`The load in the steady state is %s requests per second, on connections that exist: no attempts at all.`, thousands(r.Processes))

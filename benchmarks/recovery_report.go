@@ -7,15 +7,15 @@ import (
 
 func reportRecovery(p *page, r recoveryResult) {
 	p.heading("4. Recovery")
-	p.printf(`A transport that is dead for good, under every row, while a fresh one would work. Those that retry do so %d times, %s
-apart; their own delays are longer. A fresh session takes %s to build, as a tunnel does. "Left" are connections that
+	p.printf(`Under every row is a transport that is dead for good, while a fresh one would work. The rows that retry do so %d times, %s
+apart; their default delays are longer. A fresh session takes %s to build, as a tunnel does. "Left" are connections that
 are still open 2 s after all that the row offers to close was closed.`, retries, duration(retryDelay), duration(tunnelTime))
 
-	p.printf("**A dead dialer**, as under a dead SSH or yamux tunnel: every dial fails, nobody says why. %d GETs, one after the other, %s apart.", r.deadDialer[0].sent, duration(deadPause))
+	p.printf("**A dead dialer**, as under a dead SSH or yamux tunnel: every dial fails, with an error of no known type. %d GETs, one after the other, %s apart.", r.deadDialer[0].sent, duration(deadPause))
 	recoveryTable(p, r.deadDialer)
 	p.printf("**The same, met by %s goroutines at once**", thousands(r.storms))
 	recoveryTable(p, r.storm)
-	p.printf("**And where the session says that it is closed**, if it is asked, which is all that the port of LiteLLM's fix does:")
+	p.printf("**The same with a session that says that it is closed** when it is asked. The port of LiteLLM's fix does nothing but ask:")
 	recoveryTable(p, r.toldStorm)
 	p.printf("**A dead HTTP/2 connection**: what is sent vanishes, as behind a NAT that has forgotten it. A GET each %s with a deadline of %s, for %s.",
 		duration(r.blackHolers.every), duration(r.blackHolers.deadline), duration(r.blackHole[0].watched.Round(time.Second)))

@@ -23,7 +23,7 @@ type results struct {
 func report(peers []peer, r results) *page {
 	p := newPage()
 	p.WriteString("# Measured beside its peers\n\n")
-	p.printf("`make bench` measures respawn and what people use today side by side, in one run, and writes this page; it took %s. "+
+	p.printf("`make bench` measures respawn and its alternatives side by side, in one run that took %s, and writes this page. "+
 		"Nothing here is written by hand.", duration(r.took.Round(time.Second)))
 	p.table([]string{"machine", ""}, machine(r.load))
 	reportBudgets(p, budgets(peers, r))
@@ -43,11 +43,11 @@ func report(peers []peer, r results) *page {
 // reportNoise tells what the A/A rows say of this run.
 func reportNoise(p *page, r results) {
 	p.heading("How sure this is")
-	p.printf("Every round takes one sample of every row, in an order drawn anew, and each is compared with the bare transport's "+
-		"of the same round, so what else the machine does falls on all of them alike. A figure is the median of the rounds with "+
+	p.printf("Every round takes one sample of every row, in an order drawn anew. Each sample is compared with the bare transport's "+
+		"of the same round, so whatever else the machine does affects all rows alike. A figure is the median of the rounds with "+
 		"the interval that holds it with 95 %% confidence, whatever the distribution (`golang.org/x/perf/benchmath`, as benchstat does). "+
 		"%q is the bare transport a second time: how far it is from zero, or from 1, is the noise. "+
-		"The cores it had are its CPU time ÷ wall time: on the stub several goroutines have all of them, unless neighbors do. One interval in twenty misses "+
+		"\"Cores it had\" is its CPU time ÷ wall time: on the stub, several goroutines use all cores unless other processes do. One interval in twenty misses "+
 		"the truth by chance. Each sample is in `benchmarks/bench.out`, for benchstat.", nameAA)
 	var rows [][]string
 	for _, s := range r.stub {
@@ -78,7 +78,7 @@ func verdict(e estimate, truth float64) string {
 
 func reportPeers(p *page, peers []peer) {
 	p.heading("The rows")
-	p.printf("Each in its documented use as a RoundTripper; a test proves that every one calls the transport exactly once for each success.")
+	p.printf("Each peer is used as its docs say to use it as a RoundTripper. A test proves that every one calls the transport exactly once for each success.")
 	version := versions()
 	var rows [][]string
 	for _, peer := range withPort(peers) {
