@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// answers is what a transport has said to the urls, one each.
+// answers holds a transport's answer to each of the urls.
 type answers []answer
 
 type answer struct {

@@ -12,9 +12,10 @@ import (
 // TestFactory looks for violations of the contract of [respawn.Factory] that otherwise
 // only an outage would show. For each, it fails t with a message that says what to do:
 //
-//   - it returns base, or the same transport again, or one that wraps either or shares its
-//     connections; [http.DefaultTransport]; a [respawn.RecoveringRoundTripper]; nil; a
-//     transport that has ended; a transport and an error
+//   - it returns base or the same transport again, or a transport that wraps one of these or
+//     shares its connections; it returns [http.DefaultTransport], a
+//     [respawn.RecoveringRoundTripper], nil, a transport that has ended, or a transport
+//     together with an error
 //   - it fails, panics, ends its goroutine, cannot be called again, or does not return
 //     soon after its context has ended
 //   - its transport dies with the context that the factory was given

@@ -9,7 +9,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/build"
 )
 
-// fault is why what a call has come to cannot be put in service; nil if it can.
+// fault returns why the product of a call cannot be put in service; nil if it can.
 func (i *inspection) fault(p *product) error {
 	if err := p.failure(); err != nil {
 		return err
@@ -17,12 +17,12 @@ func (i *inspection) fault(p *product) error {
 	return i.unfit(p.transport)
 }
 
-// failure is why a call has come to no transport; nil if it has.
+// failure returns why a call produced no transport; nil if it produced one.
 func (p *product) failure() error {
 	isNil := build.IsNil(p.transport)
 	switch {
 	case errors.Is(p.err, errHangs):
-		return fmt.Errorf("the factory had not returned %v after its context had ended, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
+		return fmt.Errorf("the factory had not returned %v after the end of its context, which lasted for %v: pass the context on to whatever it waits for", grace, buildLimit)
 	case errors.Is(p.err, build.ErrExited):
 		return fmt.Errorf("%w: return an error instead of t.FailNow or the like, which does not belong in a factory", p.err)
 	case p.panicked:
@@ -41,7 +41,7 @@ func (p *product) failure() error {
 	return nil
 }
 
-// unfit is why respawn would refuse a transport; nil if it would not.
+// unfit returns why respawn would refuse a transport; nil if it would not.
 func (i *inspection) unfit(t http.RoundTripper) error {
 	switch {
 	case build.Shares(t, http.DefaultTransport):

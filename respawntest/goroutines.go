@@ -39,7 +39,7 @@ func running(label string) []string {
 	return stacks
 }
 
-// remaining is running once what can end has had its time to.
+// remaining returns what running does, once everything that can end has had time to.
 func remaining(label string) []string {
 	stacks := running(label)
 	pause := 10 * time.Millisecond

@@ -57,7 +57,7 @@ func offersHTTP2(t *http.Transport) bool {
 	case t.ForceAttemptHTTP2:
 		return true
 	}
-	//lint:ignore SA1019 who sets these still turns HTTP/2 off
+	//lint:ignore SA1019 setting these still turns HTTP/2 off
 	dials := t.Dial != nil || t.DialTLS != nil || t.DialContext != nil || t.DialTLSContext != nil
 	return t.TLSClientConfig == nil && !dials
 }

@@ -35,7 +35,7 @@ func (i *inspection) retire(p *product) bool {
 		i.found("%s of the factory's transport panicked, or ended its goroutine: it is called once, when the transport has retired, and has to return", method)
 		return false
 	case !returned:
-		i.found("Close or CloseIdleConnections of the factory's transport had not returned after %v: let what they close end by itself", grace)
+		i.found("Close or CloseIdleConnections of the factory's transport had not returned after %v: return at once, and let what takes long end in the background", grace)
 		return false
 	}
 	return true
@@ -53,11 +53,11 @@ func (i *inspection) leavesNothing(second *product) {
 	}
 	for _, stack := range left {
 		if isConnection(stack) {
-			i.found("connections are left behind when the factory's transport has retired: %s", i.unclosed(second))
+			i.found("the factory's transport has retired, and its connections are still open: %s", i.unclosed(second))
 			return
 		}
 	}
-	i.found("a goroutine is left behind when the factory's transport has retired, begun by %s: give the transport a Close that ends it", entry(left[0]))
+	i.found("the factory's transport has retired, and a goroutine is left behind, started by %s: give the transport a Close that ends it", entry(left[0]))
 }
 
 // unclosed says why a transport may have kept its connections.

@@ -16,7 +16,7 @@ import (
 
 var errHangs = errors.New("the factory does not return")
 
-// A product is what one call of the factory has come to.
+// A product is the outcome of one call of the factory.
 type product struct {
 	label     string // of what the factory and the transport have started
 	transport http.RoundTripper

@@ -78,7 +78,7 @@ func (i *inspection) found(format string, args ...any) {
 	i.traps = append(i.traps, fmt.Errorf(format, args...))
 }
 
-// baseSays asks base, whose answers those of the factory's transports are held against.
+// baseSays asks base. The answers of the factory's transports are compared with base's.
 func (i *inspection) baseSays() (answers, bool) {
 	if i.base == nil {
 		return nil, true
@@ -90,8 +90,8 @@ func (i *inspection) baseSays() (answers, bool) {
 	return said, err == nil
 }
 
-// callInVain calls the factory under a context that has ended, and returns what has come
-// of it; nil if the factory does not heed its context.
+// callInVain calls the factory under a context that has ended, and returns the call's
+// product; nil if the factory does not heed its context.
 func (i *inspection) callInVain() *product {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -106,7 +106,7 @@ func (i *inspection) callInVain() *product {
 }
 
 // afterItsBuild asks a transport that has outlived the context of its build, as those in
-// service have. What it cannot answer may be no fault of that: ask a control.
+// service have. An error may have another cause: run asks a control, too.
 func (i *inspection) afterItsBuild(p *product) (answers, error) {
 	time.Sleep(settle)
 	said, err := p.ask(i.urls)
@@ -139,7 +139,7 @@ func (i *inspection) buildAnother(first *product) *product {
 	err := i.fault(second)
 	switch {
 	case err != nil:
-		i.found("the factory worked once, and not the next time (%w): it is called for each recreation", err)
+		i.found("the factory worked once, but not the second time (%w): respawn calls it for each recreation", err)
 	case build.Shares(first.transport, second.transport):
 		i.found("the factory returned the same transport twice, or two wrappers of one: build a new one at each call")
 	default:

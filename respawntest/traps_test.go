@@ -83,7 +83,7 @@ var badFactories = []badFactory{
 			}
 			return w.transport(), nil
 		}
-	}, "worked once, and not the next time"},
+	}, "worked once, but not the second time"},
 	{"waits for ever", func(w *world) respawn.Factory {
 		return func(context.Context) (http.RoundTripper, error) {
 			<-w.over
@@ -98,7 +98,7 @@ var badFactories = []badFactory{
 			<-w.over
 			return w.transport(), nil
 		}
-	}, "5s after its context had ended, which lasted for 5s: pass the context on"},
+	}, "5s after the end of its context, which lasted for 5s: pass the context on"},
 	{"takes too long", func(w *world) respawn.Factory {
 		return func(ctx context.Context) (http.RoundTripper, error) {
 			if ctx.Err() != nil {
@@ -199,7 +199,7 @@ var badFactories = []badFactory{
 	}, "does not reach them all"},
 	{"leaves a goroutine", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { go watch(w); return w.transport() })
-	}, "begun by github.com/respawnhttp/respawn/respawntest.watch ("},
+	}, "started by github.com/respawnhttp/respawn/respawntest.watch ("},
 	{"panics in Close", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { return &closing{w.transport(), func() error { panic("closed twice") }} })
 	}, "Close of the factory's transport panicked"},

@@ -21,10 +21,10 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// A Listener hears of what the core has no report of.
+// A Listener is told of events that the core does not report.
 type Listener interface {
 	Failed(ctx context.Context, a core.Authority, trigger string) // an attempt failed in service
-	Resent(ctx context.Context, a core.Authority, n int)          // the request is sent for the n-th time again
+	Resent(ctx context.Context, a core.Authority, n int)          // the request is sent again, for the n-th time
 }
 
 // A Maker makes the calls of one client. Its fields are read-only.
@@ -39,9 +39,10 @@ func (m *Maker) Do(req *http.Request) (*http.Response, error) {
 	return m.newCall(req).run()
 }
 
-// Answered tells of an answer that the healthy path got while something is suspected:
-// the core, if it is of a suspect; of others it notes only that somebody is served.
-// alert is the one that did not cover the request when it began.
+// Answered reports an answer that the healthy path got while something is suspected. An
+// answer of a suspect goes to the core; of any other authority only the time is noted, as
+// proof that somebody is served. alert is the one that did not cover the request when it
+// began.
 func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began core.Instant, alert *gate.Alert) {
 	if a := m.Gate.Alert(); a != nil && !covers(a, alert, req) {
 		m.Gate.Served(began)
@@ -50,7 +51,8 @@ func (m *Maker) Answered(req *http.Request, gen *generation.Generation, began co
 	m.answered(req, gen, began, time.Time{})
 }
 
-// answered tells the core of an answer to what began then; zero: nobody looked.
+// answered tells the core of an answer to a request that began at that instant. A zero
+// start means that nobody noted the time.
 func (m *Maker) answered(req *http.Request, gen *generation.Generation, began core.Instant, start time.Time) {
 	q := &core.Call{Authority: evidence.AuthorityOf(req.URL), Method: req.Method}
 	m.Gate.Answered(req.Context(), q.Adopt(gen.ID, began, start))
@@ -78,7 +80,7 @@ type call struct {
 	flights  []*flight // under way
 	recalled []*core.Attempt
 	aboard   bool      // its caller waits in the transport of its first flight
-	deputy   chan word // of who goes on with the call meanwhile; nil: nobody
+	deputy   chan word // gets the deputy's result; nil: there is no deputy
 	finished bool      // over is closed
 }
 
@@ -131,7 +133,7 @@ func (c *call) conclude(steps func() (*http.Response, error)) (resp *http.Respon
 	return resp, err
 }
 
-// steps takes the call through what the core decides.
+// steps performs the steps that the core decides, until the call is done.
 func (c *call) steps() (*http.Response, error) {
 	for {
 		if resp, err, done := c.step(); done {
@@ -181,7 +183,7 @@ func (c *call) divert() (*http.Response, error, bool) {
 		}
 	}()
 	c.count()
-	c.finish() // what was left behind is awaited no longer
+	c.finish() // flights that were left behind are not awaited any more
 	began := c.Gate.Clock()
 	departed = true
 	resp, err := c.Config.Fallback.RoundTrip(req)
@@ -202,8 +204,8 @@ func (c *call) count() {
 	}
 }
 
-// tell tells the listener. Its meter or span is the user's: where that panics, only
-// what was told is lost.
+// tell calls the listener. The listener's meter or span is the user's: if that panics,
+// only this report is lost.
 func (c *call) tell(what func(Listener)) {
 	defer func() { _ = recover() }()
 	what(c.Listener)
@@ -211,8 +213,8 @@ func (c *call) tell(what func(Listener)) {
 
 var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
 
-// wait waits until it is woken, or until that time if it is not zero. It is done if what
-// the call left behind is answered, or if the caller leaves first.
+// wait waits until the call is woken, or until that time if it is not zero. The call is
+// done if a flight that it left behind is answered, or if the caller leaves first.
 func (c *call) wait(until time.Time) (*http.Response, error, bool) {
 	var limit <-chan time.Time
 	if !until.IsZero() {
@@ -250,7 +252,7 @@ func (c *call) gaveUp() error {
 	return errCanceled
 }
 
-// abandon: the caller's goroutine has ended without an answer. What is under way for it is
+// abandon: the caller's goroutine has ended without an answer. The call's flights are
 // called back, as when a caller leaves.
 func (c *call) abandon() {
 	c.mu.Lock()
@@ -262,8 +264,8 @@ func (c *call) abandon() {
 	}
 }
 
-// finish: the caller has its answer, or has it from a fallback. What is still under way
-// goes on without it until the core calls it back.
+// finish: the caller has its answer, perhaps from a fallback. Flights that are still under
+// way go on without the caller until the core calls them back.
 func (c *call) finish() {
 	c.letGo()
 	c.mu.Lock()
@@ -278,7 +280,7 @@ func (c *call) finish() {
 	close(c.over)
 }
 
-// witness is what a recreation's span links to.
+// witness returns the span context of req, to which a recreation's span can link.
 func witness(req *http.Request) any {
 	if sc := trace.SpanContextFromContext(req.Context()); sc.IsValid() {
 		return sc

@@ -6,7 +6,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/gate"
 )
 
-// What the gate asks of a call, from the goroutine of whoever's event led to it.
+// The gate calls these methods on the goroutine that brought the event.
 
 // Wake implements [gate.Caller].
 func (c *call) Wake() {
@@ -68,5 +68,5 @@ func (c *call) unsent(fl *flight, f gate.Flight) {
 		fl.bond.Leave()
 	}
 	c.ground(f)
-	c.Wake() // who awaits a flight may have no other
+	c.Wake() // await may wait for this flight alone
 }

@@ -2,12 +2,12 @@ package call
 
 import "net/http"
 
-// A call that was adopted has its caller in the transport: there it waits, and
-// whatever has come of the call meanwhile, it hears so when it is back. Nobody else
-// sees to the call, until a copy is to be sent: then a deputy does, which is a
-// goroutine, and the caller hands in what the transport gave it.
+// The caller of an adopted call waits in the transport's RoundTrip, and learns what became
+// of the call only when RoundTrip returns. Until a copy has to be sent, nobody needs to
+// attend to the call. Then a deputy does, which is a goroutine of its own. When the caller
+// is back, it hands the transport's result to the deputy, and gets the deputy's word.
 
-// A word is what a deputy hands to the caller.
+// A word is the result that a deputy hands to the caller.
 type word struct {
 	resp     *http.Response
 	err      error
@@ -25,7 +25,7 @@ func (c *call) deputize() {
 	}
 }
 
-// standIn is the deputy.
+// standIn runs the deputy.
 func (c *call) standIn() {
 	w := word{lost: true}
 	defer func() {
@@ -38,7 +38,7 @@ func (c *call) standIn() {
 	w.lost = false
 }
 
-// goOn awaits what is under way, and takes the call to its end.
+// goOn awaits the flights under way, and then takes the call to its end.
 func (c *call) goOn() (*http.Response, error) {
 	if c.Gate.Flying(&c.core) {
 		if resp, err, done := c.await(); done {
@@ -87,8 +87,8 @@ func (c *call) lost(fl *flight) {
 	c.finish()
 }
 
-// handIn gives a result to whoever sees to the call, or, if that is over, to the core
-// alone.
+// handIn gives a result to the goroutine that attends to the call or, if the call is over,
+// to the core alone.
 func (c *call) handIn(r result) {
 	select {
 	case c.results <- r:

@@ -25,7 +25,7 @@ type flight struct {
 	bond  *generation.Bond // the same
 	wait  *patience.Entry  // nil: nobody accompanies it, or a vigil does
 	trial bool             // when it departed
-	fate  core.Fate        // where the transport did not return
+	fate  core.Fate        // set if the transport did not return
 }
 
 // A result is how a flight ended.
@@ -33,19 +33,19 @@ type result struct {
 	*flight
 	resp     *http.Response
 	err      error
-	panicked any  // what its RoundTrip panicked with
+	panicked any  // the value that its RoundTrip panicked with
 	lost     bool // its RoundTrip did not return
 }
 
-// fly sends the request. What may be copied meanwhile, so that its answer need not
-// be waited for, has a goroutine of its own.
+// fly sends the request. A request that can be copied is sent on a goroutine of its own,
+// since a copy may be answered first.
 func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	var (
 		req *http.Request
 		err error
 	)
 	airborne := false
-	defer func() { // also where Err, GetBody, a context or whoever is told did not return
+	defer func() { // also if Err, GetBody, a context or the listener did not return
 		if !airborne {
 			f.Stripe.Leave()
 			c.ground(f)
@@ -134,8 +134,8 @@ func (fl *flight) recall() {
 	fl.watch.IfUnsent(fl.req, fl.leash.pull)
 }
 
-// roundTrip sends the request on its caller's goroutine. Where the transport panics, or
-// ends the goroutine, the core hears so first.
+// roundTrip sends the request on its caller's goroutine. If the transport panics or ends
+// the goroutine, the core is told first.
 func (fl *flight) roundTrip() (r result) {
 	r.flight, r.lost = fl, true
 	defer func() {

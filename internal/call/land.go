@@ -24,11 +24,11 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 		}
 		r.raise()
 	case r.err != nil:
-		r.bond.Out() // first: what its failure replaces does not wait for it
+		r.bond.Out() // first, so that a transport which this failure replaces need not wait for it
 		defer r.bond.Leave()
 		return c.failed(r)
 	case !c.tellAnswer(r) && c.core.Kind != core.Once:
-		r.discard() // it was called back; an answer to what is once only is the one there will be
+		r.discard() // it was called back. A request that is sent only once keeps its answer: it gets no other
 		return nil, nil, false
 	}
 	resp := c.lender.Restore(r.resp, r.req)
@@ -43,7 +43,7 @@ func (c *call) tellAnswer(r result) bool {
 	return c.Gate.Answered(c.req.Context(), r.Attempt)
 }
 
-// named is the error of a flight, or what cut it.
+// named returns the error of a flight, or ErrDrained if that cut it.
 func (r result) named() error {
 	if r.err != nil && r.bond.Tells() {
 		return generation.ErrDrained
@@ -85,8 +85,8 @@ func (c *call) keep(r result) {
 	c.err, c.resp = r.err, c.lender.Restore(r.resp, r.req)
 }
 
-// end ends a call that got no answer: with what its flights came to or, where none of
-// them has an error, with that one.
+// end ends a call that got no answer, with the error that its flights left or, if there is
+// none, with the given one.
 func (c *call) end(otherwise error) (*http.Response, error, bool) {
 	if c.err == nil {
 		return nil, otherwise, true
@@ -105,9 +105,9 @@ func (c *call) letGo() {
 // pulled reports whether the flight was called back before it ended.
 func (fl *flight) pulled() bool { return fl.leash != nil && fl.leash.pulled() }
 
-// calledBack: the error of a flight that was called back says nothing. But what is
-// once only may have got its connection in that very instant: then it goes no
-// further.
+// calledBack: the error of a flight that was called back says nothing. But a request that
+// can be sent only once may have got its connection in that very instant. If so, the call
+// ends here.
 func (c *call) calledBack(r result, unsent bool) (*http.Response, error, bool) {
 	switch {
 	case unsent || c.core.Kind != core.Once:
@@ -162,8 +162,8 @@ func (r result) close() {
 	}
 }
 
-// outcome is what the error of a flight says. It is read on the context of the
-// caller, if that still waits for it: the flight's own ends for other reasons, too.
+// outcome reads the error of a flight, on the caller's context as long as the caller waits
+// for the flight: the flight's own context ends for other reasons, too.
 func (c *call) outcome(r result) core.Outcome {
 	caller := c.req
 	if r.leash != nil && r.leash.loose() {
@@ -186,7 +186,7 @@ func (c *call) outcome(r result) core.Outcome {
 		}
 	case evidence.Stall:
 		o.Verdict, o.Trigger = core.Stall, evidence.TriggerStall
-		o.Untyped = !r.watch.Watched() && hasPlaces(r.Generation.Transport) // who knows whether it had a place
+		o.Untyped = !r.watch.Watched() && hasPlaces(r.Generation.Transport) // it may have waited for a place
 	case evidence.Ended:
 		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
 		c.Gate.Ended(c.req.Context(), r.Generation)
@@ -196,14 +196,14 @@ func (c *call) outcome(r result) core.Outcome {
 }
 
 // mayGoAgain reports whether the request may be sent again after flight r (see
-// body/replay.go): if what ended r speaks against its transport, it is safe, and the body
-// can still be had. A trial that was never sent may go again whatever its error says.
+// body/replay.go): if the end of r speaks against its transport, sending again is safe, and
+// the body can still be had. A trial that was never sent may go again whatever its error says.
 func (c *call) mayGoAgain(r result, o core.Outcome) bool {
 	worth := o.Verdict != core.Neutral || r.trial && o.Unsent
 	return worth && c.replay.Allows(c.req, o.Unsent) && c.lender.Left()
 }
 
-// said is what the error and the hooks say by themselves. An error that panics when it is
+// said returns what the error and the hooks say by themselves. An error that panics when it is
 // looked at, as a nil pointer does, says nothing.
 func (r result) said() (o core.Outcome) {
 	defer func() {
@@ -217,8 +217,8 @@ func (r result) said() (o core.Outcome) {
 	}
 }
 
-// classify asks the user's classifier. For one that panics the default answers, and an
-// error that cannot be looked at is a failure, as one that nobody knows is.
+// classify asks the user's classifier. If that panics, the default decides. If the default
+// panics, too, the error cannot be inspected, and counts as a failure like an unknown one.
 func (c *call) classify(req *http.Request, err error) evidence.Verdict {
 	for _, classify := range []func(*http.Request, error) evidence.Verdict{c.Config.Classify, evidence.Classify} {
 		if v, ok := classified(classify, req, err); ok {
@@ -228,7 +228,7 @@ func (c *call) classify(req *http.Request, err error) evidence.Verdict {
 	return evidence.Failure
 }
 
-// classified is what classify says; false: it panics.
+// classified returns the verdict of classify; false if classify panics.
 func classified(classify func(*http.Request, error) evidence.Verdict, req *http.Request, err error) (v evidence.Verdict, ok bool) {
 	defer func() { _ = recover() }()
 	return classify(req, err), true

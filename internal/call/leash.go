@@ -23,7 +23,7 @@ type leash struct {
 func newLeash(caller context.Context) *leash {
 	l := &leash{caller: caller, done: make(chan struct{})}
 	if err := caller.Err(); err != nil {
-		l.end(err) // at once: what is called off before it is sent is not sent
+		l.end(err) // at once, so that a request whose caller has left already is not sent
 	}
 	l.stop = context.AfterFunc(caller, func() { l.end(caller.Err()) })
 	return l
@@ -64,7 +64,7 @@ func (l *leash) drop() {
 	l.end(context.Canceled)
 }
 
-// untie lets go of the caller's context, and what goes on does not end with it.
+// untie lets go of the caller's context, whose end then does not end the flight.
 func (l *leash) untie() bool {
 	l.stop()
 	return true

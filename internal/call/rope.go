@@ -10,7 +10,7 @@ type tether interface {
 	pull()        // calls the flight back
 	pulled() bool // the flight was called back before it ended
 	drop()        // the flight is over
-	untie() bool  // what goes on does not end with the caller's context; false: it cannot be told apart
+	untie() bool  // lets go of the caller's context; false: the flight cannot do without it
 	loosen()      // the flight goes on without its caller
 	loose() bool
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/respawnhttp/respawn/internal/patience"
 )
 
-// A vigil is kept over a request on the healthy path whose caller would wait for so
-// long that nobody would notice. It costs a place in a list, and where the request
-// may be called back a context. The request is made on its caller's goroutine; a
-// goroutine of its own, as flights have that may be copied, would cost every request
-// what one in an outage needs. Only when the request is silent, or its transport was
-// replaced, a call is made of it, and becomes known to the core. A transport that does
-// not heed its request's context keeps its caller, as it does without respawn.
+// A vigil is kept over a request on the healthy path whose caller would wait so long that
+// a dead transport would go unnoticed. It costs a place in a list and, if the request may
+// be called back, a context. The request is made on its caller's goroutine: a goroutine of
+// its own, as flights that may be copied have, would charge every request for what only
+// one in an outage needs. A call is made of the request, and the core gets to know it,
+// only when the request is silent or its transport was replaced. A transport that does
+// not heed its request's context keeps its caller waiting, as it does without respawn.
 type vigil struct {
 	patience.Entry
 	*Maker
@@ -42,10 +42,10 @@ type vigil struct {
 	adopting chan struct{} // closed when a call has been made of the request; nil: nobody does
 }
 
-// begin begins the vigil, once what is sent was made. That looks into a context of the
-// user's, which may panic, or take its time, so nobody knows of the vigil yet, and no lock
-// is held that the timer would wait for. It is false if the generation was retired in
-// between.
+// begin makes the request that is sent, and then begins the vigil. Making it looks into a
+// context of the user's, which may panic or be slow. So nobody knows of the vigil until
+// then, and no lock is held that the timer would wait for. begin returns false if the
+// generation was retired in between.
 func (v *vigil) begin(prepare func()) (begun bool) {
 	lost := true
 	defer func() {
@@ -71,8 +71,8 @@ func (v *vigil) abandon() (*http.Response, error) {
 	return v.Do(v.req)
 }
 
-// keep sends the request. well: it was answered as on the healthy path, and is not out
-// yet.
+// keep sends the request. If well, it was answered as on the healthy path, and has not
+// been counted out yet.
 func (v *vigil) keep() (resp *http.Response, err error, well bool) {
 	r := v.roundTrip()
 	if fl := v.end(); fl != nil {
@@ -120,7 +120,8 @@ func (v *vigil) vanish() {
 	fl.call.lost(fl)
 }
 
-// failed makes what is left of a request that the core does not know yet.
+// failed makes a call of a request that has failed and that the core does not know yet,
+// and takes the call to its end.
 func (v *vigil) failed(r result) (*http.Response, error) {
 	fl := v.seen()
 	c := v.newCall(v.req)
@@ -222,7 +223,7 @@ func (v *vigil) Since() time.Time {
 	case v.watched != nil:
 		return v.watched.Since()
 	case hasPlaces(v.gen.Transport):
-		return time.Time{} // what nobody may watch may wait for a place
+		return time.Time{} // nobody watches it, so it may be waiting for a place
 	}
 	return v.start
 }

@@ -45,9 +45,9 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 	return s.Track(req, lender.Restore(resp, fl.req)), nil
 }
 
-// watchedVigil is Watched of a request whose caller has time to spare. What might be
-// called back is no matter of the healthy path: where its answer comes before its
-// body has gone, its context goes its own ways.
+// watchedVigil is Watched for a request whose caller has time to spare. A repeatable
+// request, which might be called back, leaves the healthy path: if its answer came before
+// its body was sent, its context would have to outlive the answer.
 func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	replay := m.Config.ReplayOf(req)
 	if kindOf(req, replay) == core.Repeatable {
@@ -110,7 +110,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 	return v.body.Track(v.stripe, req, resp, v.rope.cancel), nil
 }
 
-// plainVigil is for what nobody may send again.
+// plainVigil makes a request that must not be sent again.
 func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	v := &vigil{Maker: m, req: req, sent: req, gen: gen, alert: alert}
 	if !v.begin(func() {}) {
@@ -123,8 +123,8 @@ func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation, alert 
 	return v.stripe.Track(req, resp), nil
 }
 
-// covers reports whether a covers req, which another alert did not. Mostly it is the same
-// one, and who is asked for need not be looked up again.
+// covers reports whether alert a covers req, which alert not did not. Mostly the two are
+// the same, and the authority of req need not be looked up again.
 func covers(a, not *gate.Alert, req *http.Request) bool {
 	return a != not && a.Covers(evidence.AuthorityOf(req.URL))
 }
@@ -146,8 +146,8 @@ func hasPlaces(transport http.RoundTripper) bool {
 	return ok && t.MaxConnsPerHost > 0
 }
 
-// Resume makes what is left of a request that the healthy path began at an instant
-// of the core, and that gen failed.
+// Resume takes over a request that the healthy path began at an instant of the core, and
+// that gen failed.
 func (m *Maker) Resume(req *http.Request, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
 	c := m.newCall(req)
 	c.lender.Lent()

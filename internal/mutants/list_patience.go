@@ -147,6 +147,6 @@ var patience = []mutant{
 		"s.release(context.Canceled)",
 		"_ = context.Canceled"},
 	{"what was left behind is counted until the fallback answers", "internal/call/call.go",
-		"\tc.finish() // what was left behind",
+		"\tc.finish() // flights that were left behind",
 		"\t// what was left behind"},
 }
