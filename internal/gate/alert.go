@@ -16,13 +16,13 @@ func (a *Alert) Covers(au core.Authority) bool {
 // Alert returns which requests may not take the healthy path; nil means that all may.
 func (g *Gate) Alert() *Alert { return g.alert.Load() }
 
-// A cover is what an Alert was made of. The zero value is nobody's.
+// A cover holds what an Alert was made of. The zero value is that of no Alert.
 type cover struct {
 	everybody bool
-	changes   uint64 // of who is suspected
+	changes   uint64 // of the set of suspects
 }
 
-// publishLocked tells the healthy path what it has to know.
+// publishLocked publishes the alert that the healthy path reads.
 func (g *Gate) publishLocked() {
 	g.clock.Store(uint64(g.core.Clock()))
 	now := cover{g.core.Everybody() || g.cfg.DrainTimeout > 0, g.core.Changes()}

@@ -8,11 +8,11 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// A Caller is who makes a core.Call: its Ticket. None of its methods may block.
+// A Caller makes a core.Call, and is the call's Ticket. None of its methods may block.
 type Caller interface {
 	Wake()                // a wait is over: it asks Next
 	Recall(*core.Attempt) // cancel it; the call asks Next if it has nothing else under way
-	Part()                // what is under way goes on, and the call asks Next beside it
+	Part()                // the flights under way go on, and the call asks Next meanwhile
 	Copy(Flight)          // send a copy of the request
 }
 
@@ -69,7 +69,7 @@ func (g *Gate) Failed(ctx context.Context, a *core.Attempt, o core.Outcome, err 
 	return fate
 }
 
-// Flying reports whether something of q is under way for its caller.
+// Flying reports whether an attempt of q is under way for its caller.
 func (g *Gate) Flying(q *core.Call) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 // use.
 type Gate struct {
 	cfg      *config.Config
-	client   http.RoundTripper // whose gate it is: no product of a factory's
+	client   http.RoundTripper // the client that owns the gate; a factory's product must not be or wrap it
 	builder  build.Builder     // read-only, as those above
 	listener Listener
 
@@ -30,9 +30,9 @@ type Gate struct {
 	current atomic.Pointer[generation.Generation] // in service; nil once closed
 	alert   atomic.Pointer[Alert]                 // nil: nothing is suspected or under way
 	clock   atomic.Uint64                         // the core's
-	served  atomic.Uint64                         // when the latest attempt began that was answered and the core does not know
+	served  atomic.Uint64                         // when the latest attempt began whose answer the core was not told of
 
-	Waits patience.Registry // who waits for an answer; it has locks of its own
+	Waits patience.Registry // the requests that wait for an answer; it has locks of its own
 
 	lingering atomic.Bool // it was told that generations drain for minutes
 
@@ -53,9 +53,9 @@ type Gate struct {
 	unbuilt     error // why the factory gave none, while there is no transport yet
 }
 
-// Open makes g the gate of client, which serves from base; from [build.Nothing] until
-// the first transport is built. The listener hears of
-// all that happens from then on. A gate that was not opened is closed.
+// Open makes g the gate of client, which serves from base, or from [build.Nothing] until
+// the first transport is built. The listener is told of all that happens after Open. A gate
+// that was not opened is closed.
 func (g *Gate) Open(cfg *config.Config, client, base http.RoundTripper, l Listener) {
 	now := time.Now()
 	g.cfg, g.client, g.listener = cfg, client, l
@@ -111,7 +111,8 @@ func (g *Gate) Absent() error {
 	return fmt.Errorf("%w: %w", build.ErrNothing, why) // reads an error of the user's
 }
 
-// Clock is what an attempt on the healthy path notes before it begins.
+// Clock returns the core's clock, which an attempt on the healthy path notes before it
+// begins.
 func (g *Gate) Clock() core.Instant { return core.Instant(g.clock.Load()) }
 
 // Served notes an answer that the core does not hear of, to an attempt that began at
@@ -127,9 +128,8 @@ func (g *Gate) Served(began core.Instant) {
 	}
 }
 
-// do is how everything happens: it takes an event to the core under the lock, and then
-// performs without it what the core asks for. ctx is the context of whoever brought the
-// event.
+// do is the only way into the core: it takes an event there under the lock, and then
+// performs what the core asks for without the lock. ctx is the context of the event.
 func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)) {
 	now := time.Now()
 	g.mu.Lock()
@@ -139,8 +139,8 @@ func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)
 	g.perform(w)
 }
 
-// tick is the timer's event. Time alone may promote a planned candidate, so that
-// one that has ended is found out before.
+// tick is the timer's event. Time alone may promote a planned candidate, so tick first
+// looks whether that has ended.
 func (g *Gate) tick() {
 	var spoiled uint64
 	build.Safely(func() { // an Err that does not return must not stop the clock

@@ -8,7 +8,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// lingersAfter is how long a generation may drain before somebody has to be told.
+// lingersAfter is how long a generation may drain before a warning is due.
 const lingersAfter = 5 * time.Minute
 
 // An heir is the gate for one generation that has been retired.
@@ -27,7 +27,8 @@ func (g *Gate) discard(product http.RoundTripper) {
 	g.retire(gen)
 }
 
-// retire lets gen, which is noted as retired, finish what is in flight, and closes it.
+// retire lets gen, which is noted as retired, finish its requests in flight, and then
+// closes it.
 func (g *Gate) retire(gen *generation.Generation) {
 	h := &heir{gate: g, gen: gen}
 	if gen.InFlight() > 0 {
@@ -36,8 +37,8 @@ func (g *Gate) retire(gen *generation.Generation) {
 	gen.Retire(g.cfg.DrainTimeout, h)
 }
 
-// weakly is a function for a timer, which does not keep a client in memory that its
-// user has dropped.
+// weakly returns a function for a timer that does not keep a client in memory once its
+// user has dropped it.
 func weakly(g *Gate, f func(*Gate)) func() {
 	w := weak.Make(g)
 	return func() {

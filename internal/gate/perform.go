@@ -8,7 +8,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// work is what is to be performed for one event.
+// work holds what has to be performed for one event.
 type work struct {
 	todo    core.Todo
 	retire  []*generation.Generation
@@ -19,8 +19,8 @@ type work struct {
 	deliver bool
 }
 
-// takeLocked takes what the core asks for, and does the part of it that is loads and
-// stores.
+// takeLocked takes the work that the core asks for, and does the part that is only loads
+// and stores.
 func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 	w := work{todo: g.core.Todo()}
 	g.tellLocked(ctx, w.todo.Reports)
@@ -50,7 +50,7 @@ func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 	return w
 }
 
-// promoteLocked puts the candidate in service, and returns what was.
+// promoteLocked puts the candidate in service, and returns the generation that was.
 func (g *Gate) promoteLocked(now time.Time, id uint64) *generation.Generation {
 	old, fresh := g.last, g.recreations[id].generation
 	delete(g.recreations, id)
@@ -69,8 +69,8 @@ func (g *Gate) forgetLocked() {
 	}
 }
 
-// perform does what was taken. The reports come last: a logger that blocks holds up
-// nobody who waits for a verdict.
+// perform does the work that was taken. The reports come last: a logger that blocks then
+// holds up no request that waits for a verdict.
 func (g *Gate) perform(w work) {
 	if w.cancel != nil {
 		w.cancel.cancel(nil)
@@ -78,7 +78,7 @@ func (g *Gate) perform(w work) {
 	for _, gen := range w.retire {
 		g.retire(gen)
 	}
-	if w.old != nil { // it lets nobody in any more
+	if w.old != nil { // it lets no new request in
 		g.Waits.Condemn(w.old.ID, w.todo.Condemn)
 	}
 	if w.build != nil {

@@ -10,18 +10,18 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// defaultInterval is waited where the user's policy gives none.
+// defaultInterval is used if the user's policy gives no interval.
 const defaultInterval = time.Second
 
-// A policy is the user's of one pace, for as long as the pace does not start over.
+// A policy is the user's backoff policy for one pace, until the pace starts over.
 type policy struct {
 	epoch   uint64
 	backoff backoff.BackOff // nil: none yet, or a draw has it
 	last    time.Duration
 }
 
-// drawInterval asks the user's policy for an interval, never under the lock: who
-// draws takes the policy with it and brings it back.
+// drawInterval asks the user's policy for an interval, never under the lock: each draw
+// takes the policy out of the gate and brings it back.
 func (g *Gate) drawInterval(planned bool, epoch uint64) time.Duration {
 	p := &g.policies[0]
 	if planned {

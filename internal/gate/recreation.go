@@ -15,7 +15,7 @@ import (
 type Recreation struct {
 	core.Build
 	Start time.Time
-	Ctx   context.Context // of who asked for it, without its end; then what Begin made of it
+	Ctx   context.Context // that of the event that led to it, without its end; then the one that Begin returned
 	Seen  any             // the listener's
 
 	begun      chan struct{} // closed when Begin has returned: Ctx and Seen are written
@@ -35,7 +35,7 @@ func (r *Recreation) Begun() bool {
 	}
 }
 
-// protocol is that of the candidate's latest answer.
+// protocol returns the protocol version of the candidate's latest answer.
 func (r *Recreation) protocol() string {
 	if r.generation == nil {
 		return ""
@@ -46,14 +46,14 @@ func (r *Recreation) protocol() string {
 // beginLocked notes a build, which the caller starts without the lock.
 func (g *Gate) beginLocked(ctx context.Context, now time.Time, b core.Build) *Recreation {
 	r := &Recreation{Build: b, Start: now, begun: make(chan struct{})}
-	// A caller who gives up does not take the recreation with it.
+	// A caller that gives up does not end the recreation.
 	r.Ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	g.recreations[b.ID] = r
 	return r
 }
 
-// build runs the factory. It is the recreation's own goroutine: whatever the
-// user's functions do to it, the core hears of an end.
+// build runs the factory, on the recreation's own goroutine. Whatever the user's functions
+// do to that goroutine, the core is told that the build has ended.
 func (g *Gate) build(r *Recreation) {
 	var product http.RoundTripper
 	err := build.ErrExited
@@ -68,14 +68,14 @@ func (g *Gate) build(r *Recreation) {
 	product, err = g.builder.Build(r.Ctx)
 }
 
-// begin tells the listener, and whoever waits to tell it of the end, that r has
-// begun.
+// begin tells the listener that r has begun, and lets the report of its end, which waits
+// for that, go on.
 func (g *Gate) begin(r *Recreation) {
 	defer close(r.begun)
 	build.Safely(func() { r.Ctx = g.listener.Begin(r) }) // a tracer that does not return costs its span
 }
 
-// built brings the core the end of a build.
+// built tells the core that a build has ended.
 func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core.Draw) {
 	kind := factoryKind(err)
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
@@ -121,9 +121,9 @@ func (g *Gate) inService(product http.RoundTripper) bool {
 	return false
 }
 
-// transports are those that are in service, on trial, or not closed yet: a call of the
-// factory that hung may return one late. What they wrap is theirs to say, so that
-// nobody may ask under the lock.
+// transports returns those that are in service, on trial, or not closed yet: a factory call
+// that hung may return one of them late. What they wrap must be asked without the lock,
+// since the method is the user's.
 func (g *Gate) transports() []http.RoundTripper {
 	g.mu.Lock()
 	defer g.mu.Unlock()

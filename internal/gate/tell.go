@@ -29,11 +29,11 @@ type Listener interface {
 	Broke(gen *generation.Generation, method string)
 }
 
-// Told is a report of the core with what the gate knows of it.
+// Told is a report of the core with what the gate adds to it.
 type Told struct {
 	core.Report
-	Ctx        context.Context // of the event's bringer
-	Recreation *Recreation     // the candidate's; nil: the report is of none
+	Ctx        context.Context // of the event
+	Recreation *Recreation     // of the candidate that the report is about; nil if it is about none
 	Generation uint64          // in service after the event
 	Age        time.Duration   // of the transport that was in service at the event
 	Protocol   string          // of the candidate's latest answer, as network.protocol.version has it; "" if it gave none
@@ -74,7 +74,7 @@ func (g *Gate) tellLocked(ctx context.Context, reports []core.Report) {
 	}
 }
 
-// deliver tells what is queued, and what comes meanwhile.
+// deliver delivers the queued reports, and those that are queued meanwhile.
 func (g *Gate) deliver() {
 	for {
 		g.mu.Lock()

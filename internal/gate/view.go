@@ -31,11 +31,11 @@ type Retired struct {
 	Since time.Time
 }
 
-// View returns how the gate is, without waiting for anything.
+// View returns a snapshot of the gate, without waiting for anything.
 func (g *Gate) View() View { return g.ViewWith(func() {}) }
 
-// ViewWith is View, and calls also at the same instant, under the lock: what a
-// [Listener] has noted then is of that instant, too.
+// ViewWith is View that also calls the function also at the same instant, under the lock:
+// whatever a [Listener] has noted by then belongs to that instant, too.
 func (g *Gate) ViewWith(also func()) View {
 	g.mu.Lock()
 	defer g.mu.Unlock()
