@@ -28,8 +28,8 @@ func (r Replay) NeedsShield(req *http.Request) bool {
 	return true
 }
 
-// IsPlainGet reports at a glance whether req is what most requests are: a GET
-// without a body, which can always be sent again.
+// IsPlainGet reports, at little cost, whether req is a GET without a body, as most
+// requests are, which can always be sent again.
 func IsPlainGet(req *http.Request) bool {
 	return (req.Method == http.MethodGet || req.Method == "") && (req.Body == nil || req.Body == http.NoBody)
 }
@@ -48,7 +48,7 @@ var (
 	}{}))
 )
 
-// unwrapped is what net/http finds in an io.NopCloser (net/http/transfer.go,
+// unwrapped returns the reader that net/http finds in an io.NopCloser (net/http/transfer.go,
 // unwrapBody and isKnownInMemoryReader).
 func unwrapped(r io.Reader) io.Reader {
 	if t := reflect.TypeOf(r); t == nopCloserType || t == nopCloserWriterToType {

@@ -57,7 +57,7 @@ func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Tim
 	return nil
 }
 
-// body returns what the next attempt reads.
+// body returns the body that the next attempt reads.
 func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 	switch {
 	case !Has(l.req):

@@ -23,7 +23,7 @@ type oneShot struct {
 	released bool // the call is over: the holder's Close is the body's
 	closed   bool
 
-	// Who waits for whom.
+	// Whether the transport waits for the body.
 	lent    time.Time // to the holder
 	reading bool
 	began   time.Time // the latest Read
@@ -132,7 +132,7 @@ func Broke(sent *http.Request, err error) bool {
 	return ok && b.brokeWith(err)
 }
 
-// brokeWith reports whether err is what the caller's own reader returned.
+// brokeWith reports whether err is the error that the caller's own reader returned.
 func (b *sendBody) brokeWith(err error) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()

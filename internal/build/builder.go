@@ -15,20 +15,20 @@ type Builder struct {
 	Factory func(context.Context) (http.RoundTripper, error)
 	Limit   time.Duration // of one call
 
-	// InService reports whether a product is not fresh, or wraps what is not. Discard
-	// ends one that came too late, or has ended already.
+	// InService reports whether a product is not fresh, or wraps a transport that is not.
+	// Discard closes a product that came too late or has ended already.
 	InService func(product http.RoundTripper) bool
 	Discard   func(product http.RoundTripper)
 
-	calls atomic.Int32 // that have not returned
+	calls atomic.Int32 // calls that have not returned
 }
 
 // maxStuck bounds the goroutines that a factory which ignores its context can
 // hold.
 const maxStuck = 8
 
-// Build calls the factory under its time limit, and returns what can be put in
-// service.
+// Build calls the factory under its time limit, and returns a transport that can be put
+// in service.
 func (b *Builder) Build(ctx context.Context) (http.RoundTripper, error) {
 	if b.calls.Add(1) > maxStuck {
 		b.calls.Add(-1)

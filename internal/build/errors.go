@@ -17,17 +17,17 @@ func (e *kindError) ErrorType() string     { return e.kind }
 var (
 	errTimeout = NewKindError("factory_timeout", "the factory took longer than WithRecreateTimeout allows")
 	errStuck   = NewKindError("factory_stuck", "earlier calls of the factory have not returned: make it heed its context")
-	// ErrExited is what a factory gets that ends its goroutine.
+	// ErrExited is the error of a factory that ends its goroutine.
 	ErrExited = NewKindError("factory_exited", "the factory ended its goroutine (runtime.Goexit)")
 	errNil    = NewKindError("factory_nil", "the factory returned a nil transport and no error")
 	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, or wraps it: return a new one each time")
 	errShared = NewKindError("factory_shared", "the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a clone of it")
-	// ErrEnded is what a transport gets that says itself that it is of no use.
+	// ErrEnded is the error of a product that says itself that it has ended.
 	ErrEnded = NewKindError("factory_ended", "the factory returned a transport that has ended already")
 )
 
-// Fault returns the kind of what this package found wrong with a factory or its
-// product; "" for an error of the factory's own.
+// Fault returns the kind of the fault that this package found in a factory or its product;
+// "" for an error of the factory's own.
 func Fault(err error) string {
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		return p.ErrorType()

@@ -6,7 +6,7 @@ import "net/http"
 // so that nobody is sent there.
 type Nothing struct{}
 
-// ErrNothing is what a request gets where the factory has given no transport yet.
+// ErrNothing is the error of a request while the factory has given no transport yet.
 var ErrNothing = NewKindError("no_transport", "respawn: there is no transport yet")
 
 // RoundTrip implements [http.RoundTripper].

@@ -7,16 +7,16 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// AuthorityOf returns whom a request to u is for, in a form that is fit for
-// every output, whatever the URL is.
+// AuthorityOf returns the authority that a request to u is for, in a form that is fit
+// for every output, whatever the URL is.
 func AuthorityOf(u *url.URL) core.Authority {
 	if u == nil {
 		return core.Authority{}
 	}
 	host := u.Hostname()
-	host = host[strings.LastIndexByte(host, '@')+1:] // user info, where a URL was put together by hand
-	// ToLower also replaces what is no UTF-8, which would cost the OTLP exporter
-	// all spans of its batch.
+	host = host[strings.LastIndexByte(host, '@')+1:] // without user info, which a URL put together by hand may have here
+	// ToLower also replaces bytes that are not UTF-8, for which the OTLP exporter
+	// would drop all spans of the batch.
 	a := core.Authority{
 		Scheme: strings.ToLower(clip(u.Scheme, maxScheme)),
 		Host:   strings.ToLower(clip(host, maxHost)),

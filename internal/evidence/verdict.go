@@ -21,10 +21,9 @@ const (
 )
 
 // Classify says what ended an attempt. Whether that counts against its transport is decided
-// in internal/core/streak.go. Classify goes by the types of errors; for those that have none,
-// such as the errors of custom dialers, it goes by how far the attempt got, which it takes
-// from req's context.
-// Top down:
+// in internal/core/streak.go. Classify goes by the types of errors. For errors without a
+// known type, such as those of custom dialers, it goes by how far the attempt got, which it
+// takes from req's context. The first line that applies decides:
 //
 //	the caller has gone before an answer, by its deadline   Stall; Neutral if the attempt waited for a
 //	                                                        place in its own pool, for the caller's body,
@@ -35,7 +34,7 @@ const (
 //	the request is malformed, or the answer                 Neutral
 //	the server is closing the connection (GOAWAY)           Neutral
 //	there is no such host                                   Neutral
-//	no connection was to be had, it broke, or its stream    Failure
+//	no connection could be made, it broke, or its stream    Failure
 //	net/http's ResponseHeaderTimeout, another's timeout     Stall
 //	anything else                                           Failure; it cannot trip if nobody watched
 func Classify(req *http.Request, err error) Verdict {
@@ -72,8 +71,8 @@ func Classify(req *http.Request, err error) Verdict {
 	return Failure
 }
 
-// Untyped reports whether err says nothing by itself, and nobody watched the
-// attempt: it may be the request's own fault, and is worth a closer look only.
+// Untyped reports whether err says nothing by itself, and nobody watched the attempt. Such
+// an error may be the request's own fault: it is only a reason to watch the next attempts.
 func Untyped(w *Watch, err error) bool {
 	return !w.Watched() && !isDial(err) && !isTimeout(err) && TriggerOf(err) == TriggerOther && saysText(err) == textNone
 }

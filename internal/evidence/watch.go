@@ -41,7 +41,7 @@ type Watch struct {
 	trace  httptrace.ClientTrace
 	own    bool   // the transport is net/http's: the first GetConn is the attempt's
 	places bool   // and its pool may have no place
-	host   string // that is asked for, where it is not
+	host   string // of the attempt's GetConn, if the transport is not net/http's
 	port   string // the same
 	start  time.Time
 
@@ -52,15 +52,15 @@ type Watch struct {
 	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
 	phase   Phase
 	waiting bool          // for a connection of its own
-	shown   bool          // any connection was
-	nested  int32         // requests for others that have none yet
+	shown   bool          // some connection was shown
+	nested  int32         // requests of others that have no connection yet
 	placed  time.Duration // when it had its place, after start
 }
 
 type watchKey struct{}
 
-// traceKey is net/http/httptrace's own key, which it tells nobody: a context that
-// is its own trace need not be wrapped in one.
+// traceKey is the key of net/http/httptrace, which does not export it: a context that
+// knows it can return a trace itself, and need not be wrapped.
 var traceKey = func() any {
 	p := keyProbe{Context: context.Background()}
 	httptrace.ContextClientTrace(&p)
@@ -155,8 +155,8 @@ func (w *Watch) asks(hostPort string) bool {
 		w.nested++
 		return false
 	}
-	// net/http asks again when it retries by itself, which it does only where its
-	// request was not processed: its last word counts.
+	// net/http asks again when it retries by itself, which it does only if the
+	// request was not processed: its latest GetConn counts.
 	w.waiting, w.phase = true, Dialing
 	if w.places {
 		w.phase = Queued
@@ -164,8 +164,7 @@ func (w *Watch) asks(hostPort string) bool {
 	return true
 }
 
-// dials: somebody does something about a connection, so that nobody waits for a
-// place.
+// dials notes that a connection is being made, so the attempt does not wait for a place.
 func (w *Watch) dials() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,13 +13,13 @@ import (
 // ErrDrained is the error of requests and bodies that are cut at the drain limit.
 var ErrDrained = build.NewKindError("drained", "respawn: cut off: the transport was retired, and WithDrainTimeout has passed since")
 
-// A Holder is whose attempt is in flight.
+// A Holder owns an attempt in flight.
 type Holder interface {
 	// End lets go of the attempt's context, which ends. It may be called twice.
 	End()
-	// Untie lets go of the caller's context alone: the caller has all it gets, and
-	// what the transport still does for the attempt is not cut. It reports false where
-	// the one cannot be had without the other, and nothing was let go of.
+	// Untie lets go of the caller's context alone: the caller has its whole answer, and
+	// the transport may go on with the attempt. It returns false, and lets go of nothing,
+	// if the attempt cannot do without the caller's context.
 	Untie() bool
 	// Gone reports whether the caller has given up.
 	Gone() bool
@@ -87,7 +87,7 @@ func (b *Bond) sever() {
 	b.cut = true
 	body, conn := b.body, b.conn
 	b.mu.Unlock()
-	b.holder.End() // first: what the transport does about it comes before its Close
+	b.holder.End() // first: the transport may end the attempt by itself, before its body is closed
 	b.Out()
 	closeSevered(body, conn)
 }
@@ -105,7 +105,7 @@ func (b *Bond) Severed() bool {
 // Tells reports whether the caller is to be told of the cut: not if it has given up.
 func (b *Bond) Tells() bool { return b.Severed() && !b.holder.Gone() }
 
-// named returns what an error of the body is called.
+// named returns the error that a reader of the body gets in place of err.
 func (b *Bond) named(err error) error {
 	if err == nil || err == io.EOF || !b.Tells() {
 		return err
@@ -154,7 +154,8 @@ func (b *Bond) holdOn(resp *http.Response) {
 	resp.Body = &boundBody{ReadCloser: resp.Body, bond: b}
 }
 
-// attach tells the bond what to close where it is cut, which it may be already.
+// attach tells the bond which connection to close when it is cut, which may have happened
+// already.
 func (b *Bond) attach(body *boundBody, conn io.Closer) {
 	b.mu.Lock()
 	b.body, b.conn = body, conn

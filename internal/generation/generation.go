@@ -93,7 +93,8 @@ func (g *Generation) Enter(req *http.Request) *Stripe {
 	return g.EnterBy(uint64(uintptr(unsafe.Pointer(req))))
 }
 
-// EnterBy is Enter by whatever tells apart what is under way at once.
+// EnterBy is Enter with a key of the caller's own, which should differ between requests
+// that are under way at once.
 func (g *Generation) EnterBy(key uint64) *Stripe {
 	s := &g.stripes[key*0x9E3779B97F4A7C15>>(64-stripeBits)] // 2^64 / golden ratio
 	if s.n.Add(1) < 0 {
@@ -124,7 +125,7 @@ func (g *Generation) RoundTrip(req *http.Request, s *Stripe) (resp *http.Respons
 	return g.Transport.RoundTrip(req)
 }
 
-// InFlight is how many requests are in flight.
+// InFlight returns how many requests are in flight.
 func (g *Generation) InFlight() int64 {
 	var n int64
 	for i := range g.stripes {
@@ -134,8 +135,8 @@ func (g *Generation) InFlight() int64 {
 }
 
 // closeIfDrained closes up if no request is left. Nobody can come in by a closed
-// stripe, so one that was seen empty stays empty; who leaves last, or was turned
-// away last, looks last.
+// stripe, so one that was seen empty stays empty. The request that leaves last, or is
+// turned away last, looks last.
 func (g *Generation) closeIfDrained() {
 	for i := range g.stripes {
 		if g.stripes[i].n.Load() != closedStripe {

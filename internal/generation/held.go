@@ -7,8 +7,8 @@ import (
 )
 
 // A Held is the body of an attempt that has a context of its own, and the attempt's
-// hold on that. It is a part of something else, so that it costs no allocation. Who
-// reads a body to its end and does not close it leaves the context to the caller's.
+// hold on that. It is a part of something else, so that it costs no allocation. If a body
+// is read to its end and not closed, its context lasts until the caller's ends.
 type Held struct {
 	io.ReadCloser
 	heldSeat

@@ -16,9 +16,9 @@ import (
 // (condemn in internal/core/promote.go). Nothing else is cut, unless WithDrainTimeout is
 // set: then what is still in flight at that time ends with ErrDrained (cutNow).
 //
-// Closing means: what is idle in its pool is closed, at once where it is net/http's, again
-// at the end, and a little later for what was pooled late; and its own Close is called if it
-// has one, once. Close and Shutdown call that Close without the 100 ms (Hurry). A candidate
+// Closing means two things. The idle connections of the transport's pool are closed: at once
+// if it is net/http's, again at the end, and a little later for connections that were pooled
+// late. And its own Close is called, once, if it has one. Close and Shutdown call that Close without the 100 ms (Hurry). A candidate
 // that was rejected is closed in the same way.
 
 // sweeps are the pauses, the first of them after the drain, between which idle connections
@@ -35,8 +35,8 @@ type Heir interface {
 }
 
 // Retire lets no new request in, waits for those in flight without blocking, and
-// then closes the transport, in a goroutine of its own: what is the user's may block
-// in there. A transport with nothing in flight is closed at once, another a little
+// then closes the transport, in a goroutine of its own, since the transport's methods may
+// block. A transport with nothing in flight is closed at once, another a little
 // after its last request, whose end it may have to see first. Retire must be called
 // once, after another generation has been published.
 func (g *Generation) Retire(drainTimeout time.Duration, h Heir) {
@@ -55,8 +55,8 @@ func (g *Generation) Retire(drainTimeout time.Duration, h Heir) {
 		g.empty.Store(true)
 		go g.sweep(0)
 	})
-	// What is idle can go at once, if it is net/http's: http3 takes a
-	// connection for idle whose headers have come, and would cut its body.
+	// net/http's idle connections can be closed at once. http3 takes a connection for
+	// idle once the headers have come, and would cut the body.
 	if !g.quiet {
 		go g.attempt("CloseIdleConnections", func() { build.CloseIdle(netHTTP(g.Transport)) })
 	}
@@ -82,8 +82,8 @@ func (g *Generation) drain(then func()) {
 	g.closeIfDrained()
 }
 
-// sweep closes what is idle for the i-th time, and the transport itself, at the
-// first time if nothing was in flight, else at the second.
+// sweep closes the idle connections for the i-th time. It also closes the transport itself:
+// the first time if nothing was in flight, else the second time.
 func (g *Generation) sweep(i int) {
 	closer, all := build.Closer(g.Transport)
 	all = all && closer != nil

@@ -46,7 +46,8 @@ type shard struct {
 	_           [128 - 24]byte // two cache lines each: they are fetched in pairs
 }
 
-// shardOf spreads what is under way at once, as a generation does with its stripes.
+// shardOf spreads the waiters over the shards, as a generation spreads requests over its
+// stripes.
 func (r *Registry) shardOf(e *Entry) *shard {
 	return &r.shards[uint64(uintptr(unsafe.Pointer(e)))*0x9E3779B97F4A7C15>>(64-shardBits)]
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// Late are the waiters of one authority who have waited for longer than its patience.
+// Late counts the waiters of one authority that have waited for longer than its patience.
 type Late struct {
 	Authority core.Authority
 	Waiting   int
@@ -15,8 +15,8 @@ type Late struct {
 	Patience  time.Duration // as far as it was learned
 }
 
-// Late tells who is late, by authority, in no order. It looks at all who have waited for
-// the client's own patience.
+// Late counts the late waiters, by authority, in no order. It looks at all that have waited
+// for the client's own patience.
 func (r *Registry) Late() []Late {
 	var all []Late
 	now := time.Now()
@@ -31,7 +31,7 @@ func (r *Registry) Late() []Late {
 	return slices.DeleteFunc(all, func(l Late) bool { return l.Waiting == 0 })
 }
 
-// addLate counts one who has waited.
+// addLate counts one late waiter.
 func (r *Registry) addLate(all []Late, a core.Authority, waited time.Duration) []Late {
 	i := slices.IndexFunc(all, func(l Late) bool { return l.Authority == a })
 	if i < 0 {
@@ -44,8 +44,8 @@ func (r *Registry) addLate(all []Late, a core.Authority, waited time.Duration) [
 	return all
 }
 
-// looked returns those who were looked at: they have waited for a patience. Only they
-// are safe to ask.
+// looked returns the entries that were looked at: their waiters have waited for a patience.
+// Only these are safe to ask.
 func (s *shard) looked() []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 // time where one of them takes long.
 type Waiter interface {
 	Authority() core.Authority // it may be zero when the waiter has left
-	// Since is since when nothing but the transport has kept it waiting; zero:
-	// something else does now.
+	// Since returns the time since when only the transport has kept it waiting; zero if
+	// something else keeps it waiting now.
 	Since() time.Time
 	// Silent is told that it has waited for another patience.
 	Silent()
@@ -48,7 +48,7 @@ const (
 // methods but Open are safe for concurrent use.
 type Registry struct {
 	least  time.Duration                      // the client's patience; 0: nobody is accompanied
-	of     func(core.Authority) time.Duration // what is known of an authority's
+	of     func(core.Authority) time.Duration // the patience as learned for an authority
 	left   time.Duration                      // that an accompanied caller has at least
 	rest   time.Duration                      // of the timer between two sweeps, at least
 	born   time.Time
@@ -125,18 +125,18 @@ func (r *Registry) Enter(e *Entry, w Waiter, on uint64, start time.Time) {
 	}
 }
 
-// Condemn tells all who wait on a transport that was replaced, and for one of these
-// authorities. It is done by the timer, off the path of whoever replaced it.
+// Condemn tells all waiters on a transport that was replaced, if they wait for one of
+// these authorities. It is done by the timer, off the path of whoever replaced it.
 func (r *Registry) Condemn(on uint64, all []core.Authority) {
 	if len(all) == 0 {
 		return
 	}
 	c := condemned{on, all}
-	r.latest.Store(&c) // first: who enters after the timer has looked looks here
+	r.latest.Store(&c) // first: a waiter that enters after the timer has looked reads this
 	r.condemnLater(c)
 }
 
-// condemnLater lets the timer tell those who wait.
+// condemnLater lets the timer tell the waiters.
 func (r *Registry) condemnLater(c condemned) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,7 +146,7 @@ func (r *Registry) condemnLater(c condemned) {
 	}
 }
 
-// Close lets go of all who wait.
+// Close lets go of all waiters.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

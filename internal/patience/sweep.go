@@ -41,7 +41,7 @@ func (r *Registry) sweep() {
 	for i := range r.shards {
 		due = append(due, r.shards[i].due(now, r.least)...)
 	}
-	r.rearm(now) // first: who is told something may take its time, where a logger blocks
+	r.rearm(now) // first: a waiter that is told something may be slow, if a logger blocks
 	for _, c := range condemned {
 		r.condemn(c)
 	}
@@ -59,7 +59,7 @@ func (r *Registry) takeCondemned() []condemned {
 	return taken
 }
 
-// condemn tells those whose transport was replaced.
+// condemn tells the waiters whose transport was replaced.
 func (r *Registry) condemn(c condemned) {
 	for i := range r.shards {
 		for _, e := range r.shards[i].on(c.on) {
@@ -70,7 +70,7 @@ func (r *Registry) condemn(c condemned) {
 	}
 }
 
-// on returns those who wait on a transport that was replaced, and have not been judged.
+// on returns the waiters on a transport that was replaced that have not been judged.
 func (s *shard) on(transport uint64) []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *shard) on(transport uint64) []*Entry {
 	return all
 }
 
-// due returns those who are to be looked at, and puts them behind the others.
+// due returns the waiters to look at now, and puts them behind the others.
 func (s *shard) due(now time.Time, patience time.Duration) []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +131,8 @@ func (r *Registry) nextLocked() (next time.Time) {
 	return next
 }
 
-// A sweep looks at those who are due. What it hears of an authority holds for all of
-// them.
+// A sweep looks at the waiters that are due. It asks for the patience of each authority
+// once, for all of its waiters.
 type sweep struct {
 	*Registry
 	now  time.Time
@@ -171,7 +171,7 @@ func (s *sweep) awaited(a core.Authority) *awaited {
 	return s.last
 }
 
-// silent reports whether e has been for another patience.
+// silent reports whether e has been silent for another patience.
 func (s *sweep) silent(e *Entry, since time.Time, patience time.Duration) bool {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()
