@@ -46,12 +46,8 @@ func (w *world) serveFiber(t *testing.T, app *fiber.App) {
 	})
 }
 
-// Without the adaptor, handlers close over the client, and no request is converted. The
-// middleware is not missed: RoundTrip also replaces a transport that has ended.
-func TestFiberHandlerClosesOverTheClient(t *testing.T) {
-	fiberLeaks(t)
-	w := newWorld(t, http.HandlerFunc(hammer))
-	client := &http.Client{Transport: w.rt}
+// withClient is a fiber app as in Example_fiber, whose answer is what the upstream sends.
+func withClient(client *http.Client) *fiber.App {
 	app := fiber.New()
 	app.Get("/item", func(c fiber.Ctx) error {
 		req, err := http.NewRequestWithContext(c.Context(), http.MethodGet, upstreamURL+"/item", nil)
@@ -64,11 +60,52 @@ func TestFiberHandlerClosesOverTheClient(t *testing.T) {
 		}
 		return c.SendStream(resp.Body) // fiber closes it
 	})
-	w.serveFiber(t, app)
+	return app
+}
+
+// Without the adaptor, handlers close over the client, and no request is converted. The
+// middleware is not missed: RoundTrip also replaces a transport that has ended.
+func TestFiberHandlerClosesOverTheClient(t *testing.T) {
+	fiberLeaks(t)
+	w := newWorld(t, http.HandlerFunc(hammer))
+	w.serveFiber(t, withClient(&http.Client{Transport: w.rt}))
 	status, body, err := w.get(t, "/item")
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, "hammer", body)
+}
+
+func TestFiberDeadTunnelCostsNoVisitor(t *testing.T) {
+	fiberLeaks(t)
+	w := newWorld(t, http.HandlerFunc(hammer))
+	all := w.tunnel(t)
+	w.serveFiber(t, withClient(&http.Client{Transport: w.rt}))
+	w.surviveADeadTunnel(t, all)
+}
+
+// Time is real: a short patience takes the place of a bubble. It ends no wait, so that a
+// slow machine loses no visitor, either.
+func TestFiberBlackHoleCostsNoVisitor(t *testing.T) {
+	fiberLeaks(t)
+	w := newWorld(t, http.HandlerFunc(hammer), respawn.WithPatience(20*time.Millisecond), respawn.WithStallThreshold(1, time.Millisecond))
+	w.serveFiber(t, withClient(&http.Client{Transport: w.rt}))
+	_, _, err := w.get(t, "/item")
+	require.NoError(t, err)
+	w.upstream.BlackHoleConnections()
+	for range 3 {
+		status, body, err := w.get(t, "/item")
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, status)
+		assert.Equal(t, "hammer", body)
+	}
+	assert.GreaterOrEqual(t, w.rt.Health().Generation, uint64(2))
+}
+
+func TestFiberHandlersFailOnceTheClientIsClosed(t *testing.T) {
+	fiberLeaks(t)
+	w := newWorld(t, http.HandlerFunc(hammer))
+	w.serveFiber(t, withClient(&http.Client{Transport: w.rt}))
+	w.failOnceClosed(t)
 }
 
 // adaptor.HTTPMiddleware copies the client into the fiber.Ctx itself, but not into its

@@ -13,6 +13,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	chimiddleware "github.com/go-chi/chi/v5/middleware"
+	echov4 "github.com/labstack/echo/v4"
+	echov4middleware "github.com/labstack/echo/v4/middleware"
 	"github.com/labstack/echo/v5"
 	echomiddleware "github.com/labstack/echo/v5/middleware"
 	"github.com/stretchr/testify/assert"
@@ -59,7 +61,22 @@ var frameworks = map[string]framework{
 		}
 		return engine
 	},
-	"echo": func(mws []middleware, routes map[string]http.HandlerFunc) http.Handler {
+	"echo v4": func(mws []middleware, routes map[string]http.HandlerFunc) http.Handler {
+		e := echov4.New()
+		e.Logger.SetOutput(io.Discard)
+		e.Use(echov4middleware.Recover())
+		for _, mw := range mws {
+			e.Use(echov4.WrapMiddleware(mw))
+		}
+		for path, handler := range routes {
+			e.GET(path, func(c echov4.Context) error {
+				handler(c.Response(), c.Request())
+				return nil
+			})
+		}
+		return e
+	},
+	"echo v5": func(mws []middleware, routes map[string]http.HandlerFunc) http.Handler {
 		e := echo.NewWithConfig(echo.Config{Logger: slog.New(slog.DiscardHandler)})
 		e.Use(echomiddleware.Recover())
 		for _, mw := range mws {
@@ -234,6 +251,27 @@ func (w *world) surviveABlackHole(t *testing.T) {
 	}
 	assert.Less(t, time.Since(begin), 10*time.Second)
 	assert.EqualValues(t, 2, w.rt.Health().Generation)
+}
+
+// A tunnel that is dead for good, under the dialer, costs no visitor and few dials.
+func TestDeadTunnelCostsNoVisitor(t *testing.T) {
+	inEachFramework(t, func(t *testing.T, f framework) {
+		w := newWorld(t, http.HandlerFunc(hammer))
+		all := w.tunnel(t)
+		w.serve(f([]middleware{respawn.Middleware(w.rt)}, map[string]http.HandlerFunc{"/item": fetch}))
+		w.surviveADeadTunnel(t, all)
+	})
+}
+
+// A handler whose client has been closed gets respawn's error, and no connection is left.
+func TestHandlersFailOnceTheClientIsClosed(t *testing.T) {
+	inEachFramework(t, func(t *testing.T, f framework) {
+		w := newWorld(t, http.HandlerFunc(hammer))
+		w.serve(f([]middleware{respawn.Middleware(w.rt)}, map[string]http.HandlerFunc{"/item": fetch}))
+		w.failOnceClosed(t)
+		settle()
+		assert.Zero(t, w.upstream.Connections())
+	})
 }
 
 // What is left of a broken answer must not look whole. Recoverer and Recover let

@@ -2,11 +2,9 @@ package servers
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -59,6 +57,30 @@ func TestProxyBlackHoleCostsNoVisitor(t *testing.T) {
 		w := newWorld(t, http.HandlerFunc(hammer))
 		w.serve(newProxy(t, w.rt))
 		w.surviveABlackHole(t)
+	})
+}
+
+func TestProxyDeadTunnelCostsNoVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, http.HandlerFunc(hammer))
+		all := w.tunnel(t)
+		w.serve(newProxy(t, w.rt))
+		w.surviveADeadTunnel(t, all)
+	})
+}
+
+func TestProxyFailsOnceTheTransportIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, http.HandlerFunc(hammer))
+		proxy := newProxy(t, w.rt)
+		proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, err error) {
+			assert.ErrorIs(t, err, respawn.ErrClosed)
+			http.Error(rw, err.Error(), http.StatusBadGateway)
+		}
+		w.serve(proxy)
+		w.failOnceClosed(t)
+		settle()
+		assert.Zero(t, w.upstream.Connections())
 	})
 }
 
@@ -145,20 +167,8 @@ func TestProxySendsAgainOnlyWhatWasNotSent(t *testing.T) {
 			}
 			hammer(rw, req)
 		}))
-		tunnels := 0
-		tunnel := w.network.NewTunnel()
-		build := func(context.Context) (http.RoundTripper, error) {
-			tunnels++
-			tunnel = w.network.NewTunnel()
-			transport := respawn.NewTransport()
-			transport.DialContext = tunnel.DialContext
-			transport.TLSClientConfig = w.rt.WrappedRoundTripper().(*http.Transport).TLSClientConfig.Clone()
-			return transport, nil
-		}
-		rt, err := respawn.New(nil, respawn.WithFactory(build), respawn.WithLogger(slog.New(slog.DiscardHandler)))
-		require.NoError(t, err)
-		defer rt.Close()
-		w.serve(newProxy(t, rt))
+		all := w.tunnel(t)
+		w.serve(newProxy(t, w.rt))
 		post := func(path, body string) int {
 			resp, err := w.visitor.Post(frontURL+path, "text/plain", strings.NewReader(body))
 			require.NoError(t, err)
@@ -166,10 +176,9 @@ func TestProxySendsAgainOnlyWhatWasNotSent(t *testing.T) {
 			return resp.StatusCode
 		}
 		assert.Equal(t, http.StatusOK, post("/item", "one"))
-		settle()        // the start is no longer the last thing that was built
-		tunnel.End(nil) // and every dial fails, for good
+		all.newest.End(nil) // and every dial fails, for good
 		assert.Equal(t, http.StatusOK, post("/item", "two"))
-		assert.Equal(t, 2, tunnels)
+		assert.Equal(t, 2, all.laid)
 		assert.Equal(t, http.StatusBadGateway, post("/breaks", "three"))
 		for _, body := range []string{"one", "two", "three"} {
 			n, _ := posts.Load(body)

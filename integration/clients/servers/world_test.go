@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
@@ -44,13 +47,82 @@ func newWorld(t *testing.T, upstream http.Handler, opts ...respawn.Option) *worl
 // client is a recovering client of the upstream.
 func (w *world) client(t *testing.T, opts ...respawn.Option) *respawn.RecoveringRoundTripper {
 	t.Helper()
-	base := respawn.NewTransport()
-	base.DialContext = w.network.DialContext
-	base.TLSClientConfig = &tls.Config{RootCAs: w.network.RootCAs()}
+	return w.above(t, w.transport(w.network.DialContext), opts...)
+}
+
+// transport reaches the network's hosts by dial.
+func (w *world) transport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	transport := respawn.NewTransport()
+	transport.DialContext = dial
+	transport.TLSClientConfig = &tls.Config{RootCAs: w.network.RootCAs()}
+	return transport
+}
+
+func (w *world) above(t *testing.T, base http.RoundTripper, opts ...respawn.Option) *respawn.RecoveringRoundTripper {
+	t.Helper()
 	rt, err := respawn.New(base, append([]respawn.Option{respawn.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rt.Close() })
 	return rt
+}
+
+// tunnels count those that a client has laid, and the dials through them.
+type tunnels struct {
+	newest *respawntest.Tunnel
+	laid   int
+	dials  atomic.Int64
+}
+
+// tunnel puts w.rt behind tunnels: each of its transports has one of its own.
+func (w *world) tunnel(t *testing.T) *tunnels {
+	t.Helper()
+	all := &tunnels{}
+	lay := func() *http.Transport {
+		tunnel := w.network.NewTunnel()
+		all.newest = tunnel
+		all.laid++
+		return w.transport(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			all.dials.Add(1)
+			return tunnel.DialContext(ctx, network, addr)
+		})
+	}
+	w.rt = w.above(t, lay(), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return lay(), nil }))
+	return all
+}
+
+// surviveADeadTunnel ends the tunnel under the dialer for good, and has visitors come.
+func (w *world) surviveADeadTunnel(t *testing.T, all *tunnels) {
+	t.Helper()
+	_, _, err := w.get(t, "/item")
+	require.NoError(t, err)
+	all.newest.End(errors.New("session shutdown"))
+	_, err = all.newest.DialContext(t.Context(), "tcp", "items.internal:443")
+	require.Error(t, err, "the fault is not real")
+	before := all.dials.Load()
+	for range 3 {
+		status, body, err := w.get(t, "/item")
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, status)
+		assert.Equal(t, "hammer", body)
+	}
+	assert.Equal(t, 2, all.laid)
+	assert.EqualValues(t, 2, w.rt.Health().Generation)
+	// Those that trip, one more that nobody watched, the control, and one that succeeds.
+	assert.LessOrEqual(t, all.dials.Load()-before, int64(3+1+1+1))
+}
+
+// failOnceClosed closes the client: visitors are told why, and nothing is left of it.
+func (w *world) failOnceClosed(t *testing.T) {
+	t.Helper()
+	status, _, err := w.get(t, "/item")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+	require.NoError(t, w.rt.Shutdown(t.Context()))
+	status, body, err := w.get(t, "/item")
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusBadGateway, status)
+	assert.Contains(t, body, respawn.ErrClosed.Error())
+	assert.Zero(t, w.rt.Health().InFlight)
 }
 
 // newVisitor is a visitor with connections of its own to the front.
