@@ -102,7 +102,7 @@ func (c *cluster) rotate(t *testing.T) (ca []byte) {
 // call asks the cluster once, through rt.
 func call(t *testing.T, config *rest.Config, rt http.RoundTripper) error {
 	t.Helper()
-	calls, err := calls(config, &http.Client{Transport: rt})
+	calls, err := typed(config, &http.Client{Transport: rt})
 	require.NoError(t, err)
 	return calls.Call(t.Context())
 }

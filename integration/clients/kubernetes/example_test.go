@@ -9,8 +9,7 @@ import (
 	"net/http/httptest"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/respawnhttp/respawn"
@@ -19,7 +18,7 @@ import (
 // The factory has client-go build its own transport, with what the config says of
 // certificates, tokens and commands, and files read again. A config with a Proxy is not
 // cached: otherwise rest.TransportFor would return the transport that is in service.
-// kubernetes.NewForConfigAndClient takes the client in the same way.
+// dynamic.NewForConfigAndClient takes the client in the same way.
 func Example_clientGo() {
 	server := httptest.NewTLSServer(apiserver)
 	defer server.Close()
@@ -40,13 +39,12 @@ func Example_clientGo() {
 		log.Fatal(err)
 	}
 	defer rt.Close()
-	client, err := dynamic.NewForConfigAndClient(config, &http.Client{Transport: rt, Timeout: config.Timeout})
+	client, err := kubernetes.NewForConfigAndClient(config, &http.Client{Transport: rt, Timeout: config.Timeout})
 	if err != nil {
 		log.Fatal(err)
 	}
 
-	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	got, err := client.Resource(configMaps).Namespace("default").Get(context.Background(), "hello", metav1.GetOptions{})
+	got, err := client.CoreV1().ConfigMaps("default").Get(context.Background(), "hello", metav1.GetOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -10,9 +10,10 @@ import (
 
 	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/respawnhttp/respawn/integration/clients"
@@ -50,9 +51,30 @@ func event(name string) string {
 	return fmt.Sprintf(`{"type":"ADDED","object":%s}`+"\n", configMap(name))
 }
 
-// calls are what users of client-go do. The dynamic client and those of package
-// kubernetes are made in the same way.
-func calls(config *rest.Config, client *http.Client) (clients.Calls, error) {
+// A constructor makes the calls of one of client-go's clients.
+type constructor func(*rest.Config, *http.Client) (clients.Calls, error)
+
+// typed are the calls of a clientset.
+func typed(config *rest.Config, client *http.Client) (clients.Calls, error) {
+	all, err := kubernetes.NewForConfigAndClient(config, client)
+	if err != nil {
+		return clients.Calls{}, err
+	}
+	maps := all.CoreV1().ConfigMaps("default")
+	return clients.Calls{
+		Call: func(ctx context.Context) error {
+			got, err := maps.Get(ctx, "hello", metav1.GetOptions{})
+			return wantHello(got, err)
+		},
+		Stream: func(ctx context.Context, piece func(string)) error {
+			events, err := maps.Watch(ctx, metav1.ListOptions{})
+			return names(ctx, events, err, piece)
+		},
+	}, nil
+}
+
+// untyped are the calls of a dynamic client.
+func untyped(config *rest.Config, client *http.Client) (clients.Calls, error) {
 	all, err := dynamic.NewForConfigAndClient(config, client)
 	if err != nil {
 		return clients.Calls{}, err
@@ -61,25 +83,34 @@ func calls(config *rest.Config, client *http.Client) (clients.Calls, error) {
 	return clients.Calls{
 		Call: func(ctx context.Context) error {
 			got, err := maps.Get(ctx, "hello", metav1.GetOptions{})
-			if err == nil && got.GetName() != "hello" {
-				err = fmt.Errorf("answered %v", got)
-			}
-			return err
+			return wantHello(got, err)
 		},
 		Stream: func(ctx context.Context, piece func(string)) error {
-			watch, err := maps.Watch(ctx, metav1.ListOptions{})
-			if err != nil {
-				return err
-			}
-			defer watch.Stop()
-			for event := range watch.ResultChan() {
-				object, ok := event.Object.(*unstructured.Unstructured)
-				if !ok {
-					return fmt.Errorf("got %v", event)
-				}
-				piece(object.GetName())
-			}
-			return ctx.Err()
+			events, err := maps.Watch(ctx, metav1.ListOptions{})
+			return names(ctx, events, err, piece)
 		},
 	}, nil
+}
+
+func wantHello(got metav1.Object, err error) error {
+	if err == nil && got.GetName() != "hello" {
+		err = fmt.Errorf("answered %v", got)
+	}
+	return err
+}
+
+// names calls piece with the name of each object that the watch sees.
+func names(ctx context.Context, events watch.Interface, err error, piece func(string)) error {
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	for event := range events.ResultChan() {
+		object, ok := event.Object.(metav1.Object)
+		if !ok {
+			return fmt.Errorf("got %v", event)
+		}
+		piece(object.GetName())
+	}
+	return ctx.Err()
 }
