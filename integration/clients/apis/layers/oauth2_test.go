@@ -24,7 +24,7 @@ import (
 )
 
 func Example_oauth2() {
-	server := httptest.NewServer(withTokens(clients.Hello))
+	server := httptest.NewServer(withTokens(clients.Hello, time.Hour))
 	defer server.Close()
 
 	rt, err := respawn.New(nil)
@@ -49,13 +49,13 @@ func Example_oauth2() {
 	// Output: hello <nil>
 }
 
-// withTokens serves tokens that last an hour, and next to whoever has one.
-func withTokens(next http.Handler) http.Handler {
+// withTokens serves tokens, and next to whoever has one.
+func withTokens(next http.Handler, lifetime time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch {
 		case req.URL.Path == "/token":
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprint(w, `{"access_token":"token","token_type":"Bearer","expires_in":3600}`)
+			fmt.Fprintf(w, `{"access_token":"token","token_type":"Bearer","expires_in":%d}`, int(lifetime.Seconds()))
 		case req.Header.Get("Authorization") != "Bearer token":
 			http.Error(w, "no token", http.StatusUnauthorized)
 		default:
@@ -73,13 +73,20 @@ func authorized(rt http.RoundTripper, tokenURL string, timeout time.Duration) *h
 }
 
 var withToken = clients.Client{
-	Upstream: withTokens(clients.Hello),
+	Upstream: withTokens(clients.Hello, time.Hour),
 	Adopt: func(_ testing.TB, rt http.RoundTripper, url string) clients.Calls {
 		return clients.Get(authorized(rt, url+"/token", 10*time.Second), url)
 	},
 }
 
-func TestOauth2(t *testing.T) { withToken.Test(t) }
+// Where a token lasts, the incidents hit the request, and else the fetch of a token, which
+// is a POST.
+func TestOauth2(t *testing.T) {
+	t.Run("with a token", withToken.Test)
+	without := withToken
+	without.Upstream = withTokens(clients.Hello, time.Second)
+	t.Run("without", without.Test)
+}
 
 // A token is asked for under the context of the token source, not of the request: only
 // the Timeout of the token client ends that, and the deadline of the request does not.
@@ -88,7 +95,7 @@ func TestOauth2WaitsForTokensWithoutEnd(t *testing.T) {
 		t.Run(timeout.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := clients.NewWorld(t, withToken)
-				issuer := w.Network.Serve("issuer.test:80", withTokens(nil))
+				issuer := w.Network.Serve("issuer.test:80", withTokens(nil, time.Hour))
 				issuer.Freeze()
 				rt := w.Respawn()
 				calls := clients.Get(authorized(rt, "http://issuer.test/token", timeout), w.URL)
