@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"sync"
@@ -232,6 +233,26 @@ func TestAPolicyIsOverruledThatGivesNoInterval(t *testing.T) {
 			assert.Equal(t, 3*time.Second, g.drawInterval(false, 0), "the last interval is used again")
 		}
 	})
+}
+
+// No pause is an answer, not the lack of one.
+func TestAPolicyMayGiveNoPause(t *testing.T) {
+	cfg := config.Default()
+	cfg.NewBackOff = func() backoff.BackOff { return &backoff.ZeroBackOff{} }
+	g, _ := openWith(t, &listener{}, cfg)
+	assert.Zero(t, g.drawInterval(false, 0))
+}
+
+// The longest duration that there is means never, and stays positive whatever chance says.
+func TestWhatIsSpreadDoesNotOverflow(t *testing.T) {
+	for name, chance := range map[string]float64{"exactly": 0.5, "more": 1} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.Chance = func() float64 { return chance }
+			g, _ := openWith(t, &listener{}, cfg)
+			assert.EqualValues(t, math.MaxInt64, g.spread(math.MaxInt64, 0.1))
+		})
+	}
 }
 
 type policyFunc func() time.Duration

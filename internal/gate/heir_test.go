@@ -103,6 +103,25 @@ func TestADrainThatEndsInTimeIsNotToldOf(t *testing.T) {
 	})
 }
 
+// What has drained is closed a little later: until then it is no drain to be told of. Where
+// nothing drains any more, the one time that somebody is told is kept for later.
+func TestOnlyWhatDrainsIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &hearer{}
+		g, _ := open(t, l, stubsFactory)
+		replace(t, g).Leave()
+		require.Len(t, g.View().Retired, 1, "it is not closed yet")
+		g.linger() // as the timer does that fires while the last request leaves
+		assert.Empty(t, l.lingers())
+		s := replace(t, g)
+		g.linger()
+		require.Len(t, l.lingers(), 1)
+		assert.Len(t, l.lingers()[0], 1, "the other one has drained")
+		s.Leave()
+		time.Sleep(time.Minute)
+	})
+}
+
 // Whatever has a layer in common with what is ours is not fresh.
 func TestAProductThatWrapsWhatIsInServiceIsNotFresh(t *testing.T) {
 	cfg := config.Default()
