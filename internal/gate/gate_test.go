@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"runtime"
@@ -273,6 +274,33 @@ func TestAnotherEpochTakesANewPolicy(t *testing.T) {
 	assert.Equal(t, 4, policies, "what was planned has a policy of its own")
 }
 
+// A policy is the user's, and need not be safe for concurrent use: whoever draws while it
+// does not return has a new one.
+func TestNobodyElseDrawsFromAPolicyThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policies, hangs, hang := 0, false, make(chan struct{})
+		cfg := config.Default()
+		cfg.NewBackOff = func() backoff.BackOff {
+			policies++
+			return policyFunc(func() time.Duration {
+				if hangs {
+					hangs = false
+					<-hang
+				}
+				return time.Second
+			})
+		}
+		g, _ := openWith(t, &listener{}, cfg)
+		g.drawInterval(false, 0)
+		hangs = true
+		go g.drawInterval(false, 0)
+		synctest.Wait()
+		g.drawInterval(false, 0)
+		close(hang)
+		assert.Equal(t, 2, policies)
+	})
+}
+
 func TestAPolicyThatEndsItsGoroutineIsOverruled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config.Default()
@@ -314,6 +342,39 @@ func TestTheProductOfABuildThatWasCalledOffIsRetired(t *testing.T) {
 	}
 }
 
+// A recreation that is over is let go of, whatever it came to.
+func TestWhatIsOverIsLetGoOf(t *testing.T) {
+	kept := func(g *Gate) map[uint64]*Recreation {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return maps.Clone(g.recreations)
+	}
+	stub := func(context.Context) (http.RoundTripper, error) { return &testkit.Stub{}, nil }
+	none := func(context.Context) (http.RoundTripper, error) { return nil, errors.New("none") }
+	slow := func(ctx context.Context) (http.RoundTripper, error) { <-ctx.Done(); return nil, ctx.Err() }
+	for name, tt := range map[string]struct {
+		factory func(context.Context) (http.RoundTripper, error)
+		busy    bool // so that what is built is not promoted at once
+		fails   bool
+	}{
+		"promoted": {stub, false, false}, "not built": {none, false, true}, "called off": {slow, false, true}, "not tried": {stub, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, _ := open(t, &listener{}, tt.factory)
+				if tt.busy {
+					defer g.Current().EnterBy(1).Leave()
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				assert.Equal(t, tt.fails, g.Recreate(ctx) != nil)
+				synctest.Wait()
+				assert.Empty(t, kept(g))
+			})
+		})
+	}
+}
+
 func TestAlertCoversWhomItConcerns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
@@ -349,7 +410,7 @@ func TestNobodyIsForgottenByTheTimer(t *testing.T) {
 // transport.
 func TestTheLatestAnswerIsNoted(t *testing.T) {
 	g, _ := open(t, &listener{}, stubsFactory)
-	for _, began := range []core.Instant{2, 5, 3, 5} {
+	for _, began := range []core.Instant{2, 5, 5, 3} {
 		g.Served(began)
 	}
 	assert.EqualValues(t, 5, g.served.Load())
