@@ -69,11 +69,11 @@ func (l *listener) events() []core.Event {
 	return es
 }
 
-// A caller is woken.
-type caller struct{ woken atomic.Int32 }
+// A caller is woken, and called back.
+type caller struct{ woken, recalled atomic.Int32 }
 
 func (c *caller) Wake()                { c.woken.Add(1) }
-func (c *caller) Recall(*core.Attempt) {}
+func (c *caller) Recall(*core.Attempt) { c.recalled.Add(1) }
 func (c *caller) Part()                {}
 func (c *caller) Copy(Flight)          {}
 

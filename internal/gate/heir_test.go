@@ -137,6 +137,17 @@ func TestAProductThatWrapsWhatIsInServiceIsNotFresh(t *testing.T) {
 	} {
 		assert.True(t, g.inService(product), name)
 	}
+	trial, drains := &testkit.Stub{}, &testkit.Stub{}
+	g.mu.Lock()
+	g.recreations[2] = &Recreation{generation: generation.New(trial, 0)}
+	g.recreations[3] = &Recreation{} // its build goes on
+	g.retired[generation.New(drains, 0)] = time.Now()
+	g.mu.Unlock()
+	for name, product := range map[string]http.RoundTripper{"it is on trial": trial, "it drains": drains} {
+		assert.True(t, g.inService(product), name)
+	}
+	clear(g.recreations)
+	clear(g.retired)
 	assert.False(t, g.inService(&wrapper{&http.Transport{}}))
 	g.transports() // the lock is free
 }
@@ -177,6 +188,40 @@ func TestWaitIsOverWhenAllIsClosedOrWithItsContext(t *testing.T) {
 		assert.EqualValues(t, 1, base.Closes.Load())
 		assert.NoError(t, g.Wait(ctx), "ctx has ended, and so has all else")
 	})
+}
+
+// What came too late to be tried is waited for like all else.
+func TestWaitWaitsForWhatWasNeverOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := open(t, &listener{}, stubsFactory)
+		late, own := &hanging{hang: make(chan struct{})}, errors.New("own")
+		g.discard(late)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, own)
+		defer cancel()
+		assert.Same(t, own, g.Wait(ctx), "its Close hangs")
+		close(late.hang)
+		assert.NoError(t, g.Wait(t.Context()))
+	})
+}
+
+// What drains is shown in the order in which it was retired, and of one instant in the
+// order in which it was built.
+func TestWhatDrainsIsShownTheOldestFirst(t *testing.T) {
+	g, _ := open(t, &listener{}, stubsFactory)
+	now := time.Now()
+	g.mu.Lock()
+	for _, id := range []uint64{7, 4, 9, 2, 8, 5, 3, 6} {
+		gen := generation.New(&testkit.Stub{}, 0)
+		gen.ID = id
+		g.retired[gen] = now.Add(-time.Duration(id/2) * time.Second)
+	}
+	g.mu.Unlock()
+	var ids []uint64
+	for _, r := range g.View().Retired {
+		ids = append(ids, r.ID)
+	}
+	clear(g.retired)
+	assert.Equal(t, []uint64{8, 9, 6, 7, 4, 5, 2, 3}, ids)
 }
 
 // What has drained need not wait for its sweep if somebody waits for it.
