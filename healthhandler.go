@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// What does a health handler answer? What makes a client's health fail is in
+// internal/core/health.go.
+
 // healthDocument follows draft-inadarei-api-health-check-06.
 type healthDocument struct {
 	Status  string                   `json:"status"`

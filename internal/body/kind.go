@@ -9,6 +9,8 @@ import (
 	"strings"
 )
 
+// What kind of request is it? Whether it may be sent again is in replay.go.
+
 // Has reports whether there is a body to send.
 func Has(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 

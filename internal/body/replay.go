@@ -27,7 +27,8 @@ import "net/http"
 //     fails, too (withTrial in trial.go). If there is nothing to try or to wait for, it goes to
 //     the fallback (withoutTrial in table.go).
 //   - After a promotion it is sent on the transport that was promoted. A POST with such a header
-//     that still waits for its answer on the one that was replaced moves, too (promote.go).
+//     and a body that can be had again may move there, too, while it still waits for its answer
+//     on the one that was replaced (promote.go).
 //   - If the transport in service has ended, it waits for the next one, or goes to the fallback
 //     (withoutTransport in table.go).
 //   - With WithWaitForReady it starts over with all of this after a second (wait.go).

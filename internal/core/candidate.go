@@ -18,6 +18,7 @@ import "time"
 //
 // A candidate is over sooner if
 //
+//   - the factory fails, or takes longer than WithRecreateTimeout (NotBuilt in build.go);
 //   - nobody wants it any more: each authority that was tripped has been answered, has
 //     refused it, or is forgotten. A planned one is always wanted. One that is still being
 //     built is over only when it is built (wanted and noLongerNeeded in sharing.go, Built);
@@ -28,10 +29,10 @@ import "time"
 //   - the client is closed.
 //
 // A candidate that is over is retired, and a build that is under way is canceled (end).
-// Copies on it are canceled. A request on it goes on in service if it was not sent; one that
-// may be sent again does so also if its authority was answered in service, or if it tried a
-// planned candidate. All other requests stay where they are (releaseTrials and noLongerNeeded
-// in sharing.go).
+// Copies on it are canceled. A request on it that was not sent goes on in service. So does one
+// that may be sent again, if the transport in service has answered its authority, or if it was
+// trying a planned candidate. All other requests stay where they are (releaseTrials and
+// noLongerNeeded in sharing.go).
 
 // A Stage is how far a candidate is. One that is over is none.
 type Stage uint8

@@ -9,9 +9,10 @@ import (
 // waits in service: once it has waited its head start, which is a second, but at most a quarter
 // of what its caller had left (headStartOf), if its caller has time for another one (hasTime).
 // Of several the youngest is copied (ripest). The first copy asks for a candidate if there
-// is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered
-// or the outage ends (offerCopy). Only what may be in two places is copied: see Copyable in
-// internal/body/kind.go. What a copy's answer proves is in slow.go.
+// is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered,
+// the authority's time on the candidate is over (opensFor), or the outage ends (offerCopy). Only
+// what may be in two places is copied: see Copyable in internal/body/kind.go. What a copy's
+// answer proves is in slow.go.
 
 // offer makes trials of copies.
 func (c *Client) offer(now time.Time) {

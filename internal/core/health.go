@@ -12,9 +12,9 @@ import "time"
 //   - there is nothing to try: the latest build since the first failure of what is tripped
 //     gave no transport. If the transport in service has ended, this always holds; if there
 //     was none yet, it holds once a build has failed;
-//   - nobody was answered since, in service or by the fallback: no attempt was that began
-//     after the transport ended, if it has, and after the first failure of each authority that
-//     is tripped.
+//   - nobody has been answered since, in service or by the fallback: no attempt that began
+//     after the latest of these, which are the end of the transport and the first failure of
+//     each authority that is tripped.
 //
 // All else that is tripped, healing or has ended makes it recover, which is a warning. So
 // does a transport that has ended while no request came to notice (stateOf in the root's

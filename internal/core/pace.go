@@ -5,23 +5,23 @@ import "time"
 // What resets the backoff? A client has one pace for all its authorities, and another
 // one for what is planned; each asks the user's policy, WithBackOff, for its intervals.
 //
-// The pace starts over, with a new policy and a build at once, when an authority trips,
-// or the transport says that it has ended, and that is news (isNews): what trips has no
-// outage and had none in the last minute, and in that minute no transport was put in service
-// because of an outage. Even so, no build is closer than a first interval to the latest
-// (startOver). Nothing else resets it: neither a promotion, nor an answer, nor the passing of
-// time.
+// The pace starts over, with a new policy and a build at once, when an authority trips, or the
+// transport says that it has ended, if that is news (isNews). It is news if the authority, or
+// the transport, has no outage now and had none in the last minute, and if no outage led to a
+// promotion in the last minute. Even so, no build is closer than a first interval to the latest
+// (startOver). Nothing else resets the pace: neither a promotion, nor an answer, nor the passing
+// of time.
 //
 // The pace of what is planned starts over with each promotion of a planned candidate, unless
 // the candidate was proven for a tripped authority (proof.go), or the transport in service had
-// ended (promote). Only WithMaxAge waits for that pace, after a candidate of its own that
-// failed (plannedEnded in plan.go). Recreate never waits for a pace.
+// ended (promote). Only WithMaxAge waits for that pace, after a candidate of its own that was
+// not promoted (plannedEnded in plan.go). Recreate never waits for a pace.
 //
-// Otherwise the next build waits for an interval from the candidate's promotion or its end,
-// or, if it was not planned, from its first refusal, whichever comes first (advance). If the
-// candidate had not been built by then, the interval is at least 100 ms. A policy that says
-// Stop is overruled: its latest interval goes on, or a second if that is longer (draw in
-// internal/gate/policy.go).
+// Where the pace does not start over, the next build waits for one interval. That begins when
+// the candidate is promoted, ends or, if it was not planned, is refused for the first time,
+// whichever comes first (advance). If the candidate had not been built by then, the interval is
+// at least 100 ms. A policy that says Stop is overruled: its latest interval goes on, or a second
+// if that is longer (draw in internal/gate/policy.go).
 
 // A pace spaces builds. The intervals are the policy's, which the shell asks: it
 // draws one with each build, and takes a new policy when the epoch is a new one.

@@ -8,7 +8,8 @@ import "time"
 //   - What may be sent again, of an authority that was tripped, moves to the transport in
 //     service after its head start, if it has an attempt left (condemn, rescue).
 //   - Of other authorities, or after a promotion by plan, it moves once it has been silent for
-//     as many patiences as trip an authority (silentBehind).
+//     as many patiences as trip an authority. A request that may not be in two places moves
+//     then only if its caller has no deadline (silentBehind).
 //   - What moves and may be in two places also stays, and its caller gets the first answer,
 //     unless the transport that was replaced had been proved dead (replaced).
 

@@ -14,7 +14,8 @@ import (
 //     passed its first second of silence there, since the trial began (hasLike). If none has,
 //     the next one like it is asked in service, and the candidate is proven if that fails
 //     (failedControl);
-//   - to anything, if no authority needs the candidate, but it was planned (plan.go).
+//   - to anything, if the candidate was planned, and the request's authority was well when the
+//     request tried it (plan.go).
 //
 // A promotion for an authority did not help if there is a stall of that authority, or it trips,
 // within a minute. Its next proof takes four answers in a row then, and after that eight, until

@@ -11,7 +11,7 @@ import (
 //   - The requests of the second one that have failed wait while the candidate is being
 //     built. Then the second one tries the same candidate, at the same time as the first, with
 //     a control of its own. What an authority has made of the candidate is its stand.
-//   - The first proof, whosever it is, puts the candidate in service for all. The second
+//   - The first proof (proof.go), whosever it is, puts the candidate in service for all. The second
 //     authority is on the new transport then, too. It counts as healing until its first
 //     answer there, and its streak starts over (renew in suspect.go).
 //   - A refusal is the authority's own (refuse in proof.go): the candidate stays as long as
@@ -21,11 +21,11 @@ import (
 //     failure that is newer than its refusal (hasEvidence in trial.go), and the backoff must
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
-//   - This candidate then gives way, unless a trial of it still has time. A trial of another
-//     authority does not protect it if the authority that asks tripped after the build began,
-//     or tripped less than a minute ago and had no outage in the minute before that. A planned
-//     candidate does not give way (givesWay). If this candidate had no verdict yet, an interval
-//     of the backoff comes before the next build (replace).
+//   - This candidate then gives way, unless a trial of it still has time. Another authority's
+//     trial does not protect the candidate in two cases: if the authority that asks tripped
+//     after this build began; or if its outage is less than a minute old, and it had none in
+//     the minute before. A planned candidate does not give way (givesWay). If this candidate
+//     had no verdict yet, an interval of the backoff comes before the next build (replace).
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
 //     fallback. Without a fallback, a new one is sent in service, and one that failed there
 //     gives up with its own error (withoutTrial in table.go, wait.go).

@@ -9,11 +9,12 @@ import (
 // service, and if the attempt began after the failure counted before it. Classify in
 // internal/evidence/verdict.go, or the user's own classifier, says whether the end was
 // neutral, a stall, which is a wait without an answer (slow.go), or a failure, which is all
-// else. A response of any status is an answer. Then count decides:
+// else. A response of any status is an answer. If the classifier says that the transport has
+// ended, nothing is counted, and the transport is replaced at once. Else count decides:
 //
 //   - A neutral end does not count. It is due to the caller, the request, this machine, a
-//     malformed answer, a server that is closing the connection (GOAWAY), or a host name that
-//     does not exist.
+//     malformed answer, a server that has closed the connection after a GOAWAY, or a host name
+//     that does not exist.
 //   - Nothing counts that did not end on the transport in service: neither a trial, nor an
 //     attempt on a transport that was replaced (Failed in events.go).
 //   - An end that says too little (Untyped) only raises suspicion, so that the next attempts
@@ -208,9 +209,9 @@ func (s *suspect) hasFailedSince(method string, at Instant) bool {
 // failed. It ends
 //
 //   - with an answer in service to an attempt that began later (served);
-//   - with an earlier attempt's answer, if that leaves nothing or, once the authority has
-//     tripped, less than both thresholds: an answer takes back the stalls that its own attempt
-//     was counted for while it waited (takeBack);
+//   - with the answer to an earlier attempt that was counted as stalled while it waited. Its
+//     stalls are subtracted, and the streak ends if nothing is left; or, if the authority has
+//     tripped, if failures and stalls are both below their thresholds (takeBack);
 //   - with a neutral end, if nothing has counted yet and the caller is still there (cleared);
 //   - with each promotion: all streaks start over on the new transport, but the outage of an
 //     authority that had tripped lasts until its first answer there (renew in suspect.go);
@@ -221,8 +222,8 @@ func (s *suspect) hasFailedSince(method string, at Instant) bool {
 //
 // Whether an attempt began later is told by an Instant (core.go), and not by the time of day.
 // Two attempts begin at the same instant unless there is an event between them: a failure or
-// stall in service, the start or the end of a build, a refusal, a promotion, or the end of the
-// transport in service.
+// stall in service, the start of a build, its success, a refusal by a tripped authority, a
+// promotion, or the end of the transport in service.
 
 // served: an answer in service. It ends a streak that began before its attempt.
 func (c *Client) served(now time.Time, a *Attempt) {

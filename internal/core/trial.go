@@ -7,7 +7,7 @@ import "time"
 // after the candidate is ready (hasControl). Each of the 1,000 is sent in service first. A
 // request that fails there before the candidate is ready waits for the candidate, and then
 // sends its control. The first request whose control fails makes the trial. The trial
-// holds back the other requests for up to a second (try, heldBack in wait.go). Where the
+// holds back the others that have failed for up to a second (try, heldBack in wait.go). Where the
 // transport in service gave nobody a connection, it holds them back only until it has one
 // itself (Connected in events.go).
 //
@@ -18,13 +18,16 @@ import "time"
 // service that is newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
-// (withoutTrial in table.go). That is so of each new request, unless it can be asked only
-// once. One new request of the authority in each interval of the backoff is still sent in
-// service; where the requests can be asked only once, one in four intervals (controlDue).
+// (withoutTrial in table.go). A new request that may be sent again has not failed yet, so it
+// goes to the fallback at once. A new one that can be asked only once may still try a candidate,
+// or wait for one. One new request of the authority in each interval of the backoff is still
+// sent in service; where the requests can be asked only once, one in four intervals (controlDue).
 //
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
 // its head start makes the trial (ripest in copy.go). What can be asked only once goes to the
-// candidate without a control, and the next one like it is the control (askOnce).
+// candidate without a control, and the next one like it is the control. The others go to the
+// candidate, too, but for those that come while a trial has no answer and no connection: these
+// are sent in service (askOnce).
 //
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.

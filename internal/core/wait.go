@@ -7,9 +7,10 @@ import (
 
 // When does a waiting request give up? If its caller leaves (Leave), or at Close; or when it is
 // woken, and nothing is left for it to do. A request waits while a candidate is being built,
-// which takes WithRecreateTimeout at most, and for up to a second while others of its authority
-// try the candidate. It is woken when either is over, and by each verdict and promotion. Then
-// it does the first of these that applies (round in table.go):
+// which takes WithRecreateTimeout at most. It also waits for up to a second while others of its
+// authority try the candidate, or, if a copy has been answered, until there is a verdict on
+// that (judge in slow.go). It is woken when its wait is over, and by each verdict and promotion.
+// Then it does the first of these that applies (round in table.go):
 //
 //   - If the transport in service has ended, it goes to the fallback, or waits for the next
 //     transport. If none may be built yet, it is sent in service once, or gives up
@@ -26,15 +27,17 @@ import (
 // So, while its authority is tripped, a request that the transport in service has failed gives
 // up or goes to the fallback for one of four reasons:
 //
-//   - Its authority has refused a candidate since the request's latest failure, which says
-//     nothing about the next candidate (hasEvidence in trial.go).
+//   - Its authority has refused a candidate since the request last failed. That failure cannot
+//     justify a trial of the next candidate (hasEvidence in trial.go).
 //   - There is no candidate for it, and none may be built: the backoff does not allow it yet,
 //     or the present candidate is planned, or is protected by a trial that still has time
 //     (waitForNext, givesWay in sharing.go).
-//   - It has waited for another candidate before: nobody's wait is doubled (waitForVerdict,
-//     waitForOthers).
+//   - It has had its wait: for another candidate (waitForVerdict) or, if its latest attempt
+//     took long to fail, for any (waitForOthers). No request waits twice.
 //   - It has no attempt left. It makes at most min(threshold, 3), and two more once it has met
 //     an outage, or was silent for long on a transport that was replaced (spare in table.go).
+//     An attempt is not counted if its error said too little, once (note in events.go), or if
+//     it tried a planned candidate and did not get its answer there (plan.go).
 //
 // Its caller gets the error of its latest attempt in service; if none has failed there, that of
 // its trial; and if none has failed at all, the reason why the wait ended, such as the

@@ -30,9 +30,10 @@ const (
 //	                                                        or began after the deadline
 //	the caller has gone otherwise                           Neutral
 //	out of files, ports, buffers or memory                  Neutral
-//	the caller's own body failed                            Neutral
+//	the caller's own body failed, as far as it is observed  Neutral
+//	 (NeedsShield in internal/body/kind.go)
 //	the request is malformed, or the answer                 Neutral
-//	the server is closing the connection (GOAWAY)           Neutral
+//	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
 //	no connection could be made, it broke, or its stream    Failure
 //	net/http's ResponseHeaderTimeout, another's timeout     Stall

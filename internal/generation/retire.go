@@ -12,14 +12,16 @@ import (
 // request in. A request is out when its response body has come to its end, has failed, or
 // is closed; at once where the response has no body; and when it ends in an error. An
 // upgraded connection is out only when it is closed (isUpgraded in body.go). Requests that
-// still wait for their answer leave earlier if the core moves them to the new transport
-// (condemn in internal/core/promote.go). Nothing else is cut, unless WithDrainTimeout is
-// set: then what is still in flight at that time ends with ErrDrained (cutNow).
+// still wait for their answer leave earlier if the core calls them back, to send them on the
+// new transport or because another attempt of theirs was answered (internal/core/promote.go).
+// Nothing else is cut, unless WithDrainTimeout is set: then what is still in flight at that
+// time ends with ErrDrained (cutNow).
 //
 // Closing means two things. The idle connections of the transport's pool are closed: at once
 // if it is net/http's, again at the end, and a little later for connections that were pooled
-// late. And its own Close is called, once, if it has one. Close and Shutdown call that Close without the 100 ms (Hurry). A candidate
-// that was rejected is closed in the same way.
+// late. And its own Close is called, once, if it has one. Where nothing is in flight any more,
+// the client's Close and Shutdown call that Close without the 100 ms (Hurry). A candidate that
+// was rejected is closed in the same way.
 
 // sweeps are the pauses, the first of them after the drain, between which idle connections
 // are closed again: HTTP/2 marks a connection idle only after the last body's end was
