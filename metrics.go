@@ -54,7 +54,7 @@ type meters struct {
 	draining   metric.Int64ObservableUpDownCounter
 	tripped    metric.Int64ObservableUpDownCounter
 	observed   metric.Registration
-	dropped    runtime.Cleanup // ends what is observed of a client that was dropped without Close
+	dropped    runtime.Cleanup // ends the observation of a client that was dropped without Close
 
 	client attribute.KeyValue // respawn.name
 	hosts  *hosts             // nil: metrics tell no hosts apart
@@ -108,7 +108,7 @@ func (m *meters) openObserved(meter metric.Meter) error {
 	return errors.Join(errs[:]...)
 }
 
-// observe has the provider ask the client, which it does not keep alive.
+// observe registers the callback that observes the client, and does not keep it alive.
 func (m *meters) observe(rt *RecoveringRoundTripper, meter metric.Meter) (err error) {
 	client := weak.Make(rt) // the provider lives on
 	mine := *m              // m is a part of rt
@@ -123,7 +123,7 @@ func (m *meters) observe(rt *RecoveringRoundTripper, meter metric.Meter) (err er
 	return err
 }
 
-// observeNow observes how the gate is. Counts add up over the clients of one name.
+// observeNow observes the gate's state. Counts add up over the clients of one name.
 func (m *meters) observeNow(o metric.Observer, v gate.View) {
 	if v.Serving == nil {
 		return // New still runs
@@ -153,7 +153,7 @@ func (m *meters) observeNow(o metric.Observer, v gate.View) {
 	}
 }
 
-// close ends what is observed.
+// close ends the observation.
 func (m *meters) close() {
 	m.dropped.Stop()
 	unregister(m.observed)
@@ -172,7 +172,7 @@ var failureTriggers = []Trigger{
 	TriggerNameResolutionError, TriggerTLSError, TriggerStall, TriggerTransportEnded, TriggerOther,
 }
 
-// begin makes the counts of an authority exist, or those of none.
+// begin makes the counters of an authority exist, at 0; a zero a stands for no authority.
 func (m *meters) begin(a core.Authority) {
 	zero := func(c metric.Int64Counter, more ...attribute.KeyValue) {
 		c.Add(context.Background(), 0, m.with(m.hosts.attributes(a), more...))
@@ -186,14 +186,14 @@ func (m *meters) begin(a core.Authority) {
 	zero(m.replays)
 }
 
-// measured are the attributes of a measurement that is about that authority, or about
-// none.
+// measured returns the attributes of a measurement about an authority; a zero a stands for
+// no authority.
 func (m *meters) measured(a core.Authority, more ...attribute.KeyValue) metric.MeasurementOption {
 	m.meet(a)
 	return m.with(m.hosts.attributes(a), more...)
 }
 
-// meet makes the counts of a's host exist, if that is a new one.
+// meet makes the counters of a's host exist, if the host is new.
 func (m *meters) meet(a core.Authority) {
 	if m.hosts.admit(a) {
 		m.begin(a)
@@ -221,7 +221,7 @@ func (t *telemetry) Resent(ctx context.Context, a core.Authority, n int) {
 	}
 }
 
-// mostHosts is how many hosts the metrics of one client tell apart.
+// mostHosts bounds the hosts that the metrics of one client tell apart.
 const mostHosts = 32
 
 // hosts are the hosts that metrics distinguish. A nil *hosts distinguishes none.
@@ -235,7 +235,7 @@ type host struct {
 	port int
 }
 
-// otherHost stands for all that are not told apart.
+// otherHost stands for all hosts that metrics do not tell apart.
 var otherHost = host{name: "_OTHER"}
 
 func (h host) attributes() []attribute.KeyValue {
@@ -264,7 +264,7 @@ func (h *hosts) admit(a core.Authority) bool {
 	return true
 }
 
-// of is the host under which metrics report a.
+// of returns the host under which metrics report a.
 func (h *hosts) of(a core.Authority) host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -274,7 +274,7 @@ func (h *hosts) of(a core.Authority) host {
 	return otherHost
 }
 
-// each calls f for each host that is told of.
+// each calls f for each host that metrics report.
 func (h *hosts) each(f func(host)) {
 	if h == nil {
 		return
@@ -286,7 +286,8 @@ func (h *hosts) each(f func(host)) {
 	}
 }
 
-// attributes tell the host of a; nothing for none.
+// attributes returns those that name the host of a; nil if metrics do not tell hosts
+// apart, or if a is zero.
 func (h *hosts) attributes(a core.Authority) []attribute.KeyValue {
 	if h == nil || a == (core.Authority{}) {
 		return nil

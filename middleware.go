@@ -10,7 +10,7 @@ import (
 
 type clientKey struct{}
 
-// handed is what Middleware hands to handlers, innermost first.
+// handed lists the clients that Middlewares hand to handlers, the innermost first.
 type handed struct {
 	name   string // of the client that rt is, as WithName has it
 	client *http.Client

@@ -48,7 +48,7 @@ type telemetry struct {
 	meters
 
 	records  *records
-	promoted context.Context // of the latest promotion; Tell's alone
+	promoted context.Context // the latest promotion's; only Tell uses it
 	unname   func()          // gives the client's name back
 }
 
@@ -68,14 +68,14 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	return t, nil
 }
 
-// close ends what is told without an event.
+// close gives the client's name back, and ends the metrics that are observed.
 func (t *telemetry) close() {
 	t.unname()
 	t.meters.close()
 }
 
-// tracer resolves the provider anew: the request's own, if there is one, leads
-// where the rest of the request's trace is.
+// tracer resolves the provider anew each time. The request's own provider comes first, so
+// that the span goes where the rest of the request's trace goes.
 func (t *telemetry) tracer(ctx context.Context) trace.Tracer {
 	provider := t.traces
 	if provider == nil {
@@ -134,24 +134,24 @@ func (t *telemetry) Lingers(draining []gate.Retired) {
 		slog.Int("respawn.transport.draining", len(draining)), slog.Time("respawn.draining.since", draining[0].Since))
 }
 
-// nameShared: an open client has the same name.
+// nameShared warns that another open client has the same name.
 func (t *telemetry) nameShared() {
 	t.log(context.Background(), slog.LevelWarn, "respawn: another client has the same name, so telemetry and health cannot tell them apart: see WithName")
 }
 
-// pingless: base speaks HTTP/2 and sends no pings.
+// pingless logs that base speaks HTTP/2 and sends no pings.
 func (t *telemetry) pingless() {
 	t.log(context.Background(), slog.LevelInfo, "respawn: base sends no HTTP/2 pings, so a dead connection shows only in requests that wait on it: see HTTP2.SendPingTimeout, or NewTransport")
 }
 
-// pingsLost: the settings of golang.org/x/net's HTTP/2 stay with base.
+// pingsLost logs that base's settings of golang.org/x/net/http2 are not carried over.
 func (t *telemetry) pingsLost() {
 	t.log(context.Background(), slog.LevelInfo, "respawn: base's settings of golang.org/x/net/http2 cannot be carried over: fresh transports send HTTP/2 pings as NewTransport does",
 		slog.Float64("respawn.ping.interval", build.PingAfter.Seconds()), slog.Float64("respawn.ping.timeout", build.PingTimeout.Seconds()))
 }
 
-// Broke implements [gate.Listener]. What the panic said may hold anything, and is not
-// told.
+// Broke implements [gate.Listener]. The value of the panic may hold anything, and is not
+// logged.
 func (t *telemetry) Broke(g *generation.Generation, method string) {
 	t.log(context.Background(), slog.LevelWarn, "respawn: a replaced transport panicked in "+method,
 		slog.Uint64(string(keyGeneration), g.Number))
@@ -161,8 +161,9 @@ func (t *telemetry) Broke(g *generation.Generation, method string) {
 // verdict finds its record.
 func (t *telemetry) Note(told gate.Told) { t.records.note(told) }
 
-// tripped: a false alarm pages nobody, so it is no warning. Of a host that is silent
-// nothing else is counted before its recreation ends.
+// tripped logs a trip, at Info: it may be a false alarm, which should page nobody. It also
+// makes the counters of the host exist: a host that is silent counts nothing else before
+// its recreation ends.
 func (t *telemetry) tripped(told gate.Told) {
 	defer t.meet(told.About.Authority)
 	t.log(told.Ctx, slog.LevelInfo, "respawn: tripped, a fresh transport will be tried",
@@ -172,12 +173,12 @@ func (t *telemetry) tripped(told gate.Told) {
 			slog.Uint64(string(keyGeneration), told.Generation))...)
 }
 
-// recovered is the end of an outage: its first answer. Where that came with a fresh
-// transport, the promotion's trace has it.
+// recovered reports the end of an outage, which is its first answer. If the answer came on
+// a fresh transport, the report belongs to the promotion's trace.
 func (t *telemetry) recovered(told gate.Told) {
 	a := told.About
 	if a.Authority == (core.Authority{}) || told.What == core.WasForgotten {
-		return // of the client: its swap has told; of nobody: nothing was answered
+		return // an outage of the client: its swap was reported; or a forgotten one: nothing was answered
 	}
 	ctx := told.Ctx
 	if a.State == core.Healing && t.promoted != nil {
@@ -190,7 +191,7 @@ func (t *telemetry) recovered(told gate.Told) {
 			slog.Float64(string(keyOutage), outage), slog.String(string(keyEndedBy), told.Kind))...)
 }
 
-// refused: one authority's verdict is an event of the recreation's span.
+// refused adds one authority's refusal to the recreation's span, as an event.
 func (t *telemetry) refused(told gate.Told) {
 	attrs := append(authorityAttributes(told.About.Authority), semconv.ErrorTypeKey.String(told.Kind))
 	spanOf(told.Recreation).AddEvent("respawn.refusal", trace.WithTimestamp(told.At), trace.WithAttributes(attrs...))
@@ -204,8 +205,8 @@ func spanOf(r *gate.Recreation) trace.Span {
 	return trace.SpanFromContext(context.Background())
 }
 
-// ended ends the recreation's span, counts it and logs it. It was remembered at its
-// event.
+// ended ends the recreation's span, counts the recreation and logs it. Note has recorded
+// it already.
 func (t *telemetry) ended(told gate.Told) {
 	r, record := told.Recreation, t.records.traced(told)
 	about, _ := whose(told)
@@ -236,16 +237,16 @@ func (t *telemetry) ended(told gate.Told) {
 	t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), t.measured(about.Authority, attrs...))
 }
 
-// tellHook has the user's hook called, on a goroutine that is nobody's.
+// tellHook has the user's hook called, on a goroutine of the hook's own.
 func (t *telemetry) tellHook(ctx context.Context, record RecreationRecord) {
 	if t.hook != nil {
-		ctx = context.WithoutCancel(ctx) // that of the build is over
+		ctx = context.WithoutCancel(ctx) // the build's context has ended
 		t.hooked.Add(func() { t.hook(ctx, record) })
 	}
 }
 
-// logEnd warns of a swap and of a rejection. What was called off, or was a false
-// alarm, is no warning, nor is a swap that was planned.
+// logEnd warns of a swap or a rejection. A planned swap, a false alarm and a recreation
+// that was called off are logged at Info.
 func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Authority) {
 	attrs := append(authorityLog(a),
 		slog.String(string(keyTrigger), string(record.Trigger)), slog.Uint64(string(keyGeneration), record.Generation))

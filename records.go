@@ -71,7 +71,7 @@ func WithOnRecreation(f func(context.Context, RecreationRecord)) Option {
 	}
 }
 
-// records are what is told of recreations and outages.
+// records hold what Health and Recreations report of recreations and outages.
 type records struct {
 	failures, replays atomic.Int64
 
@@ -89,21 +89,21 @@ type remembered struct {
 	of history.Key
 }
 
-// A past is what records know at an instant.
+// A past is a snapshot of records.
 type past struct {
 	promoted, rejected, outages int
 	last                        rejection
 	open, ended                 []history.Outage
 }
 
-// A rejection is the latest one.
+// A rejection is the latest rejection of a candidate.
 type rejection struct {
 	at        time.Time
 	authority core.Authority
 	kind      ErrorType
 }
 
-// recordOf is the record of a recreation that has ended, but for its outage.
+// recordOf returns the record of a recreation that has ended, without its outage.
 func recordOf(t gate.Told) RecreationRecord {
 	about, trigger := whose(t)
 	record := RecreationRecord{
@@ -117,8 +117,9 @@ func recordOf(t gate.Told) RecreationRecord {
 	return record
 }
 
-// whose says which authority a recreation is told of, and with which trigger: the
-// one that decided, if it was promoted, or that it was built for.
+// whose returns what a recreation is reported to be about: the authority that decided, if
+// the candidate was promoted, and otherwise the one that it was built for. It also returns
+// the trigger.
 func whose(t gate.Told) (about core.About, trigger string) {
 	about, trigger = t.Recreation.Need, t.Recreation.Trigger
 	if t.What == core.WasPromoted && t.About.Authority != (core.Authority{}) {
@@ -130,8 +131,8 @@ func whose(t gate.Told) (about core.About, trigger string) {
 	return about, trigger
 }
 
-// A sighting is what the telemetry keeps of a recreation. The trace's id is read under
-// locks, where the span, which is the user's, cannot be asked.
+// A sighting is a recreation's span with the id of its trace. The id is needed under
+// locks, where the span, which is the user's, must not be called.
 type sighting struct {
 	span    trace.Span
 	traceID string // "" for none
@@ -169,8 +170,8 @@ func (r *records) note(t gate.Told) {
 	}
 }
 
-// noteOutageLocked notes that an outage begins, or is over: its recreations have its
-// true length from then on.
+// noteOutageLocked notes that an outage begins or is over. Once it is over, the records of
+// its recreations have its true length.
 func (r *records) noteOutageLocked(t gate.Told) {
 	over, isOver := r.outages.Note(t.Report)
 	if !isOver {
@@ -208,7 +209,7 @@ func (r *records) addLocked(t gate.Told) {
 func (r *records) traced(t gate.Told) (record RecreationRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	record = recordOf(t) // where it is not remembered any more
+	record = recordOf(t) // if it is not remembered any more
 	r.ring.Change(t.Candidate, func(m *remembered) {
 		m.TraceID = record.TraceID
 		record = m.RecreationRecord
@@ -241,7 +242,7 @@ func (r *records) all() []RecreationRecord {
 	return records
 }
 
-// past is what there is to tell of what was.
+// past returns a snapshot of the records.
 func (r *records) past() past {
 	r.mu.Lock()
 	defer r.mu.Unlock()

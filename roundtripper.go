@@ -193,7 +193,7 @@ func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
 	return rt.cfg.Replay.NeedsWatch(req) && rt.cfg.ReplayOf(req).NeedsWatch(req)
 }
 
-// shut is what a request gets after Close.
+// shut returns the error of a request after Close, and closes the request's body.
 func shut(req *http.Request) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
@@ -247,8 +247,9 @@ func (rt *RecoveringRoundTripper) WrappedRoundTripper() http.RoundTripper {
 // recreation. Its span, log lines and metrics may come a moment later: an exporter or a
 // logger that blocks does not hold up Recreate.
 //
-// A non-nil error means that the current transport stays. It is the factory's or the
-// trial's error, ctx's error, or [ErrClosed]. Recreate is safe for concurrent use.
+// A non-nil error means that the current transport stays, unless ctx ended first and
+// another call shares the recreation, which then goes on. The error is the factory's, the
+// trial's, ctx's, or [ErrClosed]. Recreate is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 	return rt.gate.Recreate(ctx)
 }
@@ -267,10 +268,10 @@ func (rt *RecoveringRoundTripper) Close() error {
 
 // Shutdown closes the client as [RecoveringRoundTripper.Close] does, and then waits
 // until all requests in flight have finished, including those on transports that were
-// replaced before, and until the transports' own Close has returned. If ctx ends first, Shutdown returns
-// ctx's error; requests in flight still finish, and [WithDrainTimeout] bounds how long
-// that takes. Shutdown may be called more than once, also after Close, and is safe for
-// concurrent use.
+// replaced before, and until the transports' own Close has returned. If ctx ends first,
+// Shutdown returns ctx's error; requests in flight still finish, and [WithDrainTimeout]
+// bounds how long that takes. Shutdown may be called more than once, also after Close, and
+// is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Shutdown(ctx context.Context) error {
 	rt.shut()
 	return rt.gate.Wait(ctx)
