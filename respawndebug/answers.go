@@ -8,7 +8,8 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// answers are what somebody who is paged asks first, about the latest incident.
+// answers hold the answers to the first questions of somebody who is paged, about the
+// latest incident.
 type answers struct {
 	Over      string // is it over?
 	Host      string // which host?
@@ -18,13 +19,13 @@ type answers struct {
 	Trace     string // of the latest recreation in it
 }
 
-// asked reports whether anything has happened that they are about.
+// asked reports whether anything has happened that the answers are about.
 func asked(c client) bool {
 	_, found := latest(c)
 	return found || len(c.Late) > 0 || stuck(c)
 }
 
-// answer answers them.
+// answer answers the questions.
 func answer(c client, now time.Time) answers {
 	in, found := latest(c)
 	switch {
@@ -64,7 +65,7 @@ func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long strin
 	default:
 		over = fmt.Sprintf("Yes: it ended %s ago.", roughly(now.Sub(o.End)))
 	}
-	if o.Trigger == respawn.TriggerSilence { // which is noticed once patience is over
+	if o.Trigger == respawn.TriggerSilence { // the outage begins once the patience is over
 		long += " Before that, requests waited without an answer."
 	}
 	if c.State == respawn.StateClosed {
@@ -73,7 +74,7 @@ func lengthOf(c client, o respawn.OutageHealth, now time.Time) (over, long strin
 	return over, long
 }
 
-// host is an authority in words.
+// host names an authority in words.
 func host(authority string) string {
 	if authority == "" {
 		return "all hosts (the transport had ended)"
@@ -105,7 +106,7 @@ func next(c client, in incident, now time.Time) string {
 	return attempt + advice(c, o)
 }
 
-// nextAttempt says how long the backoff forbids it.
+// nextAttempt says how long the backoff forbids the next attempt.
 func nextAttempt(c client, now time.Time) string {
 	return fmt.Sprintf("Next attempt in %s.", ahead(c.NextAttempt.Sub(now)))
 }

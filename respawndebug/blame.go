@@ -8,8 +8,8 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// during are the recreations of an outage, and those that brought a fresh transport
-// meanwhile, whoever proved it.
+// during returns the recreations of an outage, and those that promoted a fresh transport
+// meanwhile, whichever authority proved it.
 func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 	end := o.Begin.Add(o.Duration)
 	for _, r := range c.Recreations {
@@ -21,8 +21,8 @@ func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 	return all
 }
 
-// verdicts says whether the transport was the culprit, for each host if it was not the
-// same for all.
+// verdicts says whether the transport was the culprit: in one sentence if that is the same
+// for all hosts, else for each host.
 func verdicts(c client, in incident) string {
 	if i := slices.IndexFunc(in.outages, func(o respawn.OutageHealth) bool { return o.Authority == "" }); i >= 0 {
 		return blameEnded(c, in.outages[i])

@@ -56,7 +56,7 @@ func TestTheFallbackIsNamedWhereItServes(t *testing.T) {
 		},
 		{
 			"the fallback is down, too", "failing",
-			"Serves nobody for now: no fresh transport could be built (factory_error), and the backoff delays the next attempt. The fallback does not answer, either.",
+			"No request can be served for now: no fresh transport could be built (factory_error), and the backoff delays the next attempt. The fallback does not answer, either.",
 			"No: down for 2 s. The fallback does not answer, either.",
 			func(r *rig, other *transport) {
 				other.dead.Store(true)

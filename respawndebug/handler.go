@@ -26,7 +26,7 @@ import (
 // defaultRefresh is how often the page loads itself again, in seconds.
 const defaultRefresh = 5
 
-// A document is what format=json answers, and what the page is made of.
+// A document is the answer to format=json, and the data that the page is made of.
 type document struct {
 	Version string    `json:"version"` // of respawn
 	Host    string    `json:"host"`    // that it runs on; "" if that is not known
@@ -34,8 +34,8 @@ type document struct {
 	Clients []client  `json:"clients"`
 }
 
-// health is respawn.Health without its methods: its own way to JSON would be all of
-// the client's.
+// health is respawn.Health without its methods: if it were embedded with them, its
+// MarshalJSON would marshal the whole client.
 type health respawn.Health
 
 type client struct {
@@ -47,12 +47,12 @@ type client struct {
 
 func snapshot(rts []*respawn.RecoveringRoundTripper) document {
 	d := document{Version: respawn.Version, Clients: []client{}}
-	d.Host, _ = os.Hostname() // that of the pod, in Kubernetes
+	d.Host, _ = os.Hostname() // the pod's name, in Kubernetes
 	for _, rt := range rts {
 		h := rt.Health()
 		d.Clients = append(d.Clients, client{health(h), h.Age.Seconds(), inWords(h), rt.Recreations()})
 	}
-	d.Time = time.Now() // when all of it was
+	d.Time = time.Now() // after all snapshots
 	return d
 }
 
@@ -109,7 +109,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	// Whole before the first byte goes out: half a page would be no page.
+	// The page is complete before its first byte is sent, so that nobody gets half of it.
 	var out bytes.Buffer
 	switch doc := snapshot(h.rts); query.Get("format") {
 	case "", "html":

@@ -60,7 +60,7 @@ func TestStatesInWords(t *testing.T) {
 		{"ended", "recovering", "The transport has ended: the next request gets a fresh one.", func(r *rig) {
 			r.first.ended.Store(true)
 		}},
-		{"nothing can be built", "failing", "Serves nobody for now: no fresh transport could be built (factory_error), and the backoff delays the next attempt.", func(r *rig) {
+		{"nothing can be built", "failing", "No request can be served for now: no fresh transport could be built (factory_error), and the backoff delays the next attempt.", func(r *rig) {
 			r.fails.Store(&failure)
 			r.trip(api)
 			time.Sleep(time.Second)

@@ -14,7 +14,7 @@ type incident struct {
 	whole   respawn.OutageHealth   // from the first one's begin until nothing was down any more
 }
 
-// latest is the latest incident, if there was one.
+// latest returns the latest incident, if there was one.
 func latest(c client) (in incident, found bool) {
 	in.outages = slices.Clone(c.OpenOutages)
 	lasts := len(in.outages) > 0
@@ -35,8 +35,8 @@ func latest(c client) (in incident, found bool) {
 	return in, true
 }
 
-// lastToEnd is the outage that ended last, after those that overlap it or one another. What
-// nobody asked about any more ended long before that was known.
+// lastToEnd returns the outage that ended last, after those that overlap it or one another.
+// An outage that was forgotten ended long before that was known.
 func lastToEnd(ended []respawn.OutageHealth) []respawn.OutageHealth {
 	all := slices.Clone(ended)
 	slices.SortStableFunc(all, func(a, b respawn.OutageHealth) int { return a.End.Compare(b.End) })
@@ -70,8 +70,8 @@ func (in incident) recurrences(c client, now time.Time) (most int) {
 	return most
 }
 
-// hosts names the hosts that are down, or were. A transport that had ended was there for
-// none of them.
+// hosts names the hosts that are down, or were. If the transport had ended, that was all
+// of them.
 func (in incident) hosts() string {
 	var names []string
 	for _, o := range in.outages {

@@ -48,7 +48,7 @@ func answerWaiting(c client) answers {
 	}
 }
 
-// late says how many requests are.
+// late says how many requests are late.
 func late(all []respawn.LateHealth) string {
 	n := 0
 	for _, l := range all {
@@ -60,7 +60,7 @@ func late(all []respawn.LateHealth) string {
 	return count(n, "request") + " are late"
 }
 
-// writeLate lists who is late, the longest wait first.
+// writeLate lists the hosts whose requests are late, the longest wait first.
 func writeLate(w io.Writer, c client) {
 	name := "late"
 	for _, l := range slices.SortedFunc(slices.Values(c.Late), func(a, b respawn.LateHealth) int { return int(b.Longest - a.Longest) }) {
@@ -70,7 +70,7 @@ func writeLate(w io.Writer, c client) {
 	}
 }
 
-// listed are names in a row, the first of many.
+// listed joins names; of many, it lists only the first.
 func listed(names []string) string {
 	if n := len(names) - 3; n > 0 {
 		names = append(names[:3:3], "and "+count(n, "other"))

@@ -73,10 +73,10 @@ type clientView struct {
 	Ticket        string
 }
 
-// A fact is a figure, and what it is of.
+// A fact is a figure, with the text below it.
 type fact struct{ Figure, Of string }
 
-// A trace has a link where it is known how to make one.
+// A trace has a link if there is a trace URL.
 type trace struct{ ID, URL string }
 
 type eventView struct {
@@ -125,7 +125,7 @@ func severity(s respawn.State) int {
 	return slices.Index([]respawn.State{respawn.StateHealthy, respawn.StateRecovering, respawn.StateFailing, respawn.StateClosed}, s)
 }
 
-// many is how many clients a page has before those that are well are folded.
+// many is the number of clients from which on healthy ones are folded.
 const many = 4
 
 func newView(d document, refresh int, traceURL string) view {
@@ -138,7 +138,7 @@ func newView(d document, refresh int, traceURL string) view {
 		if severity(c.State) > severity(v.State) {
 			v.State = c.State
 		}
-		if !c.Started.IsZero() { // as that of a zero value is
+		if !c.Started.IsZero() { // it is zero for a zero client
 			started = earlier(started, c.Started)
 		}
 		cv := newClientView(c, d, traceURL)
@@ -196,7 +196,7 @@ func newClientView(c client, d document, traceURL string) clientView {
 	return v
 }
 
-// short is a client in half a line.
+// short describes a client in half a line.
 func short(c client, now time.Time) string {
 	in, found := latest(c)
 	o := in.whole
@@ -209,7 +209,7 @@ func short(c client, now time.Time) string {
 	return "was down for " + duration(o.Duration) + ", " + roughly(now.Sub(o.End)) + " ago"
 }
 
-// attempt is when the next one is due.
+// attempt says when the next attempt is due.
 func attempt(c client, now time.Time) fact {
 	switch {
 	case c.Recreating:

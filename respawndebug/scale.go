@@ -70,14 +70,14 @@ func intervals(outages []respawn.OutageHealth, records []respawn.RecreationRecor
 		if r.Draining {
 			drained = now.Sub(end)
 		}
-		// A long drain goes on beyond its episode: it may not take the room of all others.
+		// A long drain goes on beyond its episode, so that it does not take the room of the others.
 		all = append(all, interval{from: r.Time, to: earlier(end.Add(min(drained, quiet)), now), n: 1})
 	}
 	slices.SortStableFunc(all, func(a, b interval) int { return a.from.Compare(b.from) })
 	return all
 }
 
-// episodes merges what is near one another.
+// episodes merges intervals that are near one another.
 func episodes(all []interval) []interval {
 	var merged []interval
 	for _, v := range all {
@@ -94,7 +94,7 @@ func episodes(all []interval) []interval {
 	return merged
 }
 
-// at is the place of t.
+// at returns the place of t.
 func (s *scale) at(t time.Time) float64 {
 	i, _ := slices.BinarySearchFunc(s.points, t, func(p point, t time.Time) int { return p.at.Compare(t) })
 	switch i {
@@ -136,7 +136,7 @@ func (s *scale) labels(now time.Time) []axisLabel {
 	return labels
 }
 
-// steps are what is easily counted in.
+// steps are the round lengths that ticks can be apart.
 var steps = []time.Duration{
 	10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second,

@@ -40,13 +40,13 @@ func answerStuck(c client, now time.Time) answers {
 	return a
 }
 
-// startInWords says how the start of a client is to somebody who has just been woken up.
+// startInWords describes the start of a client to somebody who has just been woken up.
 func startInWords(h respawn.Health) string {
 	switch {
 	case h.Recreating:
 		return "Starting: the first transport is being built." + onFallback(h, " Requests wait for it.")
 	case h.State == respawn.StateFailing && h.LastRejection != nil:
-		return "Serves nobody for now: no transport could be built (" + shown(h.LastRejection.Reason) + "), and the backoff delays the next attempt." + onFallback(h, "")
+		return "No request can be served for now: no transport could be built (" + shown(h.LastRejection.Reason) + "), and the backoff delays the next attempt." + onFallback(h, "")
 	case h.LastRejection != nil:
 		return "Not started: no transport could be built (" + shown(h.LastRejection.Reason) + ")." + onFallback(h, " The next request makes the next attempt.")
 	}

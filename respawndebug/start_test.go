@@ -55,7 +55,7 @@ func TestAStartIsToldInWords(t *testing.T) {
 		},
 		{
 			name: "it cannot be built", state: "failing",
-			summary:   "Serves nobody for now: no transport could be built (factory_error), and the backoff delays the next attempt.",
+			summary:   "No request can be served for now: no transport could be built (factory_error), and the backoff delays the next attempt.",
 			failing:   "Failing all hosts since there is no transport yet",
 			recreated: "Recreations 0 promoted, 1 rejected no transport yet",
 			transport: "none yet; 0 promotions, 1 rejection",

@@ -21,7 +21,7 @@ func writeText(w io.Writer, d document, traceURL string) {
 	}
 }
 
-// ticket tells of one client in words that need no page around them.
+// ticket describes one client in words that need no page around them.
 func ticket(c client, d document, traceURL string) string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
@@ -51,7 +51,7 @@ func ticket(c client, d document, traceURL string) string {
 	}
 	line("transport", "%s; %s, %s", inService, count(c.Promotions, "promotion"), count(c.Rejections, "rejection"))
 	line("requests", "%d in flight, %d of them draining; %s, %d sent again", c.InFlight, onRetired(c), count(c.Failures, "failure"), c.Replays)
-	if !c.Started.IsZero() { // as that of a zero value is
+	if !c.Started.IsZero() { // it is zero for a zero client
 		line("up", "%s, on %s", duration(d.Time.Sub(c.Started)), shown(d.Host))
 	}
 	writeLate(&b, c)
@@ -84,7 +84,7 @@ func endedIn(o respawn.OutageHealth) string {
 	return ", " + ended(o)
 }
 
-// allOutages are those that last and those that have ended, the newest first.
+// allOutages returns the outages that last and those that have ended, the newest first.
 func allOutages(c client) []respawn.OutageHealth {
 	all := slices.Concat(c.EndedOutages, c.OpenOutages)
 	slices.SortStableFunc(all, func(a, b respawn.OutageHealth) int { return b.Begin.Compare(a.Begin) })
@@ -98,7 +98,7 @@ func onRetired(c client) (n int64) {
 	return n
 }
 
-// rejectedFor is a rejection in words.
+// rejectedFor describes a rejection in words.
 func rejectedFor(r *respawn.RejectionHealth) string {
 	if r.Authority == "" {
 		return shown(r.Reason)
@@ -106,7 +106,7 @@ func rejectedFor(r *respawn.RejectionHealth) string {
 	return shown(r.Reason) + ", " + shown(r.Authority)
 }
 
-// link leads to a trace: its id, where no URL is known.
+// link returns the URL of a trace, or its id if no URL is known.
 func link(traceURL, id string) string {
 	if traceURL == "" {
 		return id
@@ -114,7 +114,7 @@ func link(traceURL, id string) string {
 	return strings.ReplaceAll(traceURL, traceID, id)
 }
 
-// options are those in force, in words.
+// options describes the options in force.
 func options(o respawn.OptionsHealth) []string {
 	stalls, patience := "off", "off"
 	if o.StallThreshold > 0 {

@@ -9,10 +9,10 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// A timeline is what the page draws of past outages and recreations. Days can lie
+// A timeline is the picture of past outages and recreations. Days can lie
 // between two incidents and milliseconds between two trials, so no single scale shows
-// both: what is near one another makes an episode, which has a scale of its own, and
-// the quiet time between episodes is left out.
+// both: events that are near one another make an episode, which has a scale of its own,
+// and the quiet time between episodes is left out.
 //
 // All places are percentages of the width, which the browser resolves: text and
 // marks keep their size on every screen.
@@ -120,10 +120,10 @@ const (
 	maxLanes   = 3    // of drains, and of outages
 )
 
-// lanes are rows of bars, each of which says where it is free again.
+// lanes are rows of bars. The value of a lane says where it is free again.
 type lanes [maxLanes]float64
 
-// take finds a row for what reaches from x to end: the last one where none is free.
+// take finds a lane for a bar from x to end: the last one if none is free.
 func (l *lanes) take(x, end float64) int {
 	i := slices.IndexFunc(l[:], func(free float64) bool { return free <= x })
 	if i < 0 {
@@ -193,7 +193,7 @@ func (t *timeline) drawOutages(s *scale, outages []respawn.OutageHealth, now tim
 // length: on screens that are wide enough for tables.
 const maxWho = 16
 
-// who is an authority in a few letters.
+// who names an authority in a few letters.
 func who(authority string) string {
 	if authority == "" {
 		return "all hosts"
@@ -208,7 +208,7 @@ func who(authority string) string {
 	return string(name)
 }
 
-// left is where the bar or its text begins.
+// left returns where the bar or its text begins.
 func (b *outageBar) left() float64 {
 	if b.Text.Anchor == "end" {
 		return min(b.X, b.Text.X-barWidth)
@@ -216,7 +216,7 @@ func (b *outageBar) left() float64 {
 	return b.X
 }
 
-// describeOutage is an outage in one sentence.
+// describeOutage describes an outage in one sentence.
 func describeOutage(o respawn.OutageHealth, now time.Time) string {
 	who := host(o.Authority)
 	if o.End.IsZero() {
@@ -225,7 +225,7 @@ func describeOutage(o respawn.OutageHealth, now time.Time) string {
 	return fmt.Sprintf("%s: outage of %s, from %s to %s", who, duration(o.Duration), clock(o.Begin, now), clock(o.End, now))
 }
 
-// describe is a recreation in one sentence.
+// describe describes a recreation in one sentence.
 func describe(r respawn.RecreationRecord, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s", clock(r.Time, now), shown(string(r.Trigger)), outcome(r))

@@ -11,7 +11,7 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// inWords says how a client is to somebody who has just been woken up.
+// inWords describes the state of a client to somebody who has just been woken up.
 func inWords(h respawn.Health) string {
 	tripped := 0
 	for _, s := range h.Streaks {
@@ -30,7 +30,7 @@ func inWords(h respawn.Health) string {
 		if r != nil && !(len(h.OpenOutages) > 0 && r.Time.Before(h.OpenOutages[0].Begin)) {
 			why = "no fresh transport could be built (" + shown(r.Reason) + ")"
 		}
-		return "Serves nobody for now: " + why + ", and the backoff delays the next attempt." + onFallback(h, "")
+		return "No request can be served for now: " + why + ", and the backoff delays the next attempt." + onFallback(h, "")
 	case respawn.StateRecovering:
 		switch {
 		case h.Recreating:
@@ -61,8 +61,8 @@ func inWords(h respawn.Health) string {
 	return "Serving. Nothing is under suspicion."
 }
 
-// onFallback says what becomes of requests while the client does not serve them itself:
-// what instead says, unless there is a fallback.
+// onFallback says what the fallback does with requests that the client does not serve
+// itself. Without a fallback it returns instead.
 func onFallback(h respawn.Health, instead string) string {
 	switch {
 	case !h.Options.Fallback:
@@ -83,7 +83,7 @@ var calledOff = map[respawn.ErrorType]string{
 	respawn.ErrorTypeClosed:           "the client was closed",
 }
 
-// outcome is how a recreation ended: promoted, rejected or called off.
+// outcome says how a recreation ended: promoted, rejected or called off.
 func outcome(r respawn.RecreationRecord) string {
 	if _, ok := calledOff[r.ErrorType]; ok {
 		return "called off"
@@ -91,7 +91,7 @@ func outcome(r respawn.RecreationRecord) string {
 	return string(r.Outcome)
 }
 
-// standing is what a streak amounts to.
+// standing says what a streak means for its authority.
 func standing(s respawn.StreakHealth) string {
 	switch {
 	case s.Tripped:
@@ -121,7 +121,7 @@ func ended(o respawn.OutageHealth) string {
 	return "still down"
 }
 
-// duration is d with as many digits as anybody needs.
+// duration formats d with as many digits as a reader needs.
 func duration(d time.Duration) string {
 	second := func(d time.Duration) int { return int(d/time.Second) % 60 }
 	switch {
@@ -141,7 +141,7 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%d d %d h", int(d/(24*time.Hour)), int(d/time.Hour)%24)
 }
 
-// roughly is d in whole seconds that have passed, for what is read while it runs.
+// roughly formats d in whole seconds that have passed, for a time that still runs.
 func roughly(d time.Duration) string {
 	if d < time.Second {
 		return "less than 1 s"
@@ -149,13 +149,13 @@ func roughly(d time.Duration) string {
 	return brief(d.Truncate(time.Second))
 }
 
-// ahead is d in whole seconds, of which it is never too few: what is due in so long
-// has not begun before.
+// ahead formats d in whole seconds, rounded up, so that nothing begins earlier than the
+// page says.
 func ahead(d time.Duration) string {
 	return brief((d + time.Second - 1).Truncate(time.Second))
 }
 
-// brief is d without what is zero.
+// brief formats d without the parts that are zero.
 func brief(d time.Duration) string {
 	if d < time.Minute {
 		return strings.ReplaceAll(duration(d), ".0 s", " s")
@@ -167,7 +167,7 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// clock is the time of t, with its day if that is not today's.
+// clock formats the time of t, with its date if that is not today's.
 func clock(t, now time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
@@ -176,7 +176,7 @@ func clock(t, now time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
-// count is a number with its noun.
+// count formats a number with its noun.
 func count[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -187,8 +187,8 @@ func count[N int | int64](n N, noun string) string {
 // maxShown is how much of a name is shown; no host's is longer.
 const maxShown = 260
 
-// shown is a name as it can be shown: what cannot be seen, or could turn the
-// text around it, is spelt out. Escaping for HTML is the template's.
+// shown makes a name fit to be shown: it spells out characters that are invisible or could
+// reverse the text around them. The template escapes HTML.
 func shown[S ~string](text S) string {
 	name := string(text)
 	var b strings.Builder

@@ -82,6 +82,6 @@ func TestWhyAClientFailsIsNotAnOldRejection(t *testing.T) {
 		require.ErrorContains(t, rt.Check(t.Context()), "is failing: transport_ended")
 		page := httptest.NewRecorder()
 		respawndebug.DebugHandler(rt).ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?format=json", nil))
-		require.Contains(t, page.Body.String(), "Serves nobody for now: the transport has ended, and")
+		require.Contains(t, page.Body.String(), "No request can be served for now: the transport has ended, and")
 	})
 }
