@@ -18,10 +18,11 @@ SOAK        ?= 10m
 
 .PHONY: test test-works test-waits test-shows check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
-# Each package is told of when it is done, with its module and seconds; what failed comes
-# last, with its output and the seed of its shuffle, and so does what was skipped, with the
-# reason. Three modules are tested at a time, of which two mostly wait for real clocks; in
-# CI, where nothing may be skipped either, one. What only CI needs is left to CI=true.
+# A line is printed when a package is done, with its module and seconds. Failures come last,
+# with their output and the seed of the shuffle, together with the skipped tests and their
+# reasons. Three modules are tested at a time, since two of them mostly wait for real clocks.
+# In CI it is one at a time, and no test may be skipped. Tests that only CI needs run with
+# CI=true.
 test: $(BIN)/gotestsum $(if $(filter true,$(CI)),jaeger-binary)
 	@$(MAKE) --no-print-directory -j$(if $(filter true,$(CI)),1,3) test-works test-waits test-shows
 
@@ -36,15 +37,15 @@ test-works test-waits test-shows: test-%:
 		fi; \
 	done
 
-# For whoever has changed a line: the root package, the core and the format, in
-# half a minute.
+# A quick check after a small change, in half a minute: the root package, the core and
+# the format.
 check:
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
 	go vet . ./internal/...
 	go test -short . ./internal/core ./internal/gate ./internal/call ./internal/layers
 
-# Whether integration/jaeger is tidy is seen in CI alone: it takes all of Jaeger's
-# modules, 1.5 GB.
+# Only CI checks that integration/jaeger is tidy: that takes all of Jaeger's modules,
+# 1.5 GB.
 lint: tools
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "not gofmt-ed:"; echo "$$fmt"; exit 1; fi
 	@find . -name .git -prune -o \( -name '*.go' -o -name '*.md' \) -print0 | xargs -0 $(BIN)/misspell -locale US -error
@@ -56,9 +57,10 @@ lint: tools
 	done
 	@go -C internal/tools mod tidy -diff
 
-# What lint and api run, at the versions of internal/tools. It is a module of its
-# own so that who uses the library has none of it in their graph. go knows what
-# is up to date, after an upgrade of Go, too, which staticcheck must be built by.
+# The tools that lint and api run, at the versions of internal/tools. That is a module of
+# its own, so that users of the library have none of them in their module graph. go install
+# rebuilds a tool only if it has to: after an upgrade of Go, too, since staticcheck must be
+# built with the Go that it checks.
 tools:
 	@GOBIN=$(BIN) go -C internal/tools install tool
 

@@ -143,7 +143,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 		return o, errors.New("-serve needs an address, such as :8080")
 	}
 	if o.firstByte <= 0 {
-		return o, fmt.Errorf("-first-byte %v: must be more than nothing", o.firstByte)
+		return o, fmt.Errorf("-first-byte %v: must be positive", o.firstByte)
 	}
 	if given["upstream"] {
 		if o.upstream, err = parseUpstream(*upstream); err != nil {
