@@ -26,7 +26,7 @@ func (c *Cloner) Make(context.Context) (http.RoundTripper, error) {
 	return clone, nil
 }
 
-// CloneTransport is Clone without its traps, all about HTTP/2.
+// CloneTransport is Clone without its traps, which are all about HTTP/2.
 func CloneTransport(t *http.Transport) *http.Transport {
 	clone := t.Clone() // first: it also completes t.TLSNextProto
 	switch _, shared := clone.TLSNextProto["h2"]; {

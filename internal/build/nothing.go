@@ -2,8 +2,8 @@ package build
 
 import "net/http"
 
-// Nothing is in service where there is no transport yet. It says that it has ended,
-// so that nobody is sent there.
+// Nothing is in service while there is no transport yet. It says that it has ended, so
+// that no request is sent there.
 type Nothing struct{}
 
 // ErrNothing is the error of a request while the factory has given no transport yet.
@@ -17,5 +17,5 @@ func (Nothing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, ErrNothing
 }
 
-// Err says that Nothing is of no use.
+// Err reports that Nothing has ended.
 func (Nothing) Err() error { return ErrNothing }

@@ -15,7 +15,7 @@ type PanicError struct {
 func (e *PanicError) Error() string     { return fmt.Sprintf("the factory panicked: %v", e.value) }
 func (e *PanicError) ErrorType() string { return "factory_panic" }
 
-// Stack is where the factory panicked, never with a value in it.
+// Stack returns where the factory panicked, without any value.
 func (e *PanicError) Stack() string { return e.stack }
 
 // stackTrace is where the caller is, from the inside out. Unlike debug.Stack it

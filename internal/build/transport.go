@@ -12,11 +12,11 @@ const (
 	// and gives up after that much more.
 	PingAfter   = 30 * time.Second
 	PingTimeout = 15 * time.Second
-	// UserTimeout is for how long what was sent may go without an acknowledgment, or
-	// the peer's window be closed (TCP_USER_TIMEOUT, on Linux). It takes the place of
-	// the number of keep-alive probes, and one lost probe would do if it were not
-	// above their idle time and interval. A peer that is alive and does not read is
-	// cut by it, too, so that it is much longer than that.
+	// UserTimeout limits how long sent data may go without an acknowledgment, or the
+	// peer's window may stay closed (TCP_USER_TIMEOUT, on Linux). It replaces the
+	// number of keep-alive probes: if it were not longer than their idle time and
+	// interval together, one lost probe would end a connection. It also cuts off a
+	// peer that is alive but does not read, so it is much longer than that.
 	UserTimeout = 60 * time.Second
 )
 

@@ -24,7 +24,7 @@ func Layers(rt http.RoundTripper) iter.Seq[http.RoundTripper] {
 	}
 }
 
-// beneath returns what rt wraps; nil if it does not say.
+// beneath returns the RoundTripper that rt wraps; nil if it does not say.
 func beneath(rt http.RoundTripper) (inner http.RoundTripper) {
 	defer func() {
 		if recover() != nil {

@@ -25,7 +25,7 @@ func ContextWithReplay(ctx context.Context, r body.Replay) context.Context {
 	return context.WithValue(ctx, replayKey{}, stricter(ctx, r))
 }
 
-// ReplayOf is how req may be sent again: as the client and req's context both allow.
+// ReplayOf says how req may be sent again: only as both the client and req's context allow.
 func (c *Config) ReplayOf(req *http.Request) body.Replay { return stricter(req.Context(), c.Replay) }
 
 // stricter returns the stricter of r and the Replay of ctx. Each Replay allows less

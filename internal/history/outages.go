@@ -13,7 +13,7 @@ type Key struct {
 	Begin     time.Time      // its first failure
 }
 
-// KeyOf returns the key of the outage that is told of; zero if there is none.
+// KeyOf returns the key of the outage that a is about; zero if there is none.
 func KeyOf(a core.About) Key {
 	if a.Tripped.IsZero() {
 		return Key{}
@@ -29,7 +29,7 @@ type Outage struct {
 	EndedBy string
 }
 
-// Lasts is how long the outage lasted, or has until now.
+// Lasts returns how long the outage lasted, or has lasted so far.
 func (o Outage) Lasts(now time.Time) time.Duration {
 	if o.End.IsZero() {
 		return now.Sub(o.Begin)
@@ -37,8 +37,8 @@ func (o Outage) Lasts(now time.Time) time.Duration {
 	return o.End.Sub(o.Begin)
 }
 
-// Outages remembers the outages that last, and the latest that have ended. It is
-// guarded by whoever holds it.
+// Outages remembers the outages that last, and the latest that have ended. Its owner
+// guards it.
 type Outages struct {
 	Total int
 	open  []Outage // by their begins

@@ -11,8 +11,7 @@ import (
 // limit bounds the memory of the past.
 const limit = 64
 
-// A Ring holds the last events, each told by a Record. It is guarded by whoever
-// holds it.
+// A Ring holds the last events, each described by a Record. Its owner guards it.
 type Ring[Record any] struct {
 	entries []entry[Record] // the oldest is at next, once there are limit
 	next    int
