@@ -1,4 +1,4 @@
-package services
+package elastic
 
 import (
 	"crypto/sha256"
@@ -6,21 +6,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
-	"net/url"
 	"testing"
 	"testing/synctest"
 
-	"github.com/elastic/elastic-transport-go/v8/elastictransport"
-	"github.com/elastic/go-elasticsearch/v8/esapi"
+	"github.com/elastic/go-elasticsearch/v9"
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/integration/clients"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// pin makes t accept only a server with that certificate, like CertificateFingerprint in
-// elasticsearch.Config. That field is for an *http.Transport; above respawn it would be
-// ignored. A clone of t has the pin, too.
+// pin makes t accept only a server with that certificate, as WithCertificateFingerprint
+// does. That option is for an *http.Transport; above respawn it would be ignored. A clone
+// of t has the pin, too.
 func pin(t *http.Transport, fingerprint string) {
 	t.TLSClientConfig = &tls.Config{
 		InsecureSkipVerify: true, // the pin takes the place of a CA
@@ -35,14 +33,12 @@ func pin(t *http.Transport, fingerprint string) {
 	}
 }
 
-// ask searches through rt, with the options of a user.
-func ask(t *testing.T, rt http.RoundTripper, base string, opts ...elastictransport.Option) error {
-	address, err := url.Parse(base)
+// ask searches once, with the options of a user.
+func ask(t *testing.T, opts ...elasticsearch.Option) error {
+	client, err := elasticsearch.New(opts...)
 	require.NoError(t, err)
-	opts = append(opts, elastictransport.WithURLs(address), elastictransport.WithTransport(rt))
-	client, err := elastictransport.NewClient(opts...)
-	require.NoError(t, err)
-	found, err := esapi.SearchRequest{}.Do(t.Context(), client)
+	defer client.Close(t.Context())
+	found, err := client.Search(client.Search.WithContext(t.Context()))
 	if err == nil {
 		found.Body.Close()
 	}
@@ -54,7 +50,7 @@ func TestElasticsPinGoesIntoTheBase(t *testing.T) {
 		w := clients.NewWorld(t, clients.Client{Upstream: http.HandlerFunc(search)})
 		wrong := hex.EncodeToString(make([]byte, sha256.Size))
 		rt := w.Respawn()
-		assert.NoError(t, ask(t, rt, w.URL, elastictransport.WithCertificateFingerprint(wrong)), "the trap is gone: the pin is not ignored")
+		assert.NoError(t, ask(t, options(rt, w.URL, elasticsearch.WithCertificateFingerprint(wrong))...), "the trap is gone: the pin is not ignored")
 		w.End(rt)
 
 		conn, err := w.Network.DialContext(t.Context(), "tcp", "api.test:443")
@@ -70,7 +66,7 @@ func TestElasticsPinGoesIntoTheBase(t *testing.T) {
 			pinned, err := respawn.New(base)
 			require.NoError(t, err)
 			for range 2 { // as generation 1, and as its clone
-				assert.Equal(t, right, ask(t, pinned, w.URL) == nil)
+				assert.Equal(t, right, ask(t, options(pinned, w.URL)...) == nil)
 				require.NoError(t, pinned.Recreate(t.Context()))
 			}
 			w.End(pinned)
@@ -83,6 +79,6 @@ func TestElasticsCAGoesIntoTheBase(t *testing.T) {
 	rt, err := respawn.New(nil)
 	require.NoError(t, err)
 	defer rt.Close()
-	_, err = elastictransport.NewClient(elastictransport.WithTransport(rt), elastictransport.WithCACert([]byte("PEM")))
+	_, err = elasticsearch.New(options(rt, "https://api.test", elasticsearch.WithCACert([]byte("PEM")))...)
 	assert.ErrorContains(t, err, "unable to set CA certificate for transport of type *respawn.RecoveringRoundTripper")
 }
