@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	connectv2 "connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/integration/clients"
 	"github.com/stretchr/testify/assert"
@@ -132,16 +134,29 @@ func greeting(hc *http.Client, url string, opts ...connect.ClientOption) clients
 
 // A call that broke after it was sent is sent again only if it is a GET.
 func TestConnectGosGETsAreSentAgain(t *testing.T) {
-	for name, opts := range map[string][]connect.ClientOption{
-		http.MethodPost: nil,
-		http.MethodGet:  {connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects)},
+	v1 := func(opts ...connect.ClientOption) func(*http.Client, string) clients.Calls {
+		return func(hc *http.Client, url string) clients.Calls { return greeting(hc, url, opts...) }
+	}
+	v2 := func(opts ...connecthttp.Option) func(*http.Client, string) clients.Calls {
+		return func(hc *http.Client, url string) clients.Calls {
+			return greetingV2(connectv2.NewClient(connecthttp.NewTransport(hc, url, opts...)))
+		}
+	}
+	for name, c := range map[string]struct {
+		method string
+		calls  func(*http.Client, string) clients.Calls
+	}{
+		"v1, POST": {http.MethodPost, v1()},
+		"v1, GET":  {http.MethodGet, v1(connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects))},
+		"v2, POST": {http.MethodPost, v2()},
+		"v2, GET":  {http.MethodGet, v2(connecthttp.WithHTTPGet())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var asked atomic.Int32
 				w := clients.NewWorld(t, clients.Client{
 					Upstream: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-						assert.Equal(t, name, req.Method)
+						assert.Equal(t, c.method, req.Method)
 						if asked.Add(1) == 1 {
 							panic(http.ErrAbortHandler)
 						}
@@ -149,8 +164,8 @@ func TestConnectGosGETsAreSentAgain(t *testing.T) {
 					}),
 				})
 				rt := w.Respawn()
-				err := greeting(&http.Client{Transport: rt}, w.URL, opts...).Call(t.Context())
-				if name == http.MethodGet {
+				err := c.calls(&http.Client{Transport: rt}, w.URL).Call(t.Context())
+				if c.method == http.MethodGet {
 					require.NoError(t, err)
 					assert.EqualValues(t, 2, asked.Load())
 				} else {
