@@ -75,6 +75,24 @@ func TestFiberHandlerClosesOverTheClient(t *testing.T) {
 	assert.Equal(t, "hammer", body)
 }
 
+// What SendStream reads reaches the visitor as it comes, and no swap cuts it.
+func TestFiberStreamIsFlushedAndOutlivesRecreate(t *testing.T) {
+	fiberLeaks(t)
+	next := make(chan string, 1)
+	w := newWorld(t, lines(next), respawn.WithRecreateTimeout(time.Second)) // which Recreate takes
+	w.serveFiber(t, withClient(&http.Client{Transport: w.rt}))
+	next <- "one"
+	s := w.open(t, "/item")
+	assert.Equal(t, "one\n", s.line())
+	require.NoError(t, w.rt.Recreate(t.Context()))
+	assert.Equal(t, 1, w.rt.Health().Draining)
+	next <- "two"
+	assert.Equal(t, "two\n", s.line())
+	close(next)
+	_, err := s.lines.ReadByte()
+	assert.EqualError(t, err, "EOF")
+}
+
 func TestFiberDeadTunnelCostsNoVisitor(t *testing.T) {
 	fiberLeaks(t)
 	w := newWorld(t, http.HandlerFunc(hammer))
