@@ -54,9 +54,10 @@ func TestACandidateWhoseAnswerWaitsForItsVerdictIsNotRefused(t *testing.T) {
 // passes its first second meanwhile is.
 func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
 	for _, tt := range []struct {
-		waits time.Duration // of another one that goes to the transport in service beside the trial
-		wants bool
-	}{{0, false}, {headStart - time.Millisecond, false}, {headStart, true}} {
+		waits  time.Duration // of another one that goes to the transport in service beside the trial
+		method string        // its
+		wants  bool
+	}{{0, "POST", false}, {headStart - time.Millisecond, "POST", false}, {headStart, "POST", true}, {headStart, "PATCH", false}} {
 		s := newScene(t)
 		waiting := s.does(s.call(Once, "POST"), Send)
 		s.silent([]*Attempt{waiting})
@@ -67,11 +68,11 @@ func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
 		trial := s.does(q, Try)
 		s.now = s.now.Add(headStart) // others wait no longer for its verdict
 		s.Tick(s.now)
-		s.does(s.call(Once, "POST"), Send)
+		s.does(s.call(Once, tt.method), Send)
 		s.now = s.now.Add(tt.waits)
 		s.Silent(s.now, waiting)
 		s.Answered(s.now, trial)
-		assert.Equal(t, tt.wants, s.Current() == fresh, tt.waits)
+		assert.Equal(t, tt.wants, s.Current() == fresh, "%+v", tt)
 	}
 }
 

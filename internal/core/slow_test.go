@@ -60,6 +60,14 @@ func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
 		s.Failed(s.now, control, Outcome{Verdict: Neutral})
 		assert.EqualValues(t, 1, s.Current())
 	})
+	t.Run("it began before, and failed first", func(t *testing.T) {
+		s := newScene(t)
+		waiting, copied := s.dark(1)
+		s.Failed(s.now, waiting[0], lost)
+		s.now = s.now.Add(100 * time.Millisecond)
+		s.Answered(s.now, copied)
+		assert.EqualValues(t, 1, s.Current())
+	})
 	t.Run("it began before", func(t *testing.T) {
 		s := newScene(t)
 		waiting, copied := s.dark(1)
