@@ -11,7 +11,7 @@ type mutant struct {
 }
 
 // mutants are all of them.
-var mutants = slices.Concat(rulesBroken, facts, patience, surface, told, testMutants)
+var mutants = slices.Concat(rulesBroken, facts, patience, surface, told, edges, testMutants)
 
 // rulesBroken are the bugs in what decides and in what performs it.
 var rulesBroken = []mutant{
