@@ -101,3 +101,21 @@ func TestARefusedCandidateIsNotHeldByWhatItAnsweredBefore(t *testing.T) {
 	s.does(next, Wait)
 	assert.NotEqual(t, fresh, s.Candidate())
 }
+
+// A candidate that was refused for silence was no faster, so that its authority gets more
+// patience. One that was refused for an error says nothing of that.
+func TestARefusalForSilenceTeachesPatience(t *testing.T) {
+	for _, tt := range []struct {
+		row     row
+		kind    string
+		doubled bool
+	}{{silent, "connection_reset", true}, {broke, TrialTimeout, true}, {broke, "connection_reset", false}} {
+		s := newScene(t)
+		s.tripped("a.test", Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		a := s.suspects[0].authority
+		s.suspects[0].row = tt.row
+		s.refuse(s.now, s.cand, s.cand.standOrNew(a), tt.kind)
+		assert.Equal(t, tt.doubled, s.Patience(s.now, a) > s.rules.Patience, "%+v", tt)
+	}
+}

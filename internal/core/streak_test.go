@@ -118,3 +118,19 @@ func TestABoundedNumberOfMethodsIsRemembered(t *testing.T) {
 	s.trialAnswered(s.now, st, &Attempt{Call: s.call(Once, "new"), role: onTrial, began: s.Clock(), start: s.now})
 	assert.Len(t, st.served, maxMethods)
 }
+
+// An attempt whose end says nothing has not failed, if it began under suspicion and lasted as
+// long as failures do.
+func TestANeutralEndCountsAsTriedOnceFailuresWouldHaveShown(t *testing.T) {
+	o, took := &suspect{state: Tripped}, time.Second
+	for _, tt := range []struct {
+		under  *suspect
+		waited time.Duration
+		want   int
+	}{{o, took, 1}, {o, took - 1, 0}, {nil, took, 0}} {
+		s := newScene(t)
+		o.took, o.ended = took, 0
+		s.cleared(s.now, o, &Attempt{under: tt.under, start: s.now.Add(-tt.waited)}, Outcome{})
+		assert.Equal(t, tt.want, o.ended, "%+v", tt)
+	}
+}
