@@ -18,7 +18,7 @@ import (
 func (c *Client) offer(now time.Time) {
 	for _, s := range slices.Clone(c.busy) {
 		s.offerAt = time.Time{}
-		if s.state == Tripped && s.row == silent && s.evidence > s.refused && !c.ended && s.flying.n > 0 {
+		if s.row == silent && s.evidence > s.refused && !c.ended && s.flying.n > 0 {
 			s.offerAt = c.offerCopy(now, s)
 		}
 	}

@@ -62,7 +62,7 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 	m := r.get(a)
 	switch {
 	case m == nil:
-	case !m.swapped.IsZero() && now.Sub(m.swapped) < calm:
+	case now.Sub(m.swapped) < calm:
 		m.answers = min(moreAnswers*r.answers(now, a), mostAnswers)
 		m.useless, m.swapped = now, time.Time{}
 	case r.answers(now, a) > 1:
@@ -72,7 +72,7 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 
 // answers is how many a proof of a takes.
 func (r *recent) answers(now time.Time, a Authority) int {
-	if m := r.get(a); m != nil && m.answers > 1 && now.Sub(m.useless) < calm {
+	if m := r.get(a); m != nil && now.Sub(m.useless) < calm {
 		return m.answers
 	}
 	return 1

@@ -53,7 +53,7 @@ func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 	c.condemn(now, old)
 	c.plannedEnded(now, r, "")
 	c.wakeAll()
-	if s := c.suspect(about.Authority); by != nil && s != nil {
+	if s := c.suspect(about.Authority); s != nil {
 		c.acquit(now, s) // what proved the candidate is its first answer in service
 	}
 }

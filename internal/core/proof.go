@@ -40,9 +40,6 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 // its call.
 func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	q, s := t.Call, c.suspect(t.Call.Authority)
-	if st.holder == t {
-		st.holder = nil
-	}
 	switch {
 	case t.role == asPlanned || st.try == q || s == nil:
 		c.promote(now, t, false) // an answer replaces what works
@@ -111,11 +108,8 @@ func (c *Client) promoteServed(now time.Time, st *stand, method string) {
 	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
 }
 
-// trialFailed: a trial is over, and unproven.
+// trialFailed: a trial is over, and unproven; it is out of its call.
 func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt, o Outcome) {
-	if st.holder == t {
-		st.holder = nil
-	}
 	if s := c.suspect(st.authority); s != nil && o.Verdict != Neutral {
 		s.proofs = 0 // they are to come in a row
 	}

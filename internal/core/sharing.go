@@ -90,7 +90,7 @@ func (c *Client) replace(now time.Time, s *suspect) bool {
 // out of time refuse it first.
 func (c *Client) makeWay(now time.Time, r *candidate) {
 	for _, st := range slices.Clone(r.stands) {
-		if st.trials.n > 0 && st.late && !st.refused && c.cand == r {
+		if st.trials.n > 0 && st.late && c.cand == r {
 			c.refuse(now, r, st, TrialTimeout)
 		}
 	}

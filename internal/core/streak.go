@@ -85,7 +85,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 	// The attempt began before the latest counted failure: it reports that same
 	// event, seen by another request.
-	same := o.Verdict == Failure && s.failures > 0 && a.began < s.counted
+	same := o.Verdict == Failure && a.began < s.counted
 	s.evidence = c.now
 	if a.over { // who waits on is a control by its head start, and only once: see hasLike
 		s.failedLike(a.Call.Method, c.now)
@@ -243,7 +243,7 @@ func (c *Client) served(now time.Time, a *Attempt) {
 // takeBack: a was answered, so that it was slow each time that it was counted for
 // silent. It reports whether nothing is left then that counts.
 func (c *Client) takeBack(s *suspect, a *Attempt) bool {
-	if a.silent.in != s || a.silent.n == 0 {
+	if a.silent.in != s {
 		return false
 	}
 	s.stalls -= a.silent.n

@@ -150,7 +150,7 @@ func (c *Client) sweep(now time.Time) {
 // awaited reports whether something still waits for s that was a stall of its streak.
 func (s *suspect) awaited() bool {
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.silent.in == s && a.silent.n > 0 {
+		if a.silent.in == s {
 			return true
 		}
 	}

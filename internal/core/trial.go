@@ -94,11 +94,8 @@ func askedOnce(q *Call, s *suspect) bool {
 // is ready, and failed: without a connection, where it gave nobody one. That it may have
 // been sent before, on a connection from the pool that was dead, is no matter here.
 func (c *Client) hasControl(q *Call, s *suspect) bool {
-	f := q.failure
-	if f.none() || f.on != c.current || f.began < c.cand.ready || !f.again {
-		return false
-	}
-	return s.row != noConnection || f.apart
+	f := q.failure // or none, see hasEvidence: then it began before everything
+	return f.began >= c.cand.ready && (s.row != noConnection || f.apart)
 }
 
 // try makes q the trial of its authority, which holds back the others for a while.

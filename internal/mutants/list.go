@@ -17,7 +17,7 @@ var mutants = slices.Concat(rulesBroken, facts, patience, surface, told, edges, 
 var rulesBroken = []mutant{
 	// What counts.
 	{"one lost connection counts for each of its streams", "internal/core/streak.go",
-		"s.failures > 0 && a.began < s.counted\n",
+		"a.began < s.counted\n",
 		"false\n"},
 	{"a late answer ends the streak", "internal/core/streak.go",
 		"if a.began > s.opened || c.takeBack(s, a) {",
@@ -52,11 +52,11 @@ var rulesBroken = []mutant{
 
 	// The control.
 	{"no control", "internal/core/trial.go",
-		"if f.none() || f.on != c.current || f.began < c.cand.ready || !f.again {",
-		"if f.none() || f.on != c.current || !f.again {"},
+		"return f.began >= c.cand.ready && (s.row",
+		"return !f.none() && (s.row"},
 	{"a control that was sent and broke proves where nobody got a connection", "internal/core/trial.go",
-		"return s.row != noConnection || f.apart",
-		"return true"},
+		"(s.row != noConnection || f.apart)",
+		"true"},
 	{"a control is none that met a dead connection of the pool first", "internal/core/events.go",
 		"apart: o.Unsent || o.Apart,",
 		"apart: o.Unsent,"},
