@@ -84,9 +84,7 @@ func (a *Attempt) waited(now time.Time) time.Duration {
 // asks again, if it has nothing else under way and its caller still waits. Who
 // waited for what it tries goes on.
 func (c *Client) callBack(a *Attempt) {
-	if a.role == onTrial && a.On != c.current {
-		a.Call.attempts--
-	}
+	c.uncount(a)
 	if st := c.detach(a); st != nil {
 		c.wake(st.authority)
 	}
@@ -98,6 +96,13 @@ func (c *Client) callBack(a *Attempt) {
 		return
 	}
 	c.todo.Recall = append(c.todo.Recall, a)
+}
+
+// uncount: a's call goes elsewhere. If a was on a candidate, that was no attempt of its own.
+func (c *Client) uncount(a *Attempt) {
+	if a.role == onTrial && a.On != c.current {
+		a.Call.attempts--
+	}
 }
 
 // callBackAll calls back the trials of an authority that the transport in service

@@ -27,6 +27,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	}
 	on := c.detach(a)
 	if c.closed {
+		c.forsake(a.Call)
 		return fate
 	}
 	o.Left = o.Left || a.Call.copy != nil && a.Call.copy.told
@@ -102,10 +103,11 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 		return false
 	}
 	on := c.detach(a)
+	q := a.Call
 	if c.closed {
+		c.dismiss(q)
 		return true
 	}
-	q := a.Call
 	switch {
 	case a.On == c.current:
 		if s := c.suspect(q.Authority); s != nil && s.probe == a {

@@ -177,6 +177,10 @@ func (w *world) partings() {
 	for _, f := range w.flights {
 		if f.a.role == leftBehind && !f.left {
 			f.left = true
+			if f.trial { // of a candidate that was rejected: it is not counted
+				f.x.tries--
+				f.trial = false
+			}
 			w.must(f.x.q.Kind == Copyable && !f.x.q.Sealed, "left behind is what may not be in two places")
 			w.must(w.roleOf(f) == retired, "left behind is what was not replaced")
 		}

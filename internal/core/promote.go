@@ -6,7 +6,8 @@ import "time"
 // then on (enterService). What waits on the transport that was replaced finishes there, but:
 //
 //   - What may be sent again, of an authority that was tripped, moves to the transport in
-//     service after its head start, if it has an attempt left (condemn, rescue).
+//     service after its head start, if it has an attempt left. So does, with an attempt left or
+//     not, what waits on a candidate that was rejected (condemn, rescue).
 //   - Of other authorities, or after a promotion by plan, it moves once it has been silent for
 //     as many patiences as trip an authority. A request that may not be in two places moves
 //     then only if its caller has no deadline (silentBehind).
@@ -172,13 +173,15 @@ func (c *Client) endOfEnded(now time.Time) {
 	}
 }
 
-// rescue moves what is condemned and has had its head start.
+// rescue moves what is condemned and has had its head start. A call whose trial was left on
+// a candidate that is over has an attempt for that, since the trial is not counted then: it
+// was for the client's sake that it left the transport in service.
 func (c *Client) rescue(now time.Time) {
 	for a := c.condemned.first; a != nil; {
 		next := a.next
 		if !now.Before(a.ripeAt) {
 			a.remove()
-			if c.spare(a.Call) {
+			if a.role == onTrial || c.spare(a.Call) {
 				c.move(a)
 			}
 		}
@@ -205,6 +208,7 @@ func (c *Client) replaced(a *Attempt) (behind bool) {
 		return false
 	}
 	a.remove()
+	c.uncount(a)
 	a.role, q.main, q.behind = leftBehind, nil, a
 	if q.copy == nil {
 		q.failure = failure{}

@@ -179,6 +179,12 @@ var rulesBroken = []mutant{
 	{"a fallback waits for the first build", "internal/core/table.go",
 		"interval == 0 && c.cand != nil && c.cand.stage == Building",
 		"false"},
+	{"a trial stays on a rejected candidate for ever", "internal/core/promote.go",
+		"a.role == onTrial || c.spare(a.Call)",
+		"c.spare(a.Call)"},
+	{"what is left behind goes on after Close", "internal/core/events.go",
+		"c.dismiss(q)\n\t\treturn true",
+		"return true"},
 	// Planned.
 	{"a planned candidate is promoted though tried in vain", "internal/core/candidate.go",
 		"case st.inVain:\n\t\t\tc.end(now, st.kind)\n\t\t\treturn",

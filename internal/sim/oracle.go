@@ -109,7 +109,7 @@ func (w *world) mustBeCopy(a, b *try) {
 func (o *order) attempts() int {
 	n := 0
 	for _, t := range o.tries {
-		if t.link != o.w.spare && !t.copy && !(t.recalled && t.trial) {
+		if t.link != o.w.spare && !t.copy && !(t.trial && (t.recalled || t.behind)) {
 			n++
 		}
 	}

@@ -1,0 +1,82 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// leftBehind: a request waits on a transport that was replaced, and was sent again in service.
+func (s *scene) leftBehind() (behind, again *Attempt) {
+	s.t.Helper()
+	control, copied := s.tried()
+	s.Answered(s.now, control)
+	s.refused(s.asks())
+	behind = s.asks()
+	s.Answered(s.now, copied)
+	require.Equal(s.t, copied.On, s.Current())
+	for range 3 {
+		s.now = s.now.Add(5 * time.Second)
+		s.Silent(s.now, behind)
+	}
+	require.Equal(s.t, []*Call{behind.Call}, s.Todo().Part)
+	return behind, s.does(behind.Call, Send)
+}
+
+// Whatever becomes of the one, the other does not go on for a caller that has its answer. No
+// less when the client is closed: else its transport would be in use for ever.
+func TestNothingIsLeftBehindForWhoHasItsAnswer(t *testing.T) {
+	for name, end := range map[string]func(*scene, *Attempt){
+		"answered": func(s *scene, a *Attempt) { s.Answered(s.now, a) },
+		"lost":     func(s *scene, a *Attempt) { s.Failed(s.now, a, lost) },
+		"canceled": func(s *scene, a *Attempt) { s.Failed(s.now, a, Outcome{Left: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			behind, again := s.leftBehind()
+			s.Close(s.now)
+			end(s, again)
+			assert.Equal(t, []*Attempt{behind}, s.Todo().Recall)
+		})
+	}
+}
+
+// A trial that gets no answer goes on when its candidate is rejected, since it was sent. When
+// the next one is promoted it moves there, though its request has no attempt left: it left the
+// transport in service for the client's sake, and would wait for ever.
+func TestATrialOnARejectedCandidateMovesToThePromotedOne(t *testing.T) {
+	for name, k := range map[string]Kind{"GET": Copyable, "PUT": Repeatable} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(k, name)
+			for range 3 {
+				s.refused(s.does(q, Send))
+			}
+			s.does(q, Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			s.refused(s.does(q, Send)) // its control
+			trial := s.does(q, Try)
+			s.Connected(s.now, trial)
+
+			s.now = s.now.Add(time.Minute)
+			s.Tick(s.now)
+			late := s.call(Copyable, "GET")
+			s.refused(s.does(late, Send))
+			s.does(late, GiveUp)
+			require.Zero(t, s.Candidate(), "the trial has had its time")
+
+			s.now = s.now.Add(time.Second)
+			other := s.call(Copyable, "GET")
+			s.refused(s.does(other, Send))
+			s.does(other, Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			s.refused(s.does(other, Send))
+			s.Answered(s.now, s.does(other, Try))
+
+			again := s.does(q, Send)
+			assert.Equal(t, s.Current(), again.On)
+		})
+	}
+}
