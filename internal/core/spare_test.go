@@ -25,6 +25,33 @@ func (s *scene) call(k Kind, method string) *Call {
 	return &Call{Authority: Authority{Scheme: "http", Host: "a.test", Port: "80"}, Method: method, Kind: k}
 }
 
+// callTo is a call to another authority.
+func (s *scene) callTo(host string, k Kind, method string) *Call {
+	q := s.call(k, method)
+	q.Authority.Host = host
+	return q
+}
+
+// offered: an authority has tripped, and the candidate that was built for it is ready.
+func (s *scene) offered(host string) {
+	s.t.Helper()
+	s.tripped(host, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+}
+
+// tries: q, whose authority has been offered a candidate, fails in service, and tries that.
+func (s *scene) tries(q *Call) *Attempt {
+	s.t.Helper()
+	s.refused(s.does(q, Send))
+	return s.does(q, Try)
+}
+
+// after lets time pass.
+func (s *scene) after(d time.Duration) {
+	s.now = s.now.Add(d)
+	s.Tick(s.now)
+}
+
 // does asks what q does next.
 func (s *scene) does(q *Call, want Do) *Attempt {
 	s.t.Helper()
