@@ -119,3 +119,215 @@ func TestARefusalForSilenceTeachesPatience(t *testing.T) {
 		assert.Equal(t, tt.doubled, s.Patience(s.now, a) > s.rules.Patience, "%+v", tt)
 	}
 }
+
+// askedOnce: an authority is silent, and the candidate for what can be asked only once is
+// there. answers is how many a proof takes.
+func (s *scene) askedOnce(answers int) {
+	s.t.Helper()
+	waits := s.does(s.call(Once, "POST"), Send)
+	if answers > 1 {
+		s.helpedNot(waits.Call.Authority)
+	}
+	s.silent([]*Attempt{waits})
+	s.does(s.call(Once, "POST"), Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+}
+
+// helpedNot: a promotion for this authority did not help. Its next proof takes four answers.
+func (s *scene) helpedNot(a Authority) {
+	s.recent.swappedFor(s.now, a)
+	s.recent.didNotHelp(s.now, a)
+}
+
+// served: the candidate has answered what can be asked only once, and nothing like it has
+// failed in service.
+func (s *scene) served() {
+	s.t.Helper()
+	before := s.Current()
+	s.Answered(s.now, s.does(s.call(Once, "POST"), Try))
+	require.Equal(s.t, before, s.Current())
+}
+
+var broken = Outcome{Verdict: Failure, Trigger: "connection_reset"}
+
+// Where a proof takes several answers, every second one takes a control that went first: one
+// that has failed since the last, and not one that may yet be answered.
+func TestEverySecondAnswerTakesAControlThatWentFirst(t *testing.T) {
+	once := func() *Call { return newScene(t).call(Once, "POST") }
+	for name, failed := range map[string]bool{"the control has failed": true, "it is under way": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.askedOnce(moreAnswers)
+			s.served()
+			s.Failed(s.now, s.does(once(), Send), broken)
+			proofs := &s.suspects[0].proofs
+			require.Equal(t, 1, *proofs)
+			control := s.does(once(), Send) // first
+			if failed {
+				s.Failed(s.now, control, broken)
+			}
+			s.Answered(s.now, s.does(once(), Try))
+			assert.Equal(t, failed, *proofs == 2)
+		})
+	}
+}
+
+// Who waits for the verdict of a trial goes on when that is over, whatever it came to.
+func TestWhoWaitsForATrialGoesOnWhenItIsOver(t *testing.T) {
+	for name, ends := range map[string]func(*scene, *Attempt){
+		"its answer is not proof enough": func(s *scene, a *Attempt) { s.Answered(s.now, a) },
+		"its caller had no time": func(s *scene, a *Attempt) {
+			s.Failed(s.now, a, Outcome{Verdict: Stall, Trigger: "stall"})
+		},
+		"it says nothing": func(s *scene, a *Attempt) { s.Failed(s.now, a, Outcome{Left: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(Copyable, "GET")
+			s.helpedNot(q.Authority)
+			s.offered("a.test")
+			trial := s.tries(s.call(Copyable, "GET"))
+			s.refused(s.does(q, Send))
+			s.does(q, Wait)
+			s.Todo()
+			ends(s, trial)
+			require.EqualValues(t, 1, s.Current())
+			assert.Equal(t, []*Call{q}, s.Todo().Wake)
+		})
+	}
+	t.Run("its answer awaits a control", func(t *testing.T) {
+		s := newScene(t)
+		s.askedOnce(1)
+		trial, q := s.does(s.call(Once, "POST"), Try), s.call(Once, "POST")
+		s.does(q, Wait)
+		s.Todo()
+		s.Answered(s.now, trial)
+		assert.Equal(t, []*Call{q}, s.Todo().Wake)
+	})
+}
+
+// A stall is a verdict once the authority has tried the candidate for a second, and before
+// that its caller had no time.
+func TestAStallWithinASecondIsNoVerdict(t *testing.T) {
+	for took, refused := range map[time.Duration]bool{headStart - 1: false, headStart: true} {
+		s := newScene(t)
+		s.offered("a.test")
+		trial := s.tries(s.call(Copyable, "GET"))
+		s.now = s.now.Add(took)
+		s.Failed(s.now, trial, Outcome{Verdict: Stall, Trigger: "stall", Again: true})
+		assert.Equal(t, refused, s.Candidate() == 0, took)
+	}
+}
+
+// A method is remembered once, however often the candidate answers it, and leaves room for
+// others.
+func TestAMethodThatIsAnsweredOftenLeavesRoomForOthers(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	s.served()
+	s.does(s.call(Once, "POST"), Send) // asks the transport in service
+	for range 2 * maxMethods {
+		s.served()
+	}
+	s.Answered(s.now, s.does(s.call(Once, "PATCH"), Try))
+	assert.True(t, s.cand.stands[0].hasServed("PATCH"))
+}
+
+// What asks the transport in service for its turn, and has an end that says nothing, is no
+// proof: neither at once, nor as if it were silent. The next one asks instead.
+func TestAControlWithANeutralEndProvesNothing(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	s.served()
+	s.Failed(s.now, s.does(s.call(Once, "POST"), Send), Outcome{})
+	assert.EqualValues(t, 1, s.Current())
+	s.after(headStart)
+	assert.EqualValues(t, 1, s.Current())
+	s.does(s.call(Once, "POST"), Send)
+	s.after(headStart)
+	assert.NotEqualValues(t, 1, s.Current(), "this one is silent")
+}
+
+// What tries a planned candidate that its own authority has refused meanwhile, for a try in
+// vain, neither proves it nor has it refused again.
+func TestWhatTriesARefusedPlannedCandidateDecidesNothing(t *testing.T) {
+	for name, answered := range map[string]bool{"it is answered": true, "it fails": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			control, copied := s.tried()
+			s.Connected(s.now, copied)
+			for range 3 {
+				s.Failed(s.now, s.asks(), lost)
+			}
+			probe := s.does(s.call(Once, "POST"), Send)
+			trial := s.does(s.call(Once, "POST"), Try)
+			s.Failed(s.now, copied, lost)
+			s.Answered(s.now, control)
+			require.True(t, s.inVain())
+			if answered {
+				s.Answered(s.now, trial)
+				s.Failed(s.now, probe, broken)
+			} else {
+				s.Failed(s.now, trial, broken)
+			}
+			assert.EqualValues(t, 1, s.Current())
+			assert.False(t, s.inVain())
+		})
+	}
+}
+
+// The answers of a proof come in a row: a trial that fails between them starts it over, and
+// one that says nothing does not.
+func TestAnswersOfAProofComeInARow(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end  Outcome
+		want int
+	}{"it fails": {lost, 0}, "it says nothing": {Outcome{Left: true}, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.helpedNot(s.call(Copyable, "GET").Authority)
+			s.offered("a.test")
+			s.Answered(s.now, s.tries(s.call(Copyable, "GET")))
+			require.Equal(t, 1, s.suspects[0].proofs)
+			trial := s.tries(s.call(Copyable, "GET"))
+			s.after(headStart)
+			s.tries(s.call(Copyable, "GET")) // it may be answered yet
+			s.Failed(s.now, trial, tt.end)
+			assert.Equal(t, tt.want, s.suspects[0].proofs)
+		})
+	}
+}
+
+// A try of a planned candidate costs no attempt of who made it first, and a copy is none.
+func TestATryCostsNoAttempt(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	q := s.call(Repeatable, "PUT")
+	s.Failed(s.now, s.does(q, Try), lost)
+	assert.Zero(t, q.attempts)
+
+	s = newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, lost)
+	assert.Equal(t, 1, control.Call.attempts)
+}
+
+// What an authority tried a planned candidate with while it was tripped proves no need of that
+// once the transport in service has answered the authority.
+func TestATrialThatOutlastsItsOutageProvesNoNeed(t *testing.T) {
+	s := newScene(t)
+	s.tried()
+	for range 3 {
+		s.Failed(s.now, s.asks(), Outcome{Verdict: Stall, Trigger: "stall"})
+		s.now = s.now.Add(time.Second)
+	}
+	waits := s.asks()
+	s.after(headStart)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	require.Same(t, waits.Call, copies[0].Call)
+	s.Answered(s.now, s.asks())
+	require.Empty(t, s.suspects)
+	s.Answered(s.now, copies[0])
+	assert.Zero(t, s.promoted)
+}
