@@ -369,3 +369,20 @@ func TestWhatMovesIsAsNew(t *testing.T) {
 	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Hour})
 	s.does(q, Send)
 }
+
+// A copy that has ended, since its caller has gone, is over with a promotion, too: nobody
+// calls it back when the end of its control is told.
+func TestACopyThatHasEndedIsOverWithAPromotion(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, Outcome{Left: true})
+	s.does(s.callTo("b.test", Copyable, "GET"), Send)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	s.Answered(s.now, copies[0])
+	require.Equal(t, copied.On, s.Current())
+	s.Todo()
+	s.Failed(s.now, control, Outcome{Left: true})
+	assert.Empty(t, s.Todo().Recall)
+	assert.False(t, control.Call.Flying())
+}
