@@ -52,6 +52,7 @@ func TestANeutralEndDropsOnlyWhatHasNotCounted(t *testing.T) {
 	}{
 		{[]Outcome{untyped}, neutral, true},
 		{[]Outcome{untyped}, Outcome{Left: true}, false},
+		{[]Outcome{untyped}, Outcome{Verdict: Failure, Lost: true, Left: true}, false},
 		{[]Outcome{failure}, neutral, false},
 		{[]Outcome{failure, stall}, neutral, false},
 	} {
