@@ -1,0 +1,106 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A try that has ended is not called back a second after it began, nor was it in vain.
+func TestATryThatHasEndedIsNotCalledBack(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	s.Failed(s.now, s.does(s.call(Repeatable, "PUT"), Try), lost)
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	todo := s.Todo()
+	assert.Empty(t, todo.Recall)
+	assert.Empty(t, todo.Reports)
+}
+
+// A try has a second for its answer. Then it is called back, unless it can be asked only once
+// and may have been processed.
+func TestATryIsCalledBackAfterASecondWhereThatIsSafe(t *testing.T) {
+	for _, tt := range []struct {
+		kind            Kind
+		connected, back bool
+	}{{Repeatable, false, true}, {Repeatable, true, true}, {Once, false, true}, {Once, true, false}} {
+		s := newScene(t)
+		s.halfway()
+		try := s.does(s.call(tt.kind, "TRIES"), Try)
+		s.Asks(try)
+		if tt.connected {
+			s.Connected(s.now, try)
+		}
+		s.now = s.now.Add(time.Second - 1)
+		s.Tick(s.now)
+		assert.Empty(t, s.Todo().Recall, "%+v", tt)
+		s.now = s.now.Add(1)
+		s.Tick(s.now)
+		assert.Equal(t, tt.back, len(s.Todo().Recall) == 1, "%+v", tt)
+	}
+}
+
+// A trial of the same authority, which has tripped meanwhile, leaves a try's second alone.
+func TestATryIsCalledBackWhateverElseHasAConnection(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	try := s.does(s.call(Repeatable, "PUT"), Try)
+	post := s.call(Once, "POST")
+	for range 3 {
+		s.refused(s.does(post, Send))
+	}
+	trial := s.does(post, Try)
+	s.Asks(trial)
+	s.Connected(s.now, trial)
+	s.Todo()
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	assert.Equal(t, []*Attempt{try}, s.Todo().Recall)
+}
+
+// Whose try ended without a word goes on in service, and does not try again itself.
+func TestWhoseTryHadANeutralEndGoesOnInService(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	q := s.call(Repeatable, "PUT")
+	s.Failed(s.now, s.does(q, Try), Outcome{Unsent: true, Again: true})
+	s.does(q, Send)
+}
+
+// A candidate that was tried in vain is not tried again, though the caller of that try leaves.
+func TestATryInVainIsNotUndoneByItsCaller(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	try := s.does(s.call(Once, "POST"), Try)
+	s.now = s.now.Add(time.Millisecond)
+	s.Answered(s.now, s.does(s.call(Once, "POST"), Send)) // its control
+	require.False(t, s.inVain())
+	s.Failed(s.now, try, Outcome{Verdict: Stall, Trigger: "stall", Left: true})
+	require.True(t, s.inVain())
+	s.does(s.call(Once, "POST"), Send)
+}
+
+// A try is the next one's only if its own caller leaves.
+func TestATryIsUndoneOnlyByItsOwnCaller(t *testing.T) {
+	s := newScene(t)
+	s.tried()
+	s.Failed(s.now, s.asks(), Outcome{Left: true})
+	s.asks()
+	assert.Empty(t, s.Todo().Copies)
+}
+
+// A copy that was told first that its caller has left tries nothing, also where its control was
+// answered in time after all: the next request makes the try.
+func TestATryWhoseCallerLeftIsMadeAgainThoughItsControlIsAnswered(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, Outcome{Left: true})
+	s.Answered(s.now, control)
+	assert.False(t, copied.Call.Flying())
+	s.Todo()
+	s.asks()
+	assert.Len(t, s.Todo().Copies, 1)
+}
