@@ -77,3 +77,91 @@ func TestAYoungTrialHoldsBackTheCopiesOfItsAuthority(t *testing.T) {
 	s.Tick(s.now)
 	assert.Len(t, s.Todo().Copies, 1)
 }
+
+// The row is that of the latest failure that counted: where that was quick, a copy would tell
+// nothing that a trial does not.
+func TestNothingIsCopiedOnceTheAuthorityFailsQuickly(t *testing.T) {
+	s := newScene(t)
+	waiting := []*Attempt{s.does(s.call(Copyable, "GET"), Send)}
+	s.silent(waiting)
+	s.refused(s.does(s.call(Copyable, "GET"), Send))
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	assert.Empty(t, s.Todo().Copies)
+	s.Silent(s.now, waiting[0])
+	assert.Len(t, s.Todo().Copies, 1)
+}
+
+// Once the transport in service has ended, its successor is built for whoever asks next, and
+// for no copy of what waits on it.
+func TestNoCandidateIsBuiltForCopiesOfWhatHasEnded(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Copyable, "GET"), Send)})
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+	s.Ended(s.now, 1, true)
+	s.Todo()
+	s.now = s.now.Add(2 * time.Second)
+	s.Tick(s.now)
+	assert.Nil(t, s.Todo().Build)
+	s.does(s.call(Copyable, "GET"), Wait)
+	build := s.Todo().Build
+	require.NotNil(t, build)
+	assert.Equal(t, TransportEnded, build.Trigger)
+}
+
+// No further copy goes while one that was answered waits for its verdict.
+func TestNoCopyGoesBeforeTheVerdictOnAnother(t *testing.T) {
+	s := newScene(t)
+	_, copied := s.dark(2)
+	fresh := s.Candidate()
+	s.now = s.now.Add(950 * time.Millisecond)
+	s.Answered(s.now, copied)
+	s.now = s.now.Add(50 * time.Millisecond) // the next one would be due
+	s.Tick(s.now)
+	assert.Empty(t, s.Todo().Copies)
+	s.now = s.now.Add(50 * time.Millisecond)
+	s.Tick(s.now)
+	assert.Equal(t, fresh, s.Current())
+}
+
+// Of those that have not had their head start, the first to have it is waited for.
+func TestTheFirstHeadStartIsWaitedFor(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Repeatable, "PUT"), Send)})
+	s.does(s.call(Repeatable, "PUT"), Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	built := s.now
+	ask := func(at time.Duration) *Attempt {
+		s.now = built.Add(at)
+		return s.does(s.call(Copyable, "GET"), Send)
+	}
+	leaves, first := ask(0), ask(100*time.Millisecond)
+	ask(500 * time.Millisecond)
+	s.Failed(s.now, leaves, Outcome{Left: true})
+	s.now = built.Add(time.Second)
+	s.Tick(s.now)
+	require.Equal(t, built.Add(1100*time.Millisecond), s.Deadline())
+	s.now = s.Deadline()
+	s.Tick(s.now)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	assert.Same(t, first.Call, copies[0].Call)
+}
+
+// A request is copied if its caller has as much time as its head start took, or more.
+func TestACopyNeedsTheTimeOfAnotherHeadStart(t *testing.T) {
+	start := simStart
+	a := &Attempt{Call: &Call{Deadline: start.Add(time.Second)}, start: start, ripeAt: start.Add(250 * time.Millisecond)}
+	assert.True(t, a.hasTime(start.Add(750*time.Millisecond)))
+	assert.False(t, a.hasTime(start.Add(750*time.Millisecond+1)))
+	a.Call.Deadline = time.Time{}
+	assert.True(t, a.hasTime(start.Add(time.Hour)))
+
+	for left, copied := range map[time.Duration]bool{5 * time.Second: true, 5*time.Second - 1: false} {
+		s := startSilent(1, 0) // its wait of a patience was its head start
+		a := s.wait(Copyable)
+		a.Call.Deadline = s.now.Add(5*time.Second + left)
+		s.after(5 * time.Second)
+		s.Silent(s.now, a)
+		assert.Equal(t, copied, s.Todo().Build != nil, left)
+	}
+}
