@@ -15,7 +15,7 @@ func TestAuthority(t *testing.T) {
 		assert.Equal(t, a, a.Clone())
 	}
 	assert.Empty(t, Authority{}.String())
-	for port, want := range map[string]int{"": 0, "0": 0, "80": 80, "65535": 65535, "99999": 99999, "8x": 0} {
+	for port, want := range map[string]int{"": 0, "0": 0, "80": 80, "65535": 65535, "99999": 99999, "8x": 0, "+8": 0} {
 		assert.Equal(t, want, Authority{Port: port}.PortNumber(), port)
 	}
 }

@@ -36,6 +36,8 @@ func TestLateWordOfACandidateIsNotAboutTheNext(t *testing.T) {
 			s.Spoiled(s.now, first+1)
 			require.Equal(t, first+1, s.Candidate(), "it is not there yet")
 			s.Built(s.now, first+1, false, Draw{Interval: time.Second})
+			late(s, first)
+			require.Equal(t, first+1, s.Candidate())
 			if name != "spoiled" {
 				late(s, first+1)
 				require.Equal(t, first+1, s.Candidate(), "it is there already")
@@ -94,4 +96,66 @@ func TestGivingUpAnOrderThatWaitsForItsTurnEndsNothing(t *testing.T) {
 	s.Recreate(s.now, second)
 	s.Abandon(s.now, second)
 	assert.Equal(t, first.Candidate(), s.Candidate())
+}
+
+// What was drawn with a build counts, though the build is called off, and whatever else has
+// tripped since.
+func TestTheIntervalOfABuildThatIsCalledOffCounts(t *testing.T) {
+	for name, news := range map[string]bool{"alone": false, "another authority trips meanwhile": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.tripped("a.test", Wait)
+			s.Drawn(s.cand.id, Draw{Interval: time.Minute})
+			if news {
+				s.tripped("b.test", Wait)
+			}
+			o := &Order{}
+			s.Recreate(s.now, o) // which ends it
+			s.Abandon(s.now, o)
+			require.Nil(t, s.cand)
+			assert.Equal(t, s.now.Add(time.Minute), s.View(s.now, 0).NextBuild)
+		})
+	}
+}
+
+// A candidate that nobody wants any more when it is built is let go at once.
+func TestACandidateThatIsBuiltTooLateIsRetired(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	late := s.Candidate()
+	s.Answered(s.now, s.does(s.call(Once, "POST"), Send))
+	require.Equal(t, late, s.Candidate())
+	s.Built(s.now, late, false, Draw{Interval: time.Second})
+	assert.Zero(t, s.Candidate())
+	assert.Equal(t, []uint64{late}, s.Todo().Retire)
+}
+
+// A build that fails is followed by the next, for those who wait in silence, as soon as the
+// backoff allows it.
+func TestAFailedBuildIsRepeatedForWhoWaitsInSilence(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Copyable, "GET"), Send)})
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+	require.Equal(t, s.now.Add(time.Second), s.Deadline())
+	s.Todo()
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	assert.NotNil(t, s.Todo().Build)
+}
+
+// A trial that was not sent holds back nobody.
+func TestATrialThatWasNotSentHoldsBackNoCopy(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Repeatable, "PUT"), Send)})
+	put := s.call(Repeatable, "PUT")
+	s.does(put, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.does(s.call(Copyable, "GET"), Send)
+	s.now = s.now.Add(500 * time.Millisecond)
+	trial := s.does(put, Try)
+	s.now = s.now.Add(500 * time.Millisecond)
+	s.Tick(s.now)
+	require.Empty(t, s.Todo().Copies)
+	s.NotSent(s.now, trial)
+	assert.Len(t, s.Todo().Copies, 1)
 }

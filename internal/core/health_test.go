@@ -42,3 +42,15 @@ func TestAFactoryThatFailedBeforeTheFirstFailureMakesNobodyFail(t *testing.T) {
 	assert.True(t, s.View(s.now, 0).Failing)
 	assert.False(t, s.View(s.now, s.Clock()).Failing, "somebody was answered since")
 }
+
+// Whoever is answered in service shows that somebody is served.
+func TestAnAnswerInServiceMakesItFailNoMore(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Minute})
+	require.True(t, s.View(s.now, 0).Failing)
+	well := s.call(Copyable, "GET")
+	well.Authority.Host = "b.test"
+	s.Answered(s.now, s.does(well, Send))
+	assert.False(t, s.View(s.now, 0).Failing)
+}
