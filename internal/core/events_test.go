@@ -264,6 +264,13 @@ func TestAnOrderHasItsTurnWhenTheCandidateBeforeItIsOver(t *testing.T) {
 	for name, ends := range map[string]func(s *scene){
 		"it is in service for what has ended": func(s *scene) { s.Ended(s.now, 1, true) },
 		"it has ended itself":                 func(s *scene) { s.Spoiled(s.now, s.Candidate()) },
+		"it is in service for what it has answered, and that has not": func(s *scene) {
+			s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+			s.Answered(s.now, s.does(s.call(Once, "POST"), Try))
+			control := s.does(s.call(Once, "POST"), Send)
+			s.Todo()
+			s.Failed(s.now, control, Outcome{Verdict: Failure, Trigger: "connection_reset"})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
