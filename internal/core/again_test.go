@@ -65,3 +65,19 @@ func TestWhoHasNoAttemptLeftIsNotSentAgain(t *testing.T) {
 	}
 	s.does(q, GiveUp)
 }
+
+// An unsent request that the candidate could not take, for a reason that is nobody's, was
+// not failed by the transport in service yet: it is sent there.
+func TestWhatTheCandidateCouldNotTakeIsSentInService(t *testing.T) {
+	for _, kind := range []Kind{Repeatable, Once} {
+		s := newScene(t)
+		s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+		q := s.call(kind, "TRIES")
+		s.does(q, Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		trial := s.does(q, Try)
+		s.Asks(trial)
+		s.Failed(s.now, trial, Outcome{Unsent: true, Again: true}) // neutral: out of files, say
+		s.does(q, Send)
+	}
+}

@@ -106,13 +106,17 @@ func (c *Client) uncount(a *Attempt) {
 }
 
 // callBackAll calls back the trials of an authority that the transport in service
-// has answered, but for those that may have been processed.
-func (c *Client) callBackAll(l *attempts) {
-	for a := l.first; a != nil; a = l.first {
-		a.remove()
-		if a.Copy() || a.unsent() || a.Call.Kind != Once && !a.Call.Sealed {
-			c.callBack(a)
+// has answered, but for those that may have been processed, and those of keep.
+func (c *Client) callBackAll(l *attempts, keep *Call) {
+	for a := l.first; a != nil; {
+		next := a.next
+		if a.Call != keep {
+			a.remove()
+			if a.Copy() || a.unsent() || a.Call.Kind != Once && !a.Call.Sealed {
+				c.callBack(a)
+			}
 		}
+		a = next
 	}
 }
 

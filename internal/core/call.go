@@ -45,6 +45,7 @@ type failure struct {
 	again bool    // the request may be sent again
 	stall bool
 	slow  bool // it took long, or was a stall
+	first bool // it was on a candidate, and the transport in service was not asked before
 }
 
 func (f failure) none() bool { return f.on == 0 }
@@ -53,9 +54,12 @@ func (f failure) none() bool { return f.on == 0 }
 // came of it allows it.
 func (q *Call) maySend() bool { return q.failure.none() || q.failure.again }
 
-// failedBefore reports whether q may go again, and has failed on a transport that was
-// replaced by this one: its failure says nothing of what is in service now.
-func (q *Call) failedBefore(current uint64) bool { return q.failure.again && q.failure.on < current }
+// failedElsewhere reports whether q may go again, and the transport in service has not failed
+// it yet: it failed on one that was replaced by this one, or on a candidate that it tried first.
+func (q *Call) failedElsewhere(current uint64) bool {
+	f := q.failure
+	return f.again && (f.on < current || f.on > current && f.first)
+}
 
 // fresh reports whether nothing of this round has failed yet.
 func (q *Call) fresh() bool { return q.failure.none() }

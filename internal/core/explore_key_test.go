@@ -179,7 +179,7 @@ func (k *keyer) traveler(x *traveler) {
 	k.transport(x.tried)
 	k.transport(x.control.on)
 	k.steps(x.control.began)
-	k.bools(x.control.unsent, q.failure.apart, q.failure.again, q.failure.stall, q.failure.slow)
+	k.bools(x.control.unsent, q.failure.apart, q.failure.again, q.failure.stall, q.failure.slow, q.failure.first)
 	k.attempt(q.main)
 	k.attempt(q.copy)
 	k.attempt(q.behind)

@@ -136,6 +136,8 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 	}
 	st.inVain = true
 	st.refused = true
+	c.releaseTrials(st)
+	c.wake(st.authority)
 	c.report(now, Report{What: HasRefused, About: About{Authority: st.authority}, Candidate: c.cand.id, Kind: st.kind})
 }
 

@@ -102,9 +102,9 @@ func (c *Client) makeWay(now time.Time, r *candidate) {
 // noLongerNeeded: s is tripped no more. What tried the candidate for it goes on in
 // service, where that is safe, and a candidate that nobody else wants is over.
 func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
-	c.callBackAll(&s.strays)
+	c.callBackAll(&s.strays, nil)
 	if r := c.cand; r != nil {
-		if st := r.stand(s.authority); st != nil && st.try == nil {
+		if st := r.stand(s.authority); st != nil {
 			if d := st.outwaited(now); d > 0 && kind == CurrentRecovered {
 				c.patience.noFaster(now, s.authority, d)
 			}
@@ -113,7 +113,7 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 			}
 			c.unjudged(st)
 			st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false
-			c.callBackAll(&st.trials)
+			c.callBackAll(&st.trials, st.try) // what is planned is tried for its own sake
 			st.holder = nil
 		}
 		if r.stage == Ready && !c.wanted(r) {

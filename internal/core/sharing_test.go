@@ -246,3 +246,18 @@ func TestWhatWasSentOnACandidateThatIsOverGoesOn(t *testing.T) {
 		assert.Empty(t, s.Todo().Recall)
 	})
 }
+
+// An answer in service calls back what was not sent on a candidate, also where the authority
+// has tried that by plan before it tripped.
+func TestAnAnswerInServiceCallsBackTheTrialsOfAPlannedCandidate(t *testing.T) {
+	s := newScene(t)
+	s.tried()
+	for range 3 {
+		s.refused(s.asks())
+	}
+	trial := s.tries(s.call(Copyable, "GET"))
+	s.Todo()
+	s.Answered(s.now, s.asks())
+	require.Empty(t, s.suspects)
+	assert.Contains(t, s.Todo().Recall, trial)
+}

@@ -112,7 +112,7 @@ func (c *Client) controlFailed(now time.Time, q *Call, began Instant, o Outcome)
 		}
 		return
 	}
-	if st.try == q && st.tryLost {
+	if st.try == q && st.tryLost && !st.inVain {
 		st.try, st.tryLost = nil, false // both failed: it says nothing
 	}
 }

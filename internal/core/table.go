@@ -105,7 +105,7 @@ func (c *Client) withoutTrial(now time.Time, q *Call, s *suspect) Step {
 	if c.rules.Fallback && q.maySend() && !(q.fresh() && c.controlDue(now, q, s)) {
 		return Step{Do: Divert}
 	}
-	if (q.fresh() || q.failedBefore(c.current)) && c.spare(q) {
+	if (q.fresh() || q.failedElsewhere(c.current)) && c.spare(q) {
 		return c.send(now, q, s)
 	}
 	return Step{Do: GiveUp}

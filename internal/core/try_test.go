@@ -104,3 +104,34 @@ func TestATryWhoseCallerLeftIsMadeAgainThoughItsControlIsAnswered(t *testing.T) 
 	s.asks()
 	assert.Len(t, s.Todo().Copies, 1)
 }
+
+// A try in vain is not undone by what becomes of its request in service.
+func TestATryInVainIsNotUndoneInService(t *testing.T) {
+	for _, o := range []Outcome{{Left: true}, lost} {
+		s := newScene(t)
+		s.halfway()
+		q := s.call(Repeatable, "PUT")
+		s.does(q, Try)
+		s.now = s.now.Add(time.Second)
+		s.Tick(s.now) // no connection: in vain
+		s.Failed(s.now, s.does(q, Send), o)
+		s.Answered(s.now, s.asks()) // the authority is well
+		s.does(s.call(Repeatable, "PUT"), Send)
+	}
+}
+
+// A verdict calls back what was not sent on the candidate, also where a try in vain gave it.
+func TestATryInVainCallsBackTheTrialsOfItsAuthority(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	for range 3 {
+		s.refused(s.asks())
+	}
+	trial := s.tries(s.call(Copyable, "GET"))
+	s.Todo()
+	s.Failed(s.now, copied, lost)
+	s.Answered(s.now, control)
+	require.True(t, s.cand.refusedBy(control.Call.Authority))
+	require.NotEmpty(t, s.suspects)
+	assert.Contains(t, s.Todo().Recall, trial)
+}
