@@ -81,3 +81,20 @@ func TestWhatTheCandidateCouldNotTakeIsSentInService(t *testing.T) {
 		s.does(q, Send)
 	}
 }
+
+// What may have been processed on a transport that was replaced is not sent again, though the
+// one in service has not failed it.
+func TestWhatMayNotGoAgainIsNotSentOnTheNextTransport(t *testing.T) {
+	for name, again := range map[string]bool{"it may": true, "it may not": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(Once, "POST")
+			old := s.does(q, Send)
+			s.Recreate(s.now, &Order{})
+			s.Built(s.now, s.cand.id, true, Draw{})
+			s.tripped("a.test", Wait)
+			s.Failed(s.now, old, Outcome{Verdict: Failure, Trigger: "connection_reset", Again: again})
+			s.does(q, map[bool]Do{true: Send, false: GiveUp}[again])
+		})
+	}
+}
