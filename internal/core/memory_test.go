@@ -58,3 +58,29 @@ func TestPatienceIsForgottenAfterTwoWindows(t *testing.T) {
 	}
 	assert.Equal(t, p.least, p.of(simStart.Add(2*window), a))
 }
+
+// More answers are asked for as long as an authority is seen to be ill after a promotion in
+// vain, and for a minute after that. Without a new promotion nothing else brings that back.
+func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
+	a := named(1)
+	at := func(d time.Duration) time.Time { return simStart.Add(d) }
+	var r recent
+	r.over(at(0), a)
+	r.didNotHelp(at(0), a) // nothing was promoted yet
+	r.swappedFor(at(time.Second), a)
+	r.didNotHelp(at(2*time.Second), a)
+	assert.Equal(t, moreAnswers, r.answers(at(2*time.Second), a))
+	r.didNotHelp(at(50*time.Second), a)
+	assert.Equal(t, moreAnswers, r.answers(at(100*time.Second), a))
+	r.didNotHelp(at(50*time.Second+calm), a)
+	assert.Equal(t, 1, r.answers(at(50*time.Second+calm), a))
+}
+
+// What is learned late in a window is not forgotten with what was learned early.
+func TestPatienceIsNotForgottenWithinAWindow(t *testing.T) {
+	a := named(1)
+	p := patience{least: 5 * time.Second}
+	p.answered(simStart, a, 6*time.Second)
+	p.answered(simStart.Add(2*window-1), a, 20*time.Second)
+	assert.Equal(t, 40*time.Second, p.of(simStart.Add(2*window), a))
+}
