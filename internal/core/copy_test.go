@@ -165,3 +165,24 @@ func TestACopyNeedsTheTimeOfAnotherHeadStart(t *testing.T) {
 		assert.Equal(t, copied, s.Todo().Build != nil, left)
 	}
 }
+
+// Copies become rarer until one is answered, and then begin anew.
+func TestAnAnswerMakesCopiesFrequentAgain(t *testing.T) {
+	s := newScene(t)
+	s.dark(6) // and the first copy
+	began := s.now
+	for _, at := range []time.Duration{1, 3, 7, 8} { // s
+		s.now = began.Add(at*time.Second - 1)
+		s.Tick(s.now)
+		require.Empty(t, s.Todo().Copies, at)
+		s.now = began.Add(at * time.Second)
+		s.Tick(s.now)
+		copies := s.Todo().Copies
+		require.Len(t, copies, 1, at)
+		if at == 3 {
+			control := copies[0].Call.main
+			s.Answered(s.now, copies[0])
+			s.Answered(s.now, control) // others are silent
+		}
+	}
+}

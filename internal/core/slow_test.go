@@ -151,3 +151,154 @@ func TestAnAnsweredControlEndsTheVerdictWhileOthersAreStillSilent(t *testing.T) 
 	s.Tick(s.now)
 	assert.EqualValues(t, 1, s.Current())
 }
+
+// waitsForCopies: a PUT, which was the control of what the copies of its authority find out,
+// has stalled and waits for that.
+func (s *scene) waitsForCopies() *Call {
+	s.t.Helper()
+	q := s.call(Repeatable, "PUT")
+	s.Failed(s.now, s.does(q, Send), Outcome{Verdict: Stall, Trigger: "stall", Again: true})
+	s.does(q, Wait)
+	s.Todo()
+	return q
+}
+
+// Who waits for what a copy finds out goes on when there will be no verdict on it.
+func TestWhoWaitsForAVerdictIsWokenWhenThereIsNone(t *testing.T) {
+	t.Run("it would come too late for who waits in its transport", func(t *testing.T) {
+		s := newScene(t)
+		s.rules.Stalls, s.rules.StallSpan = 1, 0
+		control := s.call(Copyable, "GET").AdoptWaiting(s.Current(), s.Clock(), s.now)
+		s.now = s.now.Add(5 * time.Second)
+		s.Silent(s.now, control)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		copies := s.Todo().Copies
+		require.Len(t, copies, 1)
+		s.now = s.now.Add(7 * time.Second)
+		q := s.waitsForCopies()
+		s.Answered(s.now, copies[0])
+		todo := s.Todo()
+		assert.Equal(t, []*Attempt{control}, todo.Recall)
+		assert.Equal(t, []*Call{q}, todo.Wake)
+	})
+	t.Run("the control failed before, and began before the candidate was ready", func(t *testing.T) {
+		s := newScene(t)
+		waiting, copied := s.dark(1)
+		s.Failed(s.now, waiting[0], lost)
+		q := s.waitsForCopies()
+		s.Answered(s.now, copied)
+		assert.Equal(t, []*Call{q}, s.Todo().Wake)
+	})
+	t.Run("the control fails, and began before the candidate was ready", func(t *testing.T) {
+		s := newScene(t)
+		waiting, copied := s.dark(1)
+		q := s.waitsForCopies()
+		s.Answered(s.now, copied)
+		assert.Empty(t, s.Todo().Wake)
+		s.Failed(s.now, waiting[0], lost)
+		assert.Equal(t, []*Call{q}, s.Todo().Wake)
+	})
+	t.Run("the control is answered, and others are silent", func(t *testing.T) {
+		s := newScene(t)
+		_, copied := s.dark(4)
+		q := s.waitsForCopies()
+		s.Answered(s.now, copied)
+		assert.Empty(t, s.Todo().Wake)
+		s.Answered(s.now, copied.Call.main)
+		require.Equal(t, Tripped, s.suspect(q.Authority).state)
+		assert.Equal(t, []*Call{q}, s.Todo().Wake)
+	})
+}
+
+// One verdict at a time: what another copy's answer finds meanwhile does not put it off.
+func TestASecondAnsweredCopyDoesNotPutOffTheVerdict(t *testing.T) {
+	s := newScene(t)
+	_, first := s.dark(2)
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	second := s.Todo().Copies
+	require.Len(t, second, 1)
+	s.Answered(s.now, first)
+	verdict := s.now.Add(answerGap)
+	s.now = s.now.Add(answerGap / 2)
+	control := second[0].Call.main
+	s.Answered(s.now, second[0])
+	assert.Equal(t, []*Attempt{control}, s.Todo().Recall)
+	s.now = verdict
+	s.Tick(s.now)
+	assert.Equal(t, first.On, s.Current())
+}
+
+// What comes of other requests in service neither ends the wait for a verdict, nor is one,
+// unless it ends the outage.
+func TestAnotherRequestsEndIsNoVerdict(t *testing.T) {
+	for name, end := range map[string]func(*scene, *Attempt){
+		"an early one is answered": func(s *scene, early *Attempt) { s.Answered(s.now, early) },
+		"an early one fails":       func(s *scene, early *Attempt) { s.Failed(s.now, early, lost) },
+		"a later one fails":        func(s *scene, _ *Attempt) { s.Failed(s.now, s.does(s.call(Copyable, "GET"), Send), lost) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			early := s.asks()
+			_, copied := s.dark(1)
+			s.Answered(s.now, copied)
+			s.now = s.now.Add(answerGap / 2)
+			end(s, early)
+			assert.EqualValues(t, 1, s.Current())
+			s.now = s.now.Add(answerGap / 2)
+			s.Tick(s.now)
+			assert.Equal(t, copied.On, s.Current())
+		})
+	}
+}
+
+// A control that is answered after its copy shows that the candidate was no faster, and that
+// the authority needs more patience, though its answer did not take long.
+func TestAnAnsweredControlTeachesPatience(t *testing.T) {
+	s := newScene(t)
+	waiting, _ := s.dark(1)
+	s.Failed(s.now, waiting[0], Outcome{Left: true})
+	control := s.does(s.call(Copyable, "GET"), Send)
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	s.Answered(s.now, copies[0])
+	s.Answered(s.now, control)
+	assert.Equal(t, 10*time.Second, s.Patience(s.now, control.Call.Authority))
+}
+
+// A trial is no control: how long it has been silent says nothing of how long the transport
+// in service may take.
+func TestASilentTrialTeachesNoPatience(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	q := s.call(Repeatable, "PUT")
+	s.refused(s.does(q, Send))
+	s.does(q, Try)
+	s.now = s.now.Add(4 * time.Second)
+	s.Tick(s.now)
+	s.Answered(s.now, s.asks())
+	require.Nil(t, s.suspect(q.Authority))
+	assert.Equal(t, s.rules.Patience, s.Patience(s.now, q.Authority))
+}
+
+// A control whose copy waits for its verdict may be the one that another trial, of a request
+// that is never sent again, was waiting for, too.
+func TestAControlThatFailsIsThatOfAllTrialsLikeIt(t *testing.T) {
+	s := newScene(t)
+	waiting, copied := s.dark(1)
+	s.Connected(s.now, copied)
+	sealed := func(want Do) *Attempt {
+		q := s.call(Copyable, "GET")
+		q.Sealed = true
+		return s.does(q, want)
+	}
+	sealed(Send) // the control of the next one
+	s.Answered(s.now, sealed(Try))
+	s.Answered(s.now, copied)
+	require.EqualValues(t, 1, s.Current())
+	s.Failed(s.now, waiting[0], lost)
+	assert.Equal(t, copied.On, s.Current())
+}
