@@ -135,3 +135,186 @@ func TestANeutralEndCountsAsTriedOnceFailuresWouldHaveShown(t *testing.T) {
 		assert.Equal(t, tt.want, o.ended, "%+v", tt)
 	}
 }
+
+// A suspicion lasts from the latest failure, and tells what that was.
+func TestEachFailureRenewsASuspicion(t *testing.T) {
+	s := newScene(t)
+	s.refused(s.asks())
+	s.now = s.now.Add(suspectFor - 1)
+	s.Failed(s.now, s.asks(), lost)
+	s.now = s.now.Add(suspectFor - 1)
+	s.Tick(s.now)
+	require.Len(t, s.suspects, 1)
+	assert.Equal(t, "connection_reset", s.suspects[0].about().Trigger)
+	s.now = s.now.Add(1)
+	s.Tick(s.now)
+	assert.Empty(t, s.suspects)
+}
+
+// Who is silent again and again, and fails then, is one witness.
+func TestARequestIsOneWitness(t *testing.T) {
+	s := newScene(t)
+	q, other := s.call(Copyable, "GET"), s.call(Copyable, "GET")
+	q.Witness, other.Witness = "q", "other"
+	a := s.does(q, Send)
+	s.silent([]*Attempt{a})
+	s.Failed(s.now, a, lost)
+	s.Failed(s.now, s.does(other, Send), lost)
+	assert.Equal(t, []any{"q", "other"}, s.suspects[0].about().Witnesses)
+}
+
+// Of the share of failures are all attempts that began under suspicion, once each: when they
+// end.
+func TestAnAttemptUnderSuspicionIsCountedOnceItEnds(t *testing.T) {
+	s := newScene(t)
+	s.Failed(s.now, s.asks(), lost)
+	o := s.suspects[0]
+	assert.Equal(t, [2]int{0, 0}, [2]int{o.ended, o.lost}, "it began before")
+	a := s.asks()
+	s.now = s.now.Add(5 * time.Second)
+	s.Silent(s.now, a)
+	assert.Equal(t, [2]int{0, 0}, [2]int{o.ended, o.lost}, "it goes on")
+	s.Failed(s.now, a, lost)
+	assert.Equal(t, [2]int{1, 1}, [2]int{o.ended, o.lost})
+	s.Failed(s.now, s.asks(), Outcome{Verdict: Stall, Trigger: "stall"})
+	assert.Equal(t, [2]int{2, 1}, [2]int{o.ended, o.lost})
+}
+
+// So are those that go on for longer than failures take.
+func TestWhatLastsLongerThanFailuresIsNotFailed(t *testing.T) {
+	o := &suspect{}
+	for name, tt := range map[string]struct {
+		under  *suspect
+		waited time.Duration
+		want   bool
+	}{
+		"longer": {o, slack*time.Second + 1, false}, "as long": {o, slack * time.Second, true}, "it began before": {nil, time.Hour, true},
+	} {
+		*o = suspect{took: time.Second, ended: 1, lost: 1}
+		for range 2 {
+			o.flying.add(&Attempt{under: tt.under, start: simStart.Add(-tt.waited)})
+		}
+		assert.Equal(t, tt.want, o.mostFailed(simStart), name)
+	}
+}
+
+// Answers to what began before the streak do not hide what fails in it.
+func TestEarlyAnswersDoNotHideFailures(t *testing.T) {
+	s := newScene(t)
+	var early []*Attempt
+	for range 10 {
+		early = append(early, s.asks())
+	}
+	s.Failed(s.now, s.asks(), lost)
+	for _, a := range early {
+		s.Answered(s.now, a)
+	}
+	s.Failed(s.now, s.asks(), lost)
+	s.Failed(s.now, s.asks(), lost)
+	assert.Equal(t, Tripped, s.suspects[0].state)
+}
+
+// Where stalls are turned off they trip nothing, and one failure trips no more than else.
+func TestStallsThatAreTurnedOffTripNothing(t *testing.T) {
+	s := newScene(t)
+	s.rules.Stalls = 0
+	s.refused(s.asks())
+	assert.Equal(t, Suspected, s.suspects[0].state)
+	for range 10 {
+		s.now = s.now.Add(time.Second)
+		s.Failed(s.now, s.asks(), Outcome{Verdict: Stall, Trigger: "stall"})
+	}
+	assert.Equal(t, Suspected, s.suspects[0].state)
+}
+
+// A silence that trips nothing has nothing built, and no request copied.
+func TestASuspicionOfSilenceCopiesNothing(t *testing.T) {
+	s := newScene(t)
+	a := s.asks()
+	s.now = s.now.Add(5 * time.Second)
+	s.Silent(s.now, a)
+	s.now = s.now.Add(time.Second)
+	s.Tick(s.now)
+	require.Equal(t, Suspected, s.suspects[0].state)
+	assert.Equal(t, Todo{}, s.Todo())
+}
+
+// A promotion did not help if its authority trips again within a minute, by failures, too.
+func TestATripSoonAfterAPromotionSaysThatItDidNotHelp(t *testing.T) {
+	for after, want := range map[time.Duration]int{calm - 1: moreAnswers, calm: 1} {
+		s := newScene(t)
+		s.tripped("a.test", Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		q := s.call(Copyable, "GET")
+		s.refused(s.does(q, Send))
+		s.Answered(s.now, s.does(q, Try))
+		s.now = s.now.Add(after)
+		s.tripped("a.test", Wait)
+		assert.Equal(t, want, s.recent.answers(s.now, q.Authority), after)
+	}
+}
+
+// An outage is young for a minute, unless its authority had one in the minute before: then
+// another's trial keeps a candidate that was built since it tripped.
+func TestAnOutageIsYoungUnlessThereWasOneJustBefore(t *testing.T) {
+	s := newScene(t)
+	tried := func(began Instant) *candidate {
+		r := &candidate{began: began, of: map[Authority]*stand{}}
+		r.standOrNew(named(1)).trials.add(&Attempt{})
+		return r
+	}
+	gives := func(r *candidate) bool { return s.givesWay(s.now, r, s.suspects[0]) }
+	before := tried(s.Clock())
+	s.tripped("a.test", Wait)
+	assert.True(t, gives(tried(s.Clock())), "the outage is young")
+	s.now = s.now.Add(calm)
+	assert.False(t, gives(tried(s.Clock())))
+	assert.True(t, gives(before), "it tripped since the build began")
+	s.Answered(s.now, s.asks())
+	before = tried(s.Clock())
+	s.tripped("a.test", Wait)
+	assert.False(t, gives(tried(s.Clock())))
+	assert.True(t, gives(before))
+}
+
+// What an answer in service says of the outage that it ends: that it was the upstream, if a
+// transport that was promoted had failed as well.
+func TestWhatAnAnswerSaysOfAnOutage(t *testing.T) {
+	recovered := func(s *scene) string {
+		s.Todo()
+		s.Answered(s.now, s.asks())
+		for _, r := range s.Todo().Reports {
+			if r.What == HasRecovered {
+				return r.Kind
+			}
+		}
+		return ""
+	}
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	assert.Equal(t, ByCurrent, recovered(s))
+
+	for again, want := range map[bool]string{true: ByUpstream, false: BySwap} {
+		s = newScene(t)
+		s.tripped("a.test", Wait)
+		s.tripped("b.test", Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Hour})
+		q := s.call(Copyable, "GET")
+		q.Authority.Host = "b.test"
+		s.refused(s.does(q, Send))
+		s.Answered(s.now, s.does(q, Try))
+		require.Equal(t, Healing, s.suspects[0].state)
+		if again {
+			s.tripped("a.test", GiveUp)
+		}
+		assert.Equal(t, want, recovered(s))
+	}
+}
+
+// Silences of a streak that is over are not taken back from the next.
+func TestOnlySilencesOfThisStreakAreTakenBack(t *testing.T) {
+	s := newScene(t)
+	o, before := &suspect{stalls: 1}, &suspect{}
+	assert.False(t, s.takeBack(o, &Attempt{silent: silences{in: before, n: 1}}))
+	assert.Equal(t, 1, o.stalls)
+}

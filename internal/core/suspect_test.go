@@ -55,3 +55,183 @@ func TestATryIsNotForgotten(t *testing.T) {
 	s.cand.forget(a)
 	require.NotNil(t, s.cand.stand(a))
 }
+
+// A suspicion is forgotten five minutes after the latest failure, an outage ten minutes after
+// the latest request, and then there is nothing to wait for.
+func TestSuspectsAreForgottenInTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ill  func(*scene)
+		last time.Duration
+	}{
+		"a suspicion": {func(s *scene) { s.refused(s.asks()) }, suspectFor},
+		"an outage": {func(s *scene) {
+			s.tripped("a.test", Wait)
+			s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+		}, outageFor},
+		"an outage that heals": {func(s *scene) {
+			s.tripped("a.test", Wait)
+			s.Recreate(s.now, &Order{})
+			s.Built(s.now, s.cand.id, true, Draw{})
+			require.Equal(s.t, Healing, s.suspects[0].state)
+		}, outageFor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			tt.ill(s)
+			s.now = s.now.Add(tt.last - 1)
+			s.Tick(s.now)
+			assert.Len(t, s.suspects, 1)
+			s.now = s.now.Add(1)
+			assert.Equal(t, s.now, s.Deadline())
+			s.Tick(s.now)
+			assert.Empty(t, s.suspects)
+			assert.Zero(t, s.Deadline())
+		})
+	}
+}
+
+// Where one of several is well again the others are still forgotten, and where none is left
+// nothing is waited for.
+func TestWhoIsWellAgainLeavesTheOthersToBeForgotten(t *testing.T) {
+	s := newScene(t)
+	other := s.call(Copyable, "GET")
+	other.Authority.Host = "b.test"
+	s.refused(s.does(other, Send))
+	s.refused(s.asks())
+	forgotten := s.now.Add(suspectFor)
+	s.now = s.now.Add(time.Second)
+	s.Answered(s.now, s.asks())
+	require.Len(t, s.suspects, 1)
+	assert.Equal(t, forgotten, s.Deadline())
+	s.Answered(s.now, s.does(other, Send))
+	assert.Zero(t, s.Deadline())
+
+	s.refused(s.asks())
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.cand.id, true, Draw{}) // ends all suspicions
+	assert.Zero(t, s.Deadline())
+}
+
+// A suspicion is not forgotten while somebody waits who was silent, but is once that is over.
+func TestASuspicionIsForgottenOnceNobodyWaits(t *testing.T) {
+	s := newScene(t)
+	a := s.asks()
+	s.Silent(s.now, a)
+	s.now = s.now.Add(suspectFor)
+	s.Tick(s.now)
+	require.Len(t, s.suspects, 1)
+	s.Failed(s.now, a, Outcome{Left: true})
+	require.Len(t, s.suspects, 1)
+	s.now = s.now.Add(suspectFor)
+	require.Equal(t, s.now, s.Deadline())
+	s.Tick(s.now)
+	assert.Empty(t, s.suspects)
+}
+
+// The number of changes tells that there was one, also where one authority takes another's
+// place at the same time, or all go.
+func TestChangesOfSuspectsAreTold(t *testing.T) {
+	s := newScene(t)
+	for i := range maxSuspects + 2 {
+		q, before := s.call(Copyable, "GET"), s.Changes()
+		q.Authority = named(i)
+		s.refused(s.does(q, Send))
+		assert.Less(t, before, s.Changes())
+	}
+	s = newScene(t)
+	s.tripped("a.test", Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	q := s.call(Copyable, "GET")
+	s.refused(s.does(q, Send))
+	trial, before := s.does(q, Try), s.Changes()
+	s.Answered(s.now, trial)
+	require.Empty(t, s.Suspects())
+	assert.Less(t, before, s.Changes())
+}
+
+// A flood of names that fail once does not push out an outage, though nobody asked for it
+// for longest.
+func TestAFloodOfNamesPushesOutNoOutage(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	for i := range maxSuspects + 10 {
+		q := s.call(Copyable, "GET")
+		q.Authority = named(i)
+		s.now = s.now.Add(1)
+		s.refused(s.does(q, Send))
+	}
+	require.Len(t, s.suspects, maxSuspects)
+	assert.Equal(t, Tripped, s.suspects[0].state)
+}
+
+// Of suspicions the one with the least failures makes room, and of those the one that has
+// been quiet for longest.
+func TestTheLeastSuspicionMakesRoom(t *testing.T) {
+	s := newScene(t)
+	for i, o := range []struct {
+		failures int
+		asked    time.Duration
+	}{{3, 0}, {1, 2}, {1, 1}} {
+		s.suspectOrNew(s.now.Add(o.asked), named(i)).failures = o.failures
+	}
+	s.evict(s.now)
+	assert.NotNil(t, s.suspect(named(0)))
+	assert.NotNil(t, s.suspect(named(1)))
+	assert.Nil(t, s.suspect(named(2)))
+}
+
+// A candidate is over when all who want it are forgotten.
+func TestACandidateThatForgottenOnesWantedIsOver(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	s.now = s.now.Add(outageFor - time.Minute) // the factory takes its time
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.now = s.now.Add(time.Minute)
+	s.Tick(s.now)
+	require.Empty(t, s.suspects)
+	assert.Zero(t, s.Candidate())
+}
+
+// With Close the outages that there are end, and a transport that has ended is one.
+func TestCloseEndsTheOutages(t *testing.T) {
+	for name, tt := range map[string]struct {
+		when func(*scene)
+		want []string // triggers
+	}{
+		"all is well":            {func(*scene) {}, nil},
+		"one is suspected":       {func(s *scene) { s.refused(s.asks()) }, nil},
+		"one has tripped":        {func(s *scene) { s.tripped("a.test", Wait) }, []string{"connection_refused"}},
+		"the transport ended":    {func(s *scene) { s.Ended(s.now, 1, false) }, []string{TransportEnded}},
+		"there was no transport": {func(s *scene) { s.Client = NewAbsent(s.rules, s.now) }, nil},
+	} {
+		s := newScene(t)
+		tt.when(s)
+		s.Close(s.now)
+		var got []string
+		for _, r := range s.Todo().Reports {
+			if r.What == WasForgotten {
+				assert.Equal(t, ByClose, r.Kind)
+				got = append(got, r.About.Trigger)
+			}
+		}
+		assert.Equal(t, tt.want, got, name)
+	}
+}
+
+// Who is well again is looked after no more, and the others still are.
+func TestWhoIsWellAgainIsLookedAfterNoMore(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.asks()})
+	q := s.call(Copyable, "GET")
+	q.Authority.Host = "b.test"
+	waiting := s.does(q, Send)
+	s.silent([]*Attempt{waiting})
+	require.Len(t, s.busy, 2)
+	s.Answered(s.now, s.asks())
+	assert.Equal(t, s.suspects, s.busy)
+	s.Todo()
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	assert.Same(t, q, copies[0].Call)
+}
