@@ -3,6 +3,9 @@ package core
 import (
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Where failures take long, a PUT is asked only once; but one that has failed, and may go
@@ -55,5 +58,162 @@ func TestWhereNobodyGetsAConnectionAControlThatGotOneProvesNothing(t *testing.T)
 			s.Failed(s.now, control, Outcome{Verdict: Failure, Trigger: "connection_reset", Again: true, Apart: apart})
 			s.does(q, map[bool]Do{true: Try, false: Send}[apart])
 		})
+	}
+}
+
+// A failure from before a refusal justifies no next candidate, though that may be built.
+func TestWhatFailedBeforeARefusalIsNoEvidence(t *testing.T) {
+	s := newScene(t)
+	s.tripped("b.test", Wait) // wants the candidate, and never tries it
+	early := s.call(Copyable, "GET")
+	q := s.call(Copyable, "GET")
+	s.refused(s.does(early, Send))
+	s.refused(s.does(q, Send))
+	s.refused(s.does(q, Send))
+	s.does(q, Wait)
+	fresh := s.Candidate()
+	s.Built(s.now, fresh, false, Draw{Interval: time.Second})
+	s.refused(s.does(q, Send))
+	s.refused(s.does(q, Try))
+	require.True(t, s.cand.refusedBy(q.Authority))
+	s.now = s.now.Add(time.Second)
+	s.does(early, GiveUp)
+	assert.Equal(t, fresh, s.Candidate())
+	late := s.call(Copyable, "GET")
+	s.refused(s.does(late, Send))
+	s.does(late, Wait)
+	assert.NotEqual(t, fresh, s.Candidate())
+}
+
+// Where a proof takes several answers, the control goes first every second time.
+func TestTheControlGoesFirstEverySecondTime(t *testing.T) {
+	for proofs, first := range []Do{Try, Send, Try, Send} {
+		s := newScene(t)
+		s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+		q := s.call(Once, "POST")
+		s.does(q, Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		o := s.suspect(q.Authority)
+		o.proofs, o.proved, o.provedAt = proofs, s.Clock(), s.now
+		s.does(q, first)
+	}
+}
+
+// What can be asked only once goes to a candidate that has answered one like it, though
+// another trial there has no connection yet.
+func TestWhatTheCandidateHasAnsweredGoesThere(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	trial := s.does(q, Try)
+	s.Asks(trial)
+	s.Connected(s.now, trial)
+	s.now = s.now.Add(headStart)
+	s.Tick(s.now)
+	s.does(s.call(Once, "POST"), Send) // the control
+	s.Asks(s.does(s.call(Once, "POST"), Try))
+	s.Answered(s.now, trial)
+	s.does(s.call(Once, "POST"), Try)
+}
+
+// The control of what can be asked only once has a second, wherever its authority broke.
+func TestTheControlOfWhatCanBeAskedOnlyOnceHasASecond(t *testing.T) {
+	s := newScene(t)
+	post := func(want Do) *Attempt { return s.does(s.call(Once, "POST"), want) }
+	for range 3 {
+		s.Failed(s.now, post(Send), Outcome{Verdict: Failure, Trigger: "connection_reset"})
+	}
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	fresh := s.Candidate()
+	s.Built(s.now, fresh, false, Draw{Interval: time.Second})
+	s.Answered(s.now, s.does(q, Try))
+	post(Send)
+	s.now = s.now.Add(headStart - 1)
+	s.Tick(s.now)
+	assert.EqualValues(t, 1, s.Current())
+	s.now = s.now.Add(1)
+	require.Equal(t, s.now, s.Deadline())
+	s.Tick(s.now)
+	assert.Equal(t, fresh, s.Current())
+}
+
+// A trial is an attempt of its request, also if another authority's proof puts it in service.
+func TestATrialIsAnAttempt(t *testing.T) {
+	s := newScene(t)
+	q := s.call(Copyable, "GET")
+	for range 3 {
+		s.refused(s.does(q, Send))
+	}
+	s.does(q, Wait)
+	s.tripped("b.test", Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.refused(s.does(q, Send))
+	trial := s.does(q, Try)
+	other := s.call(Copyable, "GET")
+	other.Authority.Host = "b.test"
+	s.refused(s.does(other, Send))
+	s.Answered(s.now, s.does(other, Try))
+	require.Equal(t, trial.On, s.Current())
+	s.refused(trial)
+	s.does(q, GiveUp)
+}
+
+// A trial with a connection holds nobody back where the transport in service gave none. Where
+// that broke what was sent, it has proved nothing yet.
+func TestAConnectionAloneIsNothingWhereAllWasSent(t *testing.T) {
+	for name, o := range map[string]Outcome{
+		"sent, and broke": lost,
+		"no connection":   {Verdict: Failure, Trigger: "connection_refused", Unsent: true, Again: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q, other := s.call(Repeatable, "PUT"), s.call(Repeatable, "PUT")
+			for range 3 {
+				s.Failed(s.now, s.does(q, Send), o)
+			}
+			s.does(q, Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			s.Failed(s.now, s.does(q, Send), o)
+			trial := s.does(q, Try)
+			s.Failed(s.now, s.does(other, Send), o)
+			s.Connected(s.now, trial)
+			s.does(other, map[bool]Do{true: Try, false: Wait}[o.Unsent])
+		})
+	}
+}
+
+// Of a failure that came just before a trial nobody knows that the transport in service would
+// still fail: the trial's answer waits for one that comes later.
+func TestAFailureBeforeATrialIsNotItsControl(t *testing.T) {
+	s := newScene(t)
+	early := s.does(s.call(Once, "POST"), Send)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.Failed(s.now, early, Outcome{Verdict: Failure, Trigger: "connection_reset"})
+	s.Answered(s.now, s.does(q, Try))
+	assert.EqualValues(t, 1, s.Current())
+}
+
+// Once its authority's time on a candidate is over, a trial of that holds back nobody.
+func TestATrialOfACandidateWhoseTimeIsOverHoldsBackNobody(t *testing.T) {
+	for waited, want := range map[time.Duration]Do{10*time.Second - 1: Wait, 10 * time.Second: Send} {
+		s := newScene(t)
+		s.silent([]*Attempt{s.asks()})
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Hour}) // the next is not due
+		copies := s.Todo().Copies
+		require.Len(t, copies, 1)
+		s.now = s.now.Add(waited)
+		s.Tick(s.now)
+		s.Failed(s.now, copies[0], Outcome{})
+		for _, a := range s.Todo().Copies {
+			s.NotSent(s.now, a)
+		}
+		s.does(s.call(Repeatable, "PUT"), Try)
+		s.does(s.call(Repeatable, "PUT"), want)
 	}
 }

@@ -1,6 +1,12 @@
 package core
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
 
 // Whoever has waited for one candidate does not wait for another that somebody else asked
 // for: nobody's wait is doubled.
@@ -16,4 +22,144 @@ func TestNobodyWaitsForTwoCandidates(t *testing.T) {
 	s.refused(s.does(late, Send))
 	s.does(late, Wait)
 	s.does(q, GiveUp)
+}
+
+// Also where it only found the build under way.
+func TestWhoFoundABuildWaitsForNoOther(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	q := s.call(Copyable, "GET")
+	s.refused(s.does(q, Send))
+	s.does(q, Wait)
+	s.Recreate(s.now, &Order{})
+	s.does(q, GiveUp)
+}
+
+// A candidate that an authority has refused stays while another's trial of it has time, and
+// in any case until the next may be built.
+func TestARefusedCandidateIsNotDroppedTooSoon(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tried    bool // by the other authority
+		interval time.Duration
+	}{"another tries it": {true, time.Second}, "the next is not due": {false, time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q, other := s.call(Copyable, "GET"), s.call(Copyable, "GET")
+			other.Authority.Host = "b.test"
+			s.tripped("a.test", Wait)
+			s.tripped("b.test", Wait)
+			s.now = s.now.Add(calm) // the outages are not young
+			fresh := s.Candidate()
+			s.Built(s.now, fresh, false, Draw{Interval: tt.interval})
+			if tt.tried {
+				s.refused(s.does(other, Send))
+				s.does(other, Try)
+			}
+			s.refused(s.does(q, Send))
+			s.refused(s.does(q, Try))
+			s.now = s.now.Add(2 * time.Second)
+			s.Tick(s.now)
+			q = s.call(Copyable, "GET")
+			s.refused(s.does(q, Send))
+			s.does(q, GiveUp)
+			assert.Equal(t, fresh, s.Candidate())
+		})
+	}
+}
+
+// Who was kept waiting for long by the transport in service, while the candidate was there,
+// waits for what others are about to find out, but only if they are.
+func TestWhoWasSilentForLongWaitsForWhatOthersFindOut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		others func(*scene, *Attempt)
+		want   Do
+	}{
+		"a copy is under way":        {func(*scene, *Attempt) {}, Wait},
+		"it has a connection":        {func(s *scene, copied *Attempt) { s.Connected(s.now, copied) }, Wait},
+		"it was answered":            {func(s *scene, copied *Attempt) { s.Answered(s.now, copied) }, Wait},
+		"it has said nothing":        {func(s *scene, copied *Attempt) { s.Failed(s.now, copied, Outcome{}) }, Try},
+		"its time for that has gone": {nil, GiveUp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			_, copied := s.dark(1)
+			q := s.call(Repeatable, "PUT")
+			a := s.does(q, Send) // the control of what the candidate is silent about
+			if tt.others == nil {
+				q.readyBy = s.now
+			} else {
+				tt.others(s, copied)
+			}
+			s.Failed(s.now, a, Outcome{Verdict: Stall, Trigger: "stall", Again: true})
+			s.does(q, tt.want)
+		})
+	}
+}
+
+// Who failed before the candidate was there has waited for it, and asks the transport in
+// service again, whatever others try.
+func TestWhoWaitedForACandidateHasItsControl(t *testing.T) {
+	s := newScene(t)
+	q := s.call(Repeatable, "PUT")
+	a := s.does(q, Send)
+	s.silent([]*Attempt{s.asks()})
+	s.Failed(s.now, a, Outcome{Verdict: Stall, Trigger: "stall", Again: true})
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	require.Len(t, s.Todo().Copies, 1)
+	s.does(q, Send)
+}
+
+// Who has met no outage does not wait for ready.
+func TestWithoutAnOutageNobodyWaitsForReady(t *testing.T) {
+	for threshold, want := range map[int]Do{3: Wait, 4: GiveUp} {
+		s := newScene(t)
+		s.rules.Threshold = threshold
+		q := s.call(Repeatable, "PUT")
+		q.Ready = time.Minute
+		for range mostReplays {
+			s.refused(s.does(q, Send))
+		}
+		s.does(q, want)
+	}
+}
+
+// Who has left is not woken, and the others are.
+func TestOnlyWhoWaitsIsWoken(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	var waiting []*Call
+	for range 3 {
+		q := s.call(Copyable, "GET")
+		s.refused(s.does(q, Send))
+		s.does(q, Wait)
+		waiting = append(waiting, q)
+	}
+	s.Leave(s.waiting[0]) // who tripped it
+	s.Leave(waiting[1])
+	s.Todo()
+	s.Close(s.now)
+	assert.Equal(t, []*Call{waiting[0], waiting[2]}, s.Todo().Wake)
+}
+
+// A verdict wakes those of its own authority.
+func TestAVerdictWakesNobodyElse(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	s.tripped("b.test", Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	waits := map[string]*Call{}
+	var trial *Attempt
+	for _, host := range []string{"b.test", "a.test"} {
+		q, other := s.call(Copyable, "GET"), s.call(Copyable, "GET")
+		q.Authority.Host, other.Authority.Host = host, host
+		s.refused(s.does(q, Send))
+		trial = s.does(q, Try)
+		s.refused(s.does(other, Send))
+		s.does(other, Wait)
+		waits[host] = other
+	}
+	s.Todo()
+	s.refused(trial)
+	assert.Equal(t, []*Call{waits["a.test"]}, s.Todo().Wake)
 }
