@@ -71,8 +71,7 @@ func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	}
 }
 
-// untry: the caller of q has gone, so its try of a planned candidate says nothing, and
-// the next one may try.
+// untry: the try of a planned candidate by q says nothing, and the next one may try.
 func (c *Client) untry(q *Call) {
 	if st := c.standOf(q); st != nil && st.try == q && !st.inVain {
 		st.try, st.tryLost, st.tryWell = nil, false, false

@@ -118,8 +118,8 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		if t.role == onTrial {
 			t.Call.attempts-- // it could trip nothing
 		}
-		if o.Verdict == Neutral {
-			st.try = nil // the next one tries
+		if q := t.Call; o.Verdict == Neutral || q.main == nil && q.failure.on == c.current {
+			c.untry(q) // it says nothing, nor does it where both have failed: the next one tries
 			return
 		}
 		st.tryLost, st.kind = true, o.Trigger

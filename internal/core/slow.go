@@ -112,8 +112,8 @@ func (c *Client) controlFailed(now time.Time, q *Call, began Instant, o Outcome)
 		}
 		return
 	}
-	if st.try == q && st.tryLost && !st.inVain {
-		st.try, st.tryLost = nil, false // both failed: it says nothing
+	if st.tryLost {
+		c.untry(q) // both failed: it says nothing
 	}
 }
 

@@ -116,6 +116,18 @@ func TestATryWhoseControlFailsTooSaysNothing(t *testing.T) {
 	assert.Len(t, s.Todo().Copies, 1)
 }
 
+// Which of the two fails first is chance.
+func TestATryWhoseControlFailedBeforeSaysNothing(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, control, lost)
+	s.Failed(s.now, copied, lost)
+	assert.False(t, s.inVain())
+	s.Answered(s.now, s.asks()) // the authority is well again
+	s.asks()
+	assert.Len(t, s.Todo().Copies, 1)
+}
+
 // A try goes on when its control has failed, and one authority makes one try at a time.
 func TestATryOutlastsItsControl(t *testing.T) {
 	s := newScene(t)

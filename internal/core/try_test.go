@@ -135,3 +135,37 @@ func TestATryInVainCallsBackTheTrialsOfItsAuthority(t *testing.T) {
 	require.NotEmpty(t, s.suspects)
 	assert.Contains(t, s.Todo().Recall, trial)
 }
+
+// A try whose end says nothing is none: what the transport in service answered beside it is
+// not the control of the next try.
+func TestATryThatSaidNothingLeavesNoControl(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Answered(s.now, control)
+	s.Failed(s.now, copied, Outcome{})
+	s.asks()
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	next := copies[0].Call.main
+	s.Failed(s.now, copies[0], lost)
+	assert.False(t, s.inVain(), "its own control is silent")
+	s.Failed(s.now, next, lost)
+	assert.False(t, s.inVain(), "both failed: it says nothing")
+}
+
+// Nor is a request's try its own second time: what failed it before is not its end.
+func TestATryThatSaidNothingLeavesNoFailure(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, control, lost)
+	s.Failed(s.now, copied, lost)
+	s.Failed(s.now, s.asks(), lost)
+	s.Failed(s.now, s.asks(), lost)
+	s.Failed(s.now, s.does(control.Call, Try), Outcome{Again: true})
+	s.Answered(s.now, s.asks()) // well again
+	s.Todo()
+	again := s.asks()
+	require.Len(t, s.Todo().Copies, 1)
+	s.Answered(s.now, again)
+	assert.False(t, s.inVain(), "its own copy is silent")
+}
