@@ -244,6 +244,7 @@ func TestASpanThatEndsItsGoroutineLeavesNoBodyOpen(t *testing.T) {
 			require.NoError(t, err, "the fallback serves it")
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Len(t, lent.made, 2)
 		lent.assertClosedOnce(t)
 	})
