@@ -55,7 +55,8 @@ func (f failure) none() bool { return f.on == 0 }
 func (q *Call) maySend() bool { return q.failure.none() || q.failure.again }
 
 // failedElsewhere reports whether q may go again, and the transport in service has not failed
-// it yet: it failed on one that was replaced by this one, or on a candidate that it tried first.
+// q yet: q failed on a transport that was replaced by this one, or on a candidate that it tried
+// before the transport in service.
 func (q *Call) failedElsewhere(current uint64) bool {
 	f := q.failure
 	return f.again && (f.on < current || f.on > current && f.first)

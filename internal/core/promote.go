@@ -173,9 +173,9 @@ func (c *Client) endOfEnded(now time.Time) {
 	}
 }
 
-// rescue moves what is condemned and has had its head start. A call whose trial was left on
-// a candidate that is over has an attempt for that, since the trial is not counted then: it
-// was for the client's sake that it left the transport in service.
+// rescue moves the attempts that are condemned and have had their head start, if their calls
+// may make another attempt. A call whose trial was left on a candidate that is over always may:
+// the trial is not counted then (uncount), since the call made it for the client's sake.
 func (c *Client) rescue(now time.Time) {
 	for a := c.condemned.first; a != nil; {
 		next := a.next
