@@ -36,10 +36,14 @@ func full() effort {
 	}
 }
 
+// leastRounds is how many samples a median needs to have a 95 % interval that makes no
+// assumption about their distribution.
+const leastRounds = 6
+
 // quick says nothing about speed, but runs everything.
 func quick() effort {
 	return effort{
-		slice: 100 * time.Microsecond, rounds: 6,
+		slice: 100 * time.Microsecond, rounds: leastRounds,
 		connections: 4,
 		deadGets:    3,
 		storm:       50,
@@ -48,7 +52,7 @@ func quick() effort {
 		failing:     500,
 		inFlight:    []int{1, 100},
 		recreations: 6,
-		processes:   200,
+		processes:   100,
 		waiting:     1000,
 	}
 }

@@ -35,6 +35,9 @@ func main() {
 }
 
 func run(rnd *rand.Rand, e effort, fleet *exec.Cmd, docs, raw string) error {
+	if e.rounds < leastRounds {
+		return fmt.Errorf("-rounds is %d; take at least %d, since fewer samples have no 95 %% interval", e.rounds, leastRounds)
+	}
 	o := newObserver()
 	defer o.close()
 	peers := newPeers(o)

@@ -58,6 +58,13 @@ func TestEverything(t *testing.T) {
 	assert.Equal(t, quick().rounds*rows*(len(stubCases())+2*len(loopbackGoroutines()))+patience, strings.Count(string(samples), "\n"))
 }
 
+func TestTooFewRoundsForAnIntervalAreRefused(t *testing.T) {
+	few := quick()
+	few.rounds--
+	err := run(rand.New(rand.NewPCG(1, 2)), few, nil, t.TempDir(), os.DevNull)
+	assert.EqualError(t, err, "-rounds is 5; take at least 6, since fewer samples have no 95 % interval")
+}
+
 // assertDrawn checks that a picture is well-formed and has no place without a
 // number.
 func assertDrawn(t *testing.T, picture string) {
