@@ -61,7 +61,7 @@ func TestWhatIsRememberedLetsGoOfURLs(t *testing.T) {
 	path := strings.Repeat("x", 1<<16)
 	flood := func(t *testing.T, rt *respawn.RecoveringRoundTripper) {
 		grown := heapAfter(func() {
-			for i := range 4 * mostStreaks {
+			for i := range 2 * mostStreaks {
 				_, err := get(t.Context(), rt, fmt.Sprintf("http://%d.test/%s", i, path))
 				require.Error(t, err)
 			}

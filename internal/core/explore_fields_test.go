@@ -1,3 +1,5 @@
+//go:build !race
+
 package core
 
 import (
@@ -12,10 +14,8 @@ import (
 // TestCloneForgetsNothing: a clone is as its original, and shares nothing with it,
 // in whatever states a long walk comes to.
 func TestCloneForgetsNothing(t *testing.T) {
-	seen, walks := map[string]bool{}, 40
-	if raceEnabled {
-		walks = 8
-	}
+	const walks = 40
+	seen := map[string]bool{}
 	for _, s := range worlds() {
 		rnd := rand.New(rand.NewPCG(3, 4))
 		for range walks {
@@ -43,9 +43,6 @@ func TestCloneForgetsNothing(t *testing.T) {
 				}
 			}
 		}
-	}
-	if raceEnabled {
-		return
 	}
 	// What no walk ever sets is not shown to be cloned.
 	for _, o := range []any{Client{}, suspect{}, candidate{}, stand{}, Call{}, Attempt{}, Order{}} {

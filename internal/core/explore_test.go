@@ -1,7 +1,6 @@
 package core
 
 import (
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -139,63 +138,5 @@ func (e *search) report(t testing.TB, begin time.Time) {
 		time.Since(begin).Round(time.Millisecond))
 	for what, story := range e.faults {
 		t.Errorf("%s: %s\n        %s", e.s.name, what, story)
-	}
-}
-
-// TestExplore enumerates all worlds to their depth; DEPTH=n goes n moves deeper,
-// SECS=n takes as long for each at most.
-func TestExplore(t *testing.T) {
-	for _, s := range worlds() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			e := search{s: s, depth: s.depth + env("DEPTH", 0), budget: time.Duration(env("SECS", 0)) * time.Second, every: env("EVERY", 20)}
-			switch {
-			case raceEnabled: // it has nothing to find in one goroutine: CI runs all without it
-				e.depth = max(e.depth-3, 1)
-			case testing.Short():
-				e.depth -= 2
-			}
-			begin := time.Now()
-			e.run(t)
-			e.report(t, begin)
-		})
-	}
-}
-
-// TestWander goes far in few ways where TestExplore goes all ways, but not far.
-func TestWander(t *testing.T) {
-	walks, length := env("WALKS", 300), env("LENGTH", 60)
-	switch {
-	case raceEnabled:
-		walks /= 16
-	case testing.Short():
-		walks /= 4
-	}
-	for _, s := range worlds() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			e := search{s: s, faults: map[string]string{}}
-			rnd := rand.New(rand.NewPCG(1, 2))
-			begin := time.Now()
-			for range walks {
-				w := s.start(t, nil)
-				for range length {
-					ms := w.moves()
-					if len(ms) == 0 || w.bad != "" {
-						break
-					}
-					m := ms[rnd.IntN(len(ms))]
-					w.path = &path{w.path, m}
-					w.do(m)
-					e.moves++
-				}
-				if w.bad != "" {
-					e.found(t, w, w.bad, nil)
-				} else {
-					e.afterwards(t, w, sequels)
-				}
-			}
-			e.report(t, begin)
-		})
 	}
 }

@@ -1,0 +1,89 @@
+//go:build !race
+
+package core
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The explorer runs in one goroutine, where -race has nothing to find and makes everything
+// slow. make check and make test run it without -race, and .ci/run goes to its full depth.
+
+// TestExplore enumerates all worlds to their depth; DEPTH=n goes n moves deeper,
+// SECS=n takes as long for each at most.
+func TestExplore(t *testing.T) {
+	for _, s := range worlds() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			e := search{s: s, depth: s.depth + env("DEPTH", 0), budget: time.Duration(env("SECS", 0)) * time.Second, every: env("EVERY", 20)}
+			if testing.Short() {
+				e.depth -= 2
+			}
+			begin := time.Now()
+			e.run(t)
+			e.report(t, begin)
+		})
+	}
+}
+
+// TestWander goes far in few ways where TestExplore goes all ways, but not far.
+func TestWander(t *testing.T) {
+	walks, length := env("WALKS", 300), env("LENGTH", 60)
+	if testing.Short() {
+		walks /= 4
+	}
+	for _, s := range worlds() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			e := search{s: s, faults: map[string]string{}}
+			rnd := rand.New(rand.NewPCG(1, 2))
+			begin := time.Now()
+			for range walks {
+				w := s.start(t, nil)
+				for range length {
+					ms := w.moves()
+					if len(ms) == 0 || w.bad != "" {
+						break
+					}
+					m := ms[rnd.IntN(len(ms))]
+					w.path = &path{w.path, m}
+					w.do(m)
+					e.moves++
+				}
+				if w.bad != "" {
+					e.found(t, w, w.bad, nil)
+				} else {
+					e.afterwards(t, w, sequels)
+				}
+			}
+			e.report(t, begin)
+		})
+	}
+}
+
+// TestPlanted: every planted bug is noticed by what it is for.
+func TestPlanted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what is planted is for the core as it is, not for a mutant of it")
+	}
+	for _, p := range plants {
+		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
+			all := worlds()
+			s := *all[slices.IndexFunc(all, func(s *setting) bool { return s.name == p.world })]
+			s.bug = &p
+			e := search{s: &s, depth: p.depth, budget: time.Minute, every: 50, until: p.notice}
+			e.run(t)
+			for what := range e.faults {
+				if strings.Contains(what, p.notice) {
+					t.Logf("after %d moves, at depth %d: %s", e.moves, e.reached+1, what)
+					return
+				}
+			}
+			t.Errorf("not noticed in %d moves to depth %d; but %q", e.moves, e.reached, e.faults)
+		})
+	}
+}
