@@ -29,7 +29,7 @@ func (c *Client) passed(now time.Time, over func(time.Time) bool) {
 		}
 	}
 	r := c.cand
-	if r == nil || r.stage != Ready {
+	if r == nil {
 		return
 	}
 	for _, st := range r.stands {
@@ -92,13 +92,13 @@ func (c *Client) Deadline() time.Time {
 		}
 		at = first(at, s.offerAt)
 	}
-	if r := c.cand; r != nil && r.stage == Ready {
+	if r := c.cand; r != nil {
 		at = first(at, r.deadline())
 	}
 	return at
 }
 
-// deadline is when something of a Ready candidate is over.
+// deadline is when something of a candidate is over. Nothing of one that is Building is.
 func (r *candidate) deadline() time.Time {
 	at := r.until
 	for _, st := range r.stands {

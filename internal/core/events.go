@@ -64,7 +64,7 @@ func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 		return
 	}
 	st := c.standOf(q)
-	counts := st != nil && t.in == &st.trials && t.role == asCopy && o.Verdict == Stall && headShare*t.waited(now) >= a.waited(now)
+	counts := st != nil && t.role == asCopy && o.Verdict == Stall && headShare*t.waited(now) >= a.waited(now)
 	c.callBack(t)
 	if counts {
 		c.trialFailed(now, c.cand, st, t, o)
@@ -181,7 +181,7 @@ func (c *Client) Connected(now time.Time, a *Attempt) {
 	}
 	a.connected = true
 	st := c.standOf(a.Call)
-	if st == nil || a.On != c.cand.id {
+	if st == nil {
 		return
 	}
 	if st.callback == a && a.Call.Kind == Once {

@@ -95,7 +95,7 @@ func (c *Client) plannedEnded(now time.Time, r *candidate, kind string) {
 		c.todo.Done = append(c.todo.Done, o)
 		return true
 	})
-	if kind != "" && r.trigger == MaxAge && !c.closed {
+	if kind != "" && r.trigger == MaxAge {
 		c.agedAt = later(now, c.planPace.notBefore)
 	}
 }

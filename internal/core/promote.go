@@ -64,9 +64,6 @@ func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 func (c *Client) enterService(st *stand) {
 	for a := st.trials.first; a != nil; a = st.trials.first {
 		a.remove()
-		if a == st.answered || a.Copy() && a.Call.copy != a {
-			continue
-		}
 		if a.told {
 			c.detach(a)
 			continue

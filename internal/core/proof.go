@@ -63,7 +63,7 @@ func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
 	}
 	for a := s.flying.first; a != nil; a = a.next {
 		passed := a.start.Add(headStart)
-		if a.On == c.current && a.Call.Method == t.Call.Method && passed.After(t.start) && !now.Before(passed) {
+		if a.Call.Method == t.Call.Method && passed.After(t.start) && !now.Before(passed) {
 			return true
 		}
 	}

@@ -58,13 +58,11 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 	case control != nil && st.answered == nil:
 		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
 		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
-			c.callBack(control) // its caller would wait for the verdict, and may have no time to read then
-			c.wake(s.authority)
-			return
+			c.wake(s.authority) // its caller would wait for the verdict, and may have no time to read then
+			return              // dismiss cancels the control
 		}
 		st.answered = t
-	case control != nil:
-		c.callBack(control) // one is judged already
+	case control != nil: // another answered copy waits for its verdict already: dismiss cancels this control
 	case f.on == c.current && f.began >= c.cand.ready:
 		c.prove(now, st, t)
 	default:

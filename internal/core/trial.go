@@ -58,7 +58,7 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return c.waitForNext(now, q, s)
 	case r.hadItsChance(q):
 		return c.waitForOthers(now, q)
-	case askedOnce(q, s) && q.fresh():
+	case q.fresh(): // and can be asked only once, or it had no evidence
 		return c.askOnce(now, q, s), true
 	case c.hasControl(q, s):
 		return c.try(now, q, true), true
