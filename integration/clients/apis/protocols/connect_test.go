@@ -178,31 +178,60 @@ func TestConnectGosGETsAreSentAgain(t *testing.T) {
 	}
 }
 
+// A dialog is a stream in both directions.
+type dialog struct {
+	say func(word string) (heard string, err error)
+	end func() error // of both directions; io.EOF if the other side has ended, too
+}
+
+func dialogV1(opts ...connect.ClientOption) func(context.Context, *http.Client, string) (dialog, error) {
+	return func(ctx context.Context, hc *http.Client, url string) (dialog, error) {
+		stream := connect.NewClient[text, text](hc, url+talk, opts...).CallBidiStream(ctx)
+		return dialog{
+			say: func(word string) (string, error) {
+				if err := stream.Send(wrapperspb.String(word)); err != nil {
+					return "", err
+				}
+				heard, err := stream.Receive()
+				return heard.GetValue(), err
+			},
+			end: func() error {
+				if err := stream.CloseRequest(); err != nil {
+					return err
+				}
+				_, err := stream.Receive()
+				return errors.Join(err, stream.CloseResponse())
+			},
+		}, nil
+	}
+}
+
 // A stream in both directions stays on the transport that it began on.
 func TestConnectGosTwoWayStreamsOutliveARecreate(t *testing.T) {
-	for name, opts := range map[string][]connect.ClientOption{
-		"connect": nil, "gRPC": {connect.WithGRPC()}, "gRPC-Web": {connect.WithGRPCWeb()},
+	for name, begin := range map[string]func(context.Context, *http.Client, string) (dialog, error){
+		"v1, connect":  dialogV1(),
+		"v1, gRPC":     dialogV1(connect.WithGRPC()),
+		"v1, gRPC-Web": dialogV1(connect.WithGRPCWeb()),
+		"v2, connect":  dialogV2(),
+		"v2, gRPC":     dialogV2(connecthttp.WithGRPC()),
+		"v2, gRPC-Web": dialogV2(connecthttp.WithGRPCWeb()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := clients.NewWorld(t, clients.Client{Upstream: greeter})
 				rt := w.Respawn()
-				hc := &http.Client{Transport: rt}
-				stream := connect.NewClient[text, text](hc, w.URL+talk, opts...).CallBidiStream(t.Context())
+				d, err := begin(t.Context(), &http.Client{Transport: rt}, w.URL)
+				require.NoError(t, err)
 				for i := range 3 {
 					word := fmt.Sprint("word ", i)
-					require.NoError(t, stream.Send(wrapperspb.String(word)))
-					heard, err := stream.Receive()
+					heard, err := d.say(word)
 					require.NoError(t, err)
-					require.Equal(t, word, heard.GetValue())
+					require.Equal(t, word, heard)
 					require.NoError(t, rt.Recreate(t.Context()))
 					time.Sleep(time.Minute)
 				}
 				assert.Equal(t, 1, rt.Health().Draining)
-				require.NoError(t, stream.CloseRequest())
-				_, err := stream.Receive()
-				require.ErrorIs(t, err, io.EOF)
-				require.NoError(t, stream.CloseResponse())
+				require.ErrorIs(t, d.end(), io.EOF)
 				w.End(rt)
 			})
 		})

@@ -21,6 +21,7 @@ import (
 var (
 	greetSpec = connect.Spec{StreamType: connect.StreamTypeUnary, Procedure: greet, IdempotencyLevel: connect.IdempotencyNoSideEffects}
 	spellSpec = connect.Spec{StreamType: connect.StreamTypeServer, Procedure: spell}
+	talkSpec  = connect.Spec{StreamType: connect.StreamTypeBidi, Procedure: talk}
 )
 
 // Generated code makes its clients from the connect.Client.
@@ -89,5 +90,31 @@ func greetingV2(client *connect.Client) clients.Calls {
 				piece(letter.GetValue())
 			}
 		},
+	}
+}
+
+func dialogV2(opts ...connecthttp.Option) func(context.Context, *http.Client, string) (dialog, error) {
+	return func(ctx context.Context, hc *http.Client, url string) (dialog, error) {
+		stream, err := connect.NewClient(connecthttp.NewTransport(hc, url, opts...)).CallClientStream(ctx, talkSpec)
+		if err != nil {
+			return dialog{}, err
+		}
+		return dialog{
+			say: func(word string) (string, error) {
+				if err := stream.Send(wrapperspb.String(word)); err != nil {
+					return "", err
+				}
+				var heard text
+				err := stream.Receive(&heard)
+				return heard.GetValue(), err
+			},
+			end: func() error {
+				if err := stream.CloseSend(); err != nil {
+					return err
+				}
+				err := stream.Receive(new(text))
+				return errors.Join(err, stream.Close())
+			},
+		}, nil
 	}
 }
