@@ -60,9 +60,9 @@ func TestClientConnEnded(t *testing.T) {
 			t.Run(protocol+" "+how, func(t *testing.T) {
 				r := begin(t, "http.ClientConn, "+protocol+": "+how)
 				w := newClientConnWorld(r, choose)
-				// endConn ends a connection and waits until its client knows: a
-				// request that meets the end on its way is a race that nobody
-				// can win for a POST.
+				// endConn ends a connection and waits until its client knows.
+				// A POST that met the end on its way might be lost: if it may have
+				// been processed, nobody may send it again.
 				endConn := func(transport http.RoundTripper) {
 					conn := transport.(*http.ClientConn)
 					end(w, t, conn)

@@ -6,8 +6,8 @@ import (
 	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// The factories that build more than an http.Transport keep the contract, all but SSH's
-// over sockets, and TestFactory takes nothing of what real transports do for a trap.
+// The factories that build more than an http.Transport keep the contract of respawn.Factory, and
+// respawntest.TestFactory complains of nothing that real transports do. All but SSH's use sockets.
 func TestFactoriesKeepTheContract(t *testing.T) {
 	worlds := map[string]func(*report) *world{
 		"HTTP/3":          func(r *report) *world { w, _ := newHTTP3World(r, patience); return w },

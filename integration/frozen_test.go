@@ -14,9 +14,9 @@ import (
 	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// A freezer is a server that hangs behind its network code: on connections that are
-// frozen PINGs are answered, and requests are not. No fault of a network does that, so
-// respawntest has none for it.
+// A freezer is a server whose handlers hang while its HTTP/2 code works on: on a frozen
+// connection PINGs are answered, and requests are not. No fault of a network does that, so
+// respawntest has no such fault.
 type freezer struct {
 	*server
 	pings atomic.Int64 // answered on frozen connections
@@ -45,7 +45,7 @@ func newFrozenWorld(r *report, configure func(*testing.T, *http.Transport)) (*wo
 	}, f
 }
 
-// freeze makes the server hang on the connections of now. New ones are served.
+// freeze makes the server hang on the connections that are open now. New ones are served.
 func (f *freezer) freeze(*testing.T, http.RoundTripper) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// A dialer that is dead for good, and a factory that has no other.
+// cannotServe returns a client whose dialer is dead for good, and whose factory builds no other.
 func cannotServe() *respawn.RecoveringRoundTripper {
 	base := roundTripper(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED })
 	rt, err := respawn.New(base,
@@ -43,7 +43,7 @@ func statusOf(readiness http.Handler) int {
 	return w.Code
 }
 
-// Check is a check of github.com/alexliesenfeld/health as it is. It never
+// The client's Check fits github.com/alexliesenfeld/health without an adapter. It never
 // blocks, so it needs neither a period nor a cache.
 func Example_alexliesenfeldHealth() {
 	rt := cannotServe()

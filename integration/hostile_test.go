@@ -23,7 +23,7 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// A hostile upstream does what it can with one connection after another.
+// A hostile upstream attacks each connection that it accepts.
 type hostile struct {
 	name   string
 	http2  bool // unencrypted, with prior knowledge
@@ -31,7 +31,7 @@ type hostile struct {
 	attack func(net.Conn)
 }
 
-// say sends part for ever, or as long as anybody takes it.
+// say sends part again and again, until the connection fails.
 func say(conn net.Conn, part string) {
 	for {
 		if _, err := io.WriteString(conn, part); err != nil {
@@ -77,7 +77,7 @@ func speaking(attack func(f *http2.Framer, stream uint32)) func(net.Conn) {
 	}
 }
 
-// again repeats what a framer does until nobody takes it any more.
+// again calls write until it fails.
 func again(write func() error) {
 	for write() == nil {
 	}
@@ -111,8 +111,8 @@ func (c *cutAfter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// atEveryByte resets the first connection after one byte, the next after two,
-// and so on, up to the most and again.
+// atEveryByte resets the first connection after one byte, the next after two, and so on up to most
+// bytes, and then starts over.
 func atEveryByte(most int, serve func(net.Conn)) func(net.Conn) {
 	var n atomic.Int64
 	return func(conn net.Conn) { serve(&cutAfter{conn, 1 + int(n.Add(1)-1)%most}) }
@@ -183,8 +183,8 @@ var hostiles = []hostile{
 	{name: "h2: answers in HTTP/1", http2: true, attack: func(conn net.Conn) { say(conn, whole) }},
 }
 
-// serve takes connections until the test is over, and returns the number of open
-// ones.
+// serve accepts connections until the test is over. It returns the upstream's address, and a
+// function that counts the open connections.
 func (h *hostile) serve(t *testing.T) (addr string, open func() int) {
 	l := listen(t)
 	var serving sync.WaitGroup
@@ -285,7 +285,7 @@ func TestHostileUpstream(t *testing.T) {
 				assert.GreaterOrEqual(t, built[i].Sub(built[i-1]), interval, "transport %d came before the backoff allowed it", i+1)
 			}
 			assert.LessOrEqual(t, len(health.Streaks), 1)
-			// A busy machine has not yet read some of the flood, 10 MB were seen; all of it is far more.
+			// On a busy machine some of the flood waits to be read: 10 MB were seen. All of it is far more.
 			assert.Less(t, grown, int64(32<<20), "bytes more on the heap")
 			t.Logf("%d requests, %d transports built, %d promoted, %d KiB more on the heap; %d requests to another host",
 				len(bad.outcomes), len(built), health.Promotions, grown>>10, len(well.outcomes))

@@ -51,7 +51,7 @@ func buildHTTP2(t *testing.T, n *respawntest.Network, roots *x509.CertPool, conf
 func TestHTTP2BlackHole(t *testing.T) {
 	variants := map[string]func(*testing.T, *http.Transport){
 		"net/http": nil,
-		// (*http.Transport).Clone would share the pool of this one.
+		// (*http.Transport).Clone alone would share this transport's HTTP/2 pool.
 		"x/net's ConfigureTransports": func(t *testing.T, tr *http.Transport) {
 			//lint:ignore SA1019 many still use it, client-go among them
 			_, err := http2.ConfigureTransports(tr)
@@ -67,7 +67,7 @@ func TestHTTP2BlackHole(t *testing.T) {
 	}
 }
 
-// blackHole lets respawn meet a fault that is one, and swap once.
+// blackHole lets respawn meet a fault that is a black hole, and asserts that it swaps once.
 func (w *world) blackHole(f fault) {
 	r := w.r
 	r.t.Helper()
@@ -94,7 +94,7 @@ func TestHTTP2AnswersOnlyPings(t *testing.T) {
 	})
 	var before int64
 	w.blackHole(func(t *testing.T, inService http.RoundTripper) {
-		before = f.pings.Load() // of the bare transport, when it is respawn's turn
+		before = f.pings.Load() // at the second call, respawn's: the bare transport's PINGs
 		f.freeze(t, inService)
 	})
 	require.NotZero(t, before, "the bare transport has asked for no PING")

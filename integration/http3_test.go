@@ -69,8 +69,8 @@ func (h *http3Server) Close() error {
 	return errors.Join(err, h.socket.Close())
 }
 
-// restarted is a server that is killed, so that its clients hear nothing, and
-// at once is there again on its port.
+// restarted kills the server, so that its clients hear nothing, and starts it again on its port at
+// once.
 func (h *http3Server) restarted(t *testing.T, _ http.RoundTripper) {
 	require.NoError(t, h.socket.Close())
 	_ = h.h3.Close()
@@ -78,7 +78,7 @@ func (h *http3Server) restarted(t *testing.T, _ http.RoundTripper) {
 	h.start(t)
 }
 
-// relieved is one that says goodbye first.
+// relieved restarts the server after it has said goodbye to its clients.
 func (h *http3Server) relieved(t *testing.T, _ http.RoundTripper) {
 	require.NoError(t, h.Close())
 	<-h.ended
@@ -92,8 +92,8 @@ func listenUDP(t *testing.T) *net.UDPConn {
 	return socket
 }
 
-// found is an idle timeout by which a server finds out that a client's socket
-// is gone while the test still looks.
+// found is an idle timeout that is short enough for a server to find out, before the test stops
+// waiting for that, that a client's socket is gone.
 const found = 2 * time.Second
 
 // newHTTP3World is an upstream that speaks HTTP/3.
@@ -168,8 +168,8 @@ func TestHTTP3ServerRestarted(t *testing.T) {
 		w, h := newHTTP3World(r, 30*time.Second)
 		w.blackHole(h.restarted)
 	})
-	// Where QUIC redials sooner than the stall rule trips, or is told that the
-	// server leaves, it is not fought: there is nothing to swap.
+	// If QUIC redials before the stall rule trips, or is told that the server
+	// leaves, respawn does not interfere: there is nothing to swap.
 	t.Run("QUIC redials", func(t *testing.T) {
 		r := begin(t, "HTTP/3 server killed and started again, idle timeout 0.5 s")
 		w, h := newHTTP3World(r, 500*time.Millisecond)

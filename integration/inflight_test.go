@@ -25,8 +25,8 @@ import (
 
 var deaths = flag.Int("deaths", 3, "how many sessions die under a thousand requests each")
 
-// An upload is a kind of POST's body: how it is made, and whether an attempt that was
-// not sent leaves it to be had again.
+// An upload is a kind of POST body: how it is made, and whether it may be lost even with an attempt
+// that was not sent.
 type upload struct {
 	name string
 	body func(t *testing.T, content string) (body io.Reader, again func() (io.ReadCloser, error))
@@ -55,7 +55,8 @@ var uploads = []upload{
 		assert.NoError(t, err)
 		return first, open
 	}},
-	// net/http closes it when a dial fails, and gets it as it is, for sendfile's sake.
+	// respawn hands the file itself to net/http, for sendfile's sake, and net/http closes it when a
+	// dial fails.
 	{name: "a file", lost: true, body: func(t *testing.T, content string) (io.Reader, func() (io.ReadCloser, error)) {
 		first, err := os.Open(file(t, content))
 		assert.NoError(t, err)
@@ -67,7 +68,7 @@ func reader(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
 }
 
-// file returns the name of one with that content.
+// file returns the name of a new file with that content.
 func file(t *testing.T, content string) string {
 	name := filepath.Join(t.TempDir(), "upload")
 	assert.NoError(t, os.WriteFile(name, []byte(content), 0o600))
@@ -91,7 +92,7 @@ func TestAThousandInFlightWhenTheirSessionDies(t *testing.T) {
 	}
 }
 
-// inFlight lets the session die when so many requests have come.
+// inFlight lets the session die when as many requests as at says have come.
 func inFlight(r *report, at int, how func(*yamuxServer, http.RoundTripper) error) {
 	t := r.t
 	w, s := newYamuxWorld(r)
@@ -142,7 +143,7 @@ func inFlight(r *report, at int, how func(*yamuxServer, http.RoundTripper) error
 		case q.upload != nil && (q.shown.Load() || q.upload.lost):
 			r.Unsafe++
 		case q.ended.Sub(died) >= time.Second:
-			r.Late++ // to the rules what takes that long to fail is silent
+			r.Late++ // a request that takes so long to fail counts as silent
 		default:
 			t.Errorf("%s was not sent, and is lost: %v", q.message, q.err)
 		}
@@ -164,8 +165,8 @@ type tracked struct {
 	ended   time.Time
 }
 
-// cut reports whether q's answer had begun: net/http calls malformed what ends within
-// its first lines.
+// cut reports whether q's answer had begun. If an answer ends within its first lines, net/http calls
+// it malformed.
 func (q *tracked) cut() bool {
 	return errors.As(q.err, new(cutError)) || strings.Contains(q.err.Error(), "malformed")
 }
@@ -201,7 +202,7 @@ func (a *arrivals) note(message string) {
 	a.times[message]++
 }
 
-// cut ends the sessions of now from the server's end.
+// cut closes the server's end of all sessions that are open now.
 func (s *yamuxServer) cut() {
 	s.mu.Lock()
 	sessions := slices.Collect(maps.Keys(s.sessions))

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A kind of request is told by what may be sent again after it has failed.
+// A kind of request is defined by when such a request may be sent again after a failure.
 type kind string
 
 const (
@@ -25,10 +25,10 @@ const (
 	shotPost   kind = "one-shot POST"
 )
 
-// idempotent reports whether net/http takes it for so.
+// idempotent reports whether net/http takes such a request to be idempotent.
 func (k kind) idempotent() bool { return k == plainGet || k == keyedPost }
 
-// request makes a request that says message, if it can say anything.
+// request makes a request of the kind. It carries message, unless it is a GET.
 func (k kind) request(ctx context.Context, url, message string) (*http.Request, error) {
 	if k == plainGet {
 		return http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -68,7 +68,7 @@ func (c client) send(k kind, message string) error {
 		return err
 	}
 	err = do(c, req)
-	// The clock, since QUIC can be a little ahead of the context.
+	// This asks the clock, not ctx.Err, since QUIC can be a little ahead of the context.
 	if deadline, _ := ctx.Deadline(); err != nil && !time.Now().Before(deadline) {
 		return lateError{err}
 	}
@@ -161,7 +161,7 @@ func (c client) posts(t *testing.T, k kind, n int) *load {
 	return l
 }
 
-// stop ends the load and returns what has become of it.
+// stop ends the load and returns the outcomes of its requests.
 func (l *load) stop() []outcome {
 	l.once.Do(func() { close(l.quit) })
 	l.all.Wait()

@@ -18,7 +18,7 @@ import (
 
 // A server moves to another address, and its name with it. The old one still
 // answers, and connections that are never idle never ask for the name again: a
-// bare transport stays for good. WithMaxAge follows within the age.
+// bare transport stays for good. With WithMaxAge, respawn leaves the old address.
 func TestServerMoved(t *testing.T) {
 	for _, protocol := range sorted(protocols) {
 		t.Run(protocol, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestServerMoved(t *testing.T) {
 			r.Recovery = before.lastRequest().Sub(moved)
 			require.Zero(t, r.Failed+r.Cut, "a request was lost on the way")
 			third := planned[2]
-			require.True(t, before.lastRequest().Before(third.Time.Add(third.Duration)), "the first replacement leaves the old address")
+			require.True(t, before.lastRequest().Before(third.Time.Add(third.Duration)), "the old address is still in use after three replacements")
 			require.LessOrEqual(t, r.Promoted, int(time.Since(started)/(age*9/10)), "one in each age, whose jitter is 10 %")
 			require.Equal(t, r.Built, 1+r.Promoted, "a planned transport was rejected")
 			require.NotZero(t, after.clients())

@@ -103,7 +103,7 @@ func newNginx(t *testing.T, upstream string, ca *authority) *nginx {
 	return n
 }
 
-// findNginx skips the test where there is none, but not in CI.
+// findNginx returns the path of nginx. If there is none, it skips the test or, in CI, fails it.
 func findNginx(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
@@ -119,8 +119,8 @@ func findNginx(t *testing.T) string {
 	return ""
 }
 
-// quietAddr is a loopback address to be served, also after a pause: its port is
-// none that the system gives to somebody else meanwhile.
+// quietAddr returns a loopback address that can be served again after a pause: the system does not
+// give ports of this range to whoever asks for any port.
 func quietAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -134,8 +134,8 @@ func quietAddr(t *testing.T) string {
 	return ""
 }
 
-// start starts nginx and returns when it serves. It has to be a daemon: as
-// somebody's child it takes no USR2.
+// start starts nginx and returns when it serves. nginx has to run as a daemon: it ignores USR2 while
+// it is the child of another program.
 func (n *nginx) start() {
 	n.t.Helper()
 	out, err := exec.Command(n.binary, "-p", n.dir, "-c", "nginx.conf", "-e", "error.log").CombinedOutput()
@@ -179,7 +179,8 @@ func (n *nginx) kill() {
 	require.NoError(n.t, os.RemoveAll(filepath.Join(n.dir, "nginx.pid")))
 }
 
-// restart restarts nginx in the two ways that its manual calls graceful: by HUP, and by USR2 and QUIT, as for a new binary.
+// restart restarts nginx in the two ways that its manual calls graceful: by HUP, and by USR2 and
+// QUIT, as for a new binary.
 func (n *nginx) restart() {
 	n.t.Helper()
 	const old = 2 // worker_processes
@@ -200,7 +201,7 @@ func (n *nginx) signal(pidFile string, s syscall.Signal) {
 	require.NoError(n.t, syscall.Kill(pid, s))
 }
 
-// logged returns how often the error log says so.
+// logged returns how often the error log says what.
 func (n *nginx) logged(what string) int { return strings.Count(n.read("error.log"), what) }
 
 func (n *nginx) read(name string) string {
@@ -244,7 +245,7 @@ func newNginxWorld(r *report, protocol string) (*world, *nginx) {
 	s.serve(r.t, l)
 	ca := newAuthority(r.t)
 	n := newNginx(r.t, l.Addr().String(), ca)
-	r.counts = []func() int64{n.open} // the upstream's clients are nginx's
+	r.counts = []func() int64{n.open} // nginx's count, since the upstream's clients are nginx's workers
 	w := &world{r: r, server: s, url: "http://" + n.plain + "/", cloned: true}
 	if protocol == "h2" {
 		w.url = "https://" + n.tls + "/"
@@ -281,8 +282,8 @@ func TestNginxRestarted(t *testing.T) {
 		n.start()
 		return time.Now()
 	}
-	// The first trial is at once. No other is due before nginx is up again: who
-	// gets through then does so on the transport that was there all the time.
+	// The first trial comes at once, and the backoff allows no other one before
+	// nginx is up again. Requests that succeed then do so on the first transport.
 	once := respawn.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(patience) })
 	endings := []struct {
 		how     string

@@ -20,12 +20,12 @@ import (
 	"github.com/respawnhttp/respawn/respawntest"
 )
 
-// patience is how long a condition is awaited that is sure to come. It bounds
-// a broken test, not a slow machine.
+// patience is how long a test waits for a condition that is sure to come. It is meant to end a
+// broken test: no slow machine takes so long.
 const patience = 20 * time.Second
 
-// A report is what a test has to show for itself. Begin it first: it is closed
-// last, when all that the test has started should be gone.
+// A report collects a test's figures. A test begins it before all else: its cleanup comes last
+// then, when everything that the test has started should be gone.
 type report struct {
 	t *testing.T
 	figures.Figures
@@ -182,11 +182,10 @@ func (r *report) count(o outcome, k kind, curable time.Time) {
 	}
 }
 
-// withinStallRule asserts that an outage of stalls ended by respawn's default
-// rule: three of them over at least a second. Workers whose requests end at
-// their deadline stall first after one deadline and trip it with the first that
-// ends a second later, which is at most another deadline on. The trial comes
-// right then.
+// withinStallRule asserts that an outage of stalls ended by respawn's default rule, which trips an
+// authority by three stalls over at least a second. The first stall comes when one deadline has
+// passed. The authority trips with the first stall that comes a second later or more, which takes at
+// most one more deadline. The trial comes right then.
 func (r *report) withinStallRule(senders int, deadline time.Duration) {
 	r.t.Helper()
 	require.Less(r.t, r.Recovery, stallRule(deadline)+slack*deadline)
@@ -197,8 +196,8 @@ func (r *report) withinStallRule(senders int, deadline time.Duration) {
 
 func stallRule(deadline time.Duration) time.Duration { return time.Second + 2*deadline }
 
-// mostLate is how many requests of so many senders can pass their deadlines in
-// one black hole: each one more for each deadline that a busy machine takes longer.
+// mostLate returns how many requests of that many senders can pass their deadlines in one black
+// hole. It grants slack requests more to each sender, for a busy machine.
 func mostLate(senders int, deadline time.Duration) int {
 	return senders * (1 + int(stallRule(deadline)/deadline) + slack)
 }

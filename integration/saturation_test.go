@@ -23,8 +23,7 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// scaled is how many of something a test takes, and all of them when
-// RESPAWN_FULL is set.
+// scaled returns usual, or full if RESPAWN_FULL is set.
 func scaled(usual, full int) int {
 	if os.Getenv("RESPAWN_FULL") != "" {
 		return full
@@ -108,7 +107,7 @@ func TestStreamsAcrossFiftySwaps(t *testing.T) {
 	t.Logf("%d streams on %d connections over %d swaps in %s: %d cut", streams, atPeak, swaps, time.Since(began).Round(time.Millisecond), len(cut))
 }
 
-// counting counts open connections.
+// counting returns a ConnState hook that keeps the number of open connections in conns.
 func counting(mu *sync.Mutex, conns *int) func(net.Conn, http.ConnState) {
 	return func(_ net.Conn, state http.ConnState) {
 		mu.Lock()
@@ -147,9 +146,8 @@ func stream(rt http.RoundTripper, url string, begun func()) error {
 	return lines.Err()
 }
 
-// The outage's own condition: one core, more to do than it can, and a client
-// that is all trouble. The health page takes as long as any other page does
-// there, and hardly longer.
+// In an outage there may be one core with more work than it can do, and a client of which every
+// request fails. Even then the health page takes hardly longer than any other page.
 func TestHealthOnASaturatedCore(t *testing.T) {
 	const burners, rounds = 4, 12
 	atStart := goleak.IgnoreCurrent()
@@ -164,7 +162,7 @@ func TestHealthOnASaturatedCore(t *testing.T) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/health", respawn.HealthHandler(rt))
-	bare := httptest.NewRecorder() // the same bytes, from nowhere
+	bare := httptest.NewRecorder() // for a page of the same bytes that asks no client
 	respawn.HealthHandler(rt).ServeHTTP(bare, httptest.NewRequest(http.MethodGet, "/", nil))
 	page := bare.Body.Bytes()
 	mux.HandleFunc("/bare", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
@@ -205,8 +203,8 @@ func TestHealthOnASaturatedCore(t *testing.T) {
 	}
 	t.Logf("mean of %d, longest: bare %s, %s; health %s, %s", rounds,
 		took["/bare"]/rounds, longest["/bare"], took["/health"]/rounds, longest["/health"])
-	// Where the core is is chance, so this is not exact: twice leaves room for
-	// it, and none for a wait.
+	// The scheduler makes the times vary. A factor of two leaves room for that,
+	// but not for a wait.
 	assert.Less(t, took["/health"], 2*took["/bare"])
 }
 

@@ -33,7 +33,7 @@ type server struct {
 	overTLS bool         // serve with TLSConfig, h1 and h2
 	open    atomic.Int64 // connections
 	serving sync.WaitGroup
-	holds   chan struct{} // events end no sooner than this is closed; nil: in time
+	holds   chan struct{} // event streams do not end before it is closed; nil: they end in time
 	closers []io.Closer   // of what serves beside the http.Server
 	ledger  *ledger
 
@@ -153,7 +153,7 @@ func (l *ledger) messages() (n int) {
 	return n
 }
 
-// twice returns what came more than once of a sender's.
+// twice returns the numbers of the sender's messages that came more than once.
 func (l *ledger) twice(sender string) (again []int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -210,7 +210,7 @@ const (
 	tick  = 50 * time.Millisecond
 )
 
-// events is a stream of server-sent events over 3 s, or until s.holds is closed.
+// events serves server-sent events for 3 s and then, if s.holds is set, waits until that is closed.
 func (s *server) events(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	beat := time.NewTicker(tick)

@@ -59,7 +59,7 @@ func TestSoak(t *testing.T) {
 		s.rt = s.start(t, respawn.WithName(s.name), respawn.WithTracerProvider(traces), respawn.WithBackOff(steady))
 	}
 
-	// Twice all is quiet: after a warm-up, and in the end.
+	// Resources are measured twice, when all is quiet: after a warm-up, and at the end.
 	soak(stages, pace, func() { time.Sleep(50 * pace) })
 	var before, after resources
 	require.Eventually(t, func() bool {
@@ -92,8 +92,8 @@ func TestSoak(t *testing.T) {
 		}
 	})
 	lasted := time.Since(start)
-	// An error on one of http3's connections takes whichever is in its pool by
-	// then out, unclosed: that one ends when it has been idle for 30 s.
+	// After an error on a connection, http3 removes whichever connection is in its
+	// pool by then, and does not close it. That one ends after 30 s without traffic.
 	if !assert.Eventually(t, func() bool {
 		quiet(stages)
 		after = measure(r)
@@ -132,9 +132,9 @@ func TestSoak(t *testing.T) {
 	t.Logf("figures: soak of %s: %s", lasted.Round(time.Second), r.Soak)
 }
 
-// steady is the first interval of the default, for each swap. The default waits longer
-// from swap to swap where they come within a minute, as they do here, and requests that
-// wait for it fail, as they should.
+// steady is a backoff whose intervals are all as long as the default's first. The default's
+// intervals grow from swap to swap if swaps come within a minute, as they do here, and requests fail
+// while the client waits for one, as they should.
 func steady() backoff.BackOff { return backoff.NewConstantBackOff(500 * time.Millisecond) }
 
 // soak runs the load on all stages while during runs.
@@ -152,7 +152,7 @@ func soak(stages []*stage, pace time.Duration, during func()) {
 	during()
 }
 
-// quiet lets go of what is only kept for the next request.
+// quiet closes the connections that are only kept for a next request.
 func quiet(stages []*stage) {
 	for _, s := range stages {
 		s.rt.CloseIdleConnections()

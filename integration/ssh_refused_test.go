@@ -24,9 +24,9 @@ func tunnelIsWell(req *http.Request, err error) respawn.Verdict {
 	return respawn.DefaultClassifier(req, err)
 }
 
-// An sshd that is well and cannot reach the upstream says so with a type of its own.
-// Without the classifier fresh SSH connections are tried, which nothing is gained by;
-// with it there are none, and the connection that ends is replaced all the same.
+// An sshd that is well but cannot reach the upstream says so with an error type of its own. Without
+// the classifier respawn tries fresh SSH connections, which cannot help. With the classifier it tries
+// none, and an SSH connection that ends is still replaced.
 func TestAnSSHServerThatCannotReachTheUpstream(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -76,7 +76,7 @@ func serveSSH(t *testing.T, n *respawntest.Network) *sshd {
 	s.config.AddHostKey(signer)
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
-		s.Reset() // in the dark nobody says that the client is gone
+		s.Reset() // in the dark the sshd does not learn that the client is gone
 		s.serving.Wait()
 	})
 	s.serving.Go(s.accept)

@@ -51,9 +51,9 @@ type stage struct {
 // costs are failed requests.
 type costs struct{ late, unsafe, cut int }
 
-// rest is how long a stage is left alone after a blow: the stall rule has to
-// see it, and the backoff of the swap has to be over (see steady), or the next one
-// would have to wait for it and callers would fail, as they should. The caller holds s.mu.
+// rest returns how long a stage is left alone after a blow. The stall rule has to notice the blow,
+// and the backoff after its swap has to be over (see steady): otherwise the next swap would have to
+// wait, and requests would fail meanwhile, as they should. The caller holds s.mu.
 func (s *stage) rest() time.Duration {
 	const backoff, margin = 1500 * time.Millisecond, time.Second
 	if s.last.dark {
@@ -87,8 +87,8 @@ func (s *stage) serve(pace time.Duration, quit <-chan struct{}) {
 	}
 }
 
-// judge counts an outcome. A request may fail only where nobody may send it
-// again, and in the dark, where all that a caller has is its deadline.
+// judge counts an outcome. A request may fail only if nobody may send it again or if, in the dark,
+// its deadline passes.
 func (s *stage) judge(k kind, began time.Time, err error) {
 	ended := time.Now()
 	s.mu.Lock()
@@ -114,13 +114,13 @@ func (s *stage) judge(k kind, began time.Time, err error) {
 	}
 }
 
-// ready reports whether the stage may be struck again. It checks the last blow
-// then. On a busy machine that takes longer than the rest.
+// ready reports whether the stage may be struck again. If so, it first checks what the last blow has
+// cost. On a busy machine a stage can take longer than its rest to recover.
 func (s *stage) ready() bool {
 	health := s.rt.Health()
 	s.mu.Lock()
 	since, rest := time.Since(s.at), s.rest()
-	// What still waits in the dark is of this blow, and not of the next.
+	// A request that still waits in the dark must not be taken for one of the next blow.
 	over := health.State == respawn.StateHealthy && health.Promotions >= s.swaps && health.Draining == 0
 	rested := since >= rest && (over || since >= rest+patience)
 	if rested && s.calm.IsZero() {

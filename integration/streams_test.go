@@ -204,8 +204,8 @@ func duplex(rt http.RoundTripper, url string, began chan<- struct{}, last <-chan
 	return talk(out, resp.Body, last)
 }
 
-// talk says something every tick and expects to hear it back. Before what it says last
-// it waits.
+// talk says something every tick and expects to hear it back. Before it says its last line it waits
+// until last is closed.
 func talk(out io.Writer, in io.Reader, last <-chan struct{}) error {
 	beat := time.NewTicker(tick)
 	defer beat.Stop()

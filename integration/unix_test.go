@@ -121,9 +121,8 @@ func TestUnixSocketGone(t *testing.T) {
 	require.Zero(t, r.Promoted, "a swap, although the transport was fine")
 }
 
-// awaitRejection waits until a trial has just been rejected. The backoff allows
-// none right after it: whoever gets through then does so on the transport that
-// was there all the time.
+// awaitRejection waits until a candidate has just been rejected. The backoff allows no other one
+// right after that, so requests that succeed then do so on the transport in service.
 func awaitRejection(t *testing.T, rt *respawn.RecoveringRoundTripper) {
 	t.Helper()
 	before := rt.Health().Rejections

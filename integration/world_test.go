@@ -46,7 +46,7 @@ type fault func(t *testing.T, inService http.RoundTripper)
 // reset resets all connections of the way.
 func (w *world) reset(*testing.T, http.RoundTripper) { w.way.Reset() }
 
-// dark makes all connections of the way lose what is sent. New ones are served.
+// dark makes the connections that are open now lose everything that is sent. New ones are served.
 func (w *world) dark(*testing.T, http.RoundTripper) { w.way.BlackHoleConnections() }
 
 // closed closes the transport itself.
@@ -105,7 +105,7 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	return rt
 }
 
-// discard parts with a bare transport and all that it has open.
+// discard closes a bare transport and all its connections.
 func (w *world) discard(bare http.RoundTripper) {
 	if w.way != nil {
 		w.way.Reset() // or a black hole would stay in the pool for minutes

@@ -43,8 +43,8 @@ func dialYamux(ctx context.Context, addr string) (*yamuxTransport, error) {
 	return &yamuxTransport{&http.Transport{DialContext: dial}, session}, nil
 }
 
-// A yamuxStream ends with its session. Yamux's own spins in Read from then on until the
-// session has told it so (v0.1.2), which a thousand of them keep it from.
+// A yamuxStream ends with its session. After that, a stream of yamux v0.1.2 spins in Read until
+// the session has told it of the end, and a thousand spinning streams keep the session from it.
 type yamuxStream struct {
 	*yamux.Stream
 	closed chan struct{}
@@ -174,8 +174,7 @@ func (s *yamuxServer) parting(next http.Handler) http.Handler {
 	})
 }
 
-// rests notes whether a stream is idle. One of a session that goes away has been idle
-// long enough.
+// rests notes whether a stream is idle. It closes an idle stream of a session that goes away.
 func (s *yamuxServer) rests(conn net.Conn, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,11 +188,10 @@ func (s *yamuxServer) rests(conn net.Conn, idle bool) {
 	}
 }
 
-// goAway makes the sessions of now refuse new streams. Requests under way are served
-// to their end and idle streams are closed, as by a server that is about to leave.
-// If it answered on idle streams, its session would not be dead yet: an answer ends
-// the outage, and what fails after that is another one, whose build has to wait for
-// its turn.
+// goAway makes the sessions that are open now refuse new streams. Requests under way are served
+// to their end and idle streams are closed, as by a server that is about to leave. If the server
+// still answered on idle streams, such an answer would end the outage. The next failure would begin
+// another outage, whose build has to wait for the backoff.
 func (s *yamuxServer) goAway(t *testing.T, _ http.RoundTripper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

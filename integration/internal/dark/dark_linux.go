@@ -22,8 +22,8 @@ const (
 	first, second = "10.99.0.2", "10.99.0.3" // the server's
 )
 
-// A Network has a server at one address. Once that has gone dark the server is to be
-// had at another, as where a name leads to a new host while the old one is silent.
+// A Network has a server and its client. Dials lead to one address of the server's until that goes
+// dark, and then to another one, as when a name leads to a new host while the old one is silent.
 type Network struct {
 	server, client string // the namespaces
 	dark           atomic.Bool
@@ -50,7 +50,7 @@ func New() (*Network, error) {
 		"link add wire netns " + n.server + " type veth peer name wire netns " + n.client,
 		"-n " + n.client + " addr add " + clientAddress + "/24 dev wire",
 		"-n " + n.server + " addr add " + second + "/24 dev wire",
-		"-n " + n.server + " addr add " + first + "/32 dev wire", // goes alone
+		"-n " + n.server + " addr add " + first + "/32 dev wire", // GoDark removes it alone
 		"-n " + n.client + " link set wire up",
 		"-n " + n.server + " link set wire up",
 	} {
@@ -91,16 +91,16 @@ func (n *Network) DialContext(ctx context.Context, _, _ string) (c net.Conn, err
 	return c, errors.Join(entered, err)
 }
 
-// GoDark lets the packets of all connections that there are get lost. The server's
-// side drops what is for an address that it does not have any more, and says nothing.
+// GoDark makes all present connections lose their packets. The server's side silently drops packets
+// for an address that it does not have any more.
 func (n *Network) GoDark() error {
 	err := ip("-n " + n.server + " addr del " + first + "/32 dev wire")
 	n.dark.Store(true)
 	return err
 }
 
-// within calls f on a thread that is in the network namespace of that name. A socket
-// belongs to the one that it is made in.
+// within calls f on a thread that is in the named network namespace. A socket belongs to the
+// namespace in which it is made.
 func within(namespace string, f func()) error {
 	fd, err := unix.Open("/run/netns/"+namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

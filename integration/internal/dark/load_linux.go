@@ -21,14 +21,14 @@ type Load struct {
 	Wrap     func(http.RoundTripper) http.RoundTripper // nil: the bare transport
 }
 
-// A Result is what became of them once their connection had gone dark.
+// A Result is what became of a Load's requests once their connection had gone dark.
 type Result struct {
 	Sent, Lost int
 	Twice      int           // requests that the server got more than once
 	First      time.Duration // until the first answer; 0: there was none
 }
 
-// enough answers in a row are the end of an incident.
+// enough is how many answers in a row end an incident.
 const enough = 20
 
 // Run makes a server and its client, puts load on them, and lets their connection go

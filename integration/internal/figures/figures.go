@@ -23,14 +23,14 @@ type Figures struct {
 
 	BareSent, BareFailed int
 	BareWindow           time.Duration // how long the bare transport was watched
-	BareNote             string        `json:",omitempty"` // where failing is not the word
+	BareNote             string        `json:",omitempty"` // takes the place of the bare numbers in the table
 
 	Sent, Failed int
 	Late         int           // of the failed: the caller's deadline passed
 	Unsafe       int           // of the failed: nobody may send them again
 	Cut          int           // answers that ended in their bodies, too late for a replay
 	FailedAfter  int           // of the failed: those that began once the fault was curable
-	Recovery     time.Duration // from there to the first success of one that began later
+	Recovery     time.Duration // from when the fault was curable to the first success of a request that began later
 	Built        int           // transports, the first one included
 	Promoted     int
 
@@ -119,7 +119,7 @@ func bare(f Figures) string {
 	return fmt.Sprintf("%d of %d", f.BareFailed, f.BareSent)
 }
 
-// rounded leaves the digits that another run would show again.
+// rounded drops the digits that would differ in another run.
 func rounded(d time.Duration) string {
 	switch {
 	case d >= time.Second:

@@ -7,7 +7,7 @@ import (
 )
 
 // Rewrite puts what measure returns between the two comments that mark a part of a
-// page. They are looked for before anything is measured.
+// page. It looks for these comments before it measures, which takes long.
 func Rewrite(page, part string, measure func() (string, error)) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
