@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// The header that names a request, on its way there and back.
+// idHeader is the header that carries a request's number, in the request and in its answer.
 const idHeader = "Sim-Id"
 
-// answer is the response; the upstream breaks its body off if it is partial.
+// answer returns the upstream's response. If partial is set, the upstream breaks its body off
+// in the middle.
 func (t *try) answer(partial bool) *http.Response {
 	resp := &http.Response{
 		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -38,7 +39,8 @@ func (t *try) answer(partial bool) *http.Response {
 	return resp
 }
 
-// chunkOf is what the body of a request's answer consists of.
+// chunkOf returns one chunk of the answer's body. It contains the request's number, so that a
+// caller notices when it reads another request's answer.
 func chunkOf(id int) string { return fmt.Sprintf("<%d>", id) }
 
 // An answerBody is a response body on a connection. Its fields are guarded
@@ -49,9 +51,9 @@ type answerBody struct {
 	gap     time.Duration
 	breakAt int // the upstream breaks off when so many are left; -1: never
 	rest    string
-	err     error // what Read says from now on; the body is off its connection then
+	err     error // what Read returns from now on; once it is set, the body has left its connection
 	closed  bool
-	gone    bool // counted out of what is in flight
+	gone    bool // no longer counted in link.open
 }
 
 var (
@@ -94,10 +96,10 @@ func (b *answerBody) next() error {
 		err = errBodyRead
 	case err != nil && t.conn.cut:
 		err = errCut
-		severed := t.req.Context().Err() != nil // by WithDrainTimeout at this very instant, or by its caller
+		severed := t.req.Context().Err() != nil // WithDrainTimeout or the caller ended it at this very instant
 		w.must(severed, "a body of r%d on %v was cut by us", t.order.id, t.link)
 	case err == io.EOF:
-		err = io.ErrUnexpectedEOF // the connection is lost, which is no end
+		err = io.ErrUnexpectedEOF // lostConn's word for a lost connection, not the end of the body
 	case err != nil:
 	case b.left == b.breakAt:
 		t.conn.lose()

@@ -31,13 +31,13 @@ type order struct {
 	uploads []*upload
 	began   time.Duration
 	leaves  time.Duration // when its caller gives up
-	harmed  bool          // its connection or upstream did not live to its end
+	harmed  bool          // the network broke the connection on which it was being served
 	late    bool          // it began after Close
 	done    bool          // its RoundTrip has returned
 	ended   time.Duration // when
 	err     error
-	spoiled bool  // a transport did not return to it
-	denied  error // what its GetBody came to, asked for the last time
+	spoiled bool  // a callback panicked or ended its goroutine: its caller may get nothing
+	denied  error // why the last call of its GetBody gave no body; nil: it gave one
 }
 
 // repeatable reports whether the request may be sent again whatever became of it.
@@ -45,7 +45,7 @@ func (o *order) repeatable() bool {
 	return o.w.plan.replay == respawn.ReplayIdempotent && o.idempotent() && (o.body == bare || o.body == rewinds)
 }
 
-// copyable reports whether it may be in two places at once.
+// copyable reports whether the request may be on two transports at once.
 func (o *order) copyable() bool {
 	return o.repeatable() && o.method == http.MethodGet && o.body == bare
 }
@@ -115,8 +115,8 @@ func (w *world) send(e errand) bool {
 	return true
 }
 
-// endures is for how long a caller without a deadline waits: for longer than it may
-// take to serve whatever can be sent again.
+// endures returns how long a caller without a deadline waits. With a request that can be sent
+// again it waits for so long that judgePatient may demand an answer.
 func (o *order) endures() time.Duration {
 	over := time.Minute
 	if o.repeatable() {
@@ -127,8 +127,8 @@ func (o *order) endures() time.Duration {
 
 const endless = 15 * time.Minute
 
-// hurry: a caller without a deadline waits less for a body, whose silence nobody else
-// notices.
+// hurry shortens the wait of a caller without a deadline once the headers are there. The client
+// does not watch bodies, so nothing else may end the wait for one that falls silent.
 func (o *order) hurry() {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
@@ -136,8 +136,8 @@ func (o *order) hurry() {
 	o.timer.Reset(30 * time.Second)
 }
 
-// guard calls f, and reports whether it returned. If not, a callback must have ended
-// its goroutine, or excused must say so.
+// guard calls f on a goroutine of its own and reports whether f returned. If it did not, a callback
+// must have panicked on that goroutine or ended it, or excused must allow it.
 func (w *world) guard(f func(), excused func(v any) bool) (returned bool) {
 	done := make(chan struct{})
 	go func() {
@@ -156,9 +156,9 @@ func (w *world) guard(f func(), excused func(v any) bool) (returned bool) {
 	return returned
 }
 
-// deputyEnded reports whether a callback may have ended the deputy of the order's caller: it
-// has ended a goroutine now, or while the caller was in the transport that it has come back
-// from now.
+// deputyEnded reports whether a callback may have ended the caller's deputy (see internal/call). It
+// may have if a callback ended any goroutine at this instant, or at any time during a try of the
+// order that returned at this instant.
 func (o *order) deputyEnded() bool {
 	since := o.w.now()
 	for _, t := range o.tries {
@@ -169,7 +169,7 @@ func (o *order) deputyEnded() bool {
 	return slices.ContainsFunc(o.w.exits, func(at time.Duration) bool { return at >= since })
 }
 
-// context is the caller's. stop must be called in the end.
+// context returns the caller's context, and a function that must be called at the end.
 func (o *order) context() (context.Context, func()) {
 	ctx := context.Context(context.Background())
 	if o.errand.span {
@@ -194,7 +194,7 @@ func (o *order) context() (context.Context, func()) {
 
 func (o *order) request(ctx context.Context) {
 	host := hostOf(o.au)
-	if o.id%5 == 0 && !o.w.plan.kind.real() { // net/http pools them apart
+	if o.id%5 == 0 && !o.w.plan.kind.real() { // net/http would pool the two spellings apart
 		host = strings.ToUpper(host) + ":80" // the same authority
 	}
 	req := testkit.Request(ctx, o.method, "http://"+host+"/", nil)
@@ -215,7 +215,7 @@ func (o *order) request(ctx context.Context) {
 	}
 }
 
-// read does with the body what the caller does.
+// read reads and closes the body in the way that the errand says.
 func (o *order) read(body io.ReadCloser, stop func()) {
 	w := o.w
 	var got []byte
@@ -253,7 +253,7 @@ func (o *order) read(body io.ReadCloser, stop func()) {
 	stop()
 }
 
-// lend is somebody's hand on the client.
+// lend makes a call that is no caller's request, such as Recreate or Close.
 func (w *world) lend(h hand) {
 	if !w.pause(h.at) {
 		return
@@ -290,7 +290,7 @@ func (w *world) recreate(limit time.Duration) {
 	w.must(w.now() <= began+limit+time.Millisecond, "Recreate returns after its context's end")
 }
 
-// comeIn is a request to a handler that has the client from the middleware.
+// comeIn serves a request through respawn.Middleware, whose handler must find the client.
 func (w *world) comeIn() {
 	began, served := w.now(), false
 	respawn.Middleware(w.rt)(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {

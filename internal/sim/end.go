@@ -12,9 +12,10 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// What must hold at every rest, once the network is well, and in the end.
+// This file checks what must hold whenever nothing moves, once the network is well, and at the end.
 
-// sample looks at the client now and then, when nothing moves.
+// sample compares the client's Health with the simulation's own counts, at random moments when
+// nothing moves.
 func (w *world) sample(ctx context.Context) {
 	for n := 0; ctx.Err() == nil && w.pause(w.draw(200*time.Millisecond, 400*time.Millisecond, "sample", n)); n++ {
 		synctest.Wait()
@@ -51,13 +52,13 @@ func (w *world) sample(ctx context.Context) {
 	}
 }
 
-// candidate reports whether the link can be tried.
+// candidate reports whether the link is a candidate whose recreation has not ended.
 func (l *link) candidate() bool { return l.run != nil && !l.run.over && !l.served }
 
-// heal is the time within which an authority must be served once the network
-// and the factory are well: what is left of a recreation that was under way or
-// of a candidate that is no good, one backoff interval, and what it takes to
-// notice that the transport is dead, before and after that.
+// heal returns the time within which an authority must be served once the network and the factory
+// are well. It allows for two dead transports in turn, since a recreation that is under way by then
+// may give a candidate that is no good: for each, the time to notice that it is dead and the time of
+// one recreation. Between the two lies one backoff interval.
 func (w *world) heal() time.Duration {
 	p := w.plan
 	notice := time.Duration(max(p.threshold, p.stalls)+2)*(probeWait+p.lull) + p.stallSpan
@@ -68,8 +69,8 @@ func (w *world) heal() time.Duration {
 // probeWait is how long the probers wait for an answer.
 const probeWait = time.Second
 
-// visit asks an authority until it is well: a single answer may come from a
-// candidate that was not good enough.
+// visit sends requests to an authority until three in a row are answered: a single answer may come
+// from a candidate that was not good enough.
 func (w *world) visit(au, id int) {
 	limit := w.now() + w.heal()
 	for served := 0; served < 3; id++ {
@@ -86,7 +87,7 @@ func (w *world) visit(au, id int) {
 	}
 }
 
-// settle checks the whole when everybody has gone.
+// settle checks the totals after the last caller has left and the client is closed.
 func (w *world) settle() {
 	total := map[string]int64{}
 	for _, name := range []string{"respawn.transport.recreations", "respawn.transport.failures", "respawn.request.replays"} {
@@ -112,7 +113,7 @@ func (w *world) settle() {
 			w.mustCountResends(o)
 		}
 	}
-	real := w.plan.kind.real() // their tries are not seen
+	real := w.plan.kind.real() // the simulation does not see their tries
 	w.must(real || total["respawn.request.replays"] == replays, "%d replays counted, there were %d", total["respawn.request.replays"], replays)
 	w.must(total["respawn.transport.failures"] <= w.judged, "%d failures counted, there were at most %d", total["respawn.transport.failures"], w.judged)
 	n := int64(len(w.runs))

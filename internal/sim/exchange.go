@@ -30,9 +30,9 @@ type try struct {
 	answered time.Duration // when its first byte came; 0: never
 	trial    bool          // on a candidate
 	copy     bool          // beside another try of its order
-	service  service       // that was when it began
+	service  service       // what was in service when it began
 	recalled bool          // the client has called it back
-	behind   bool          // on a link that was replaced, beside what its order does next
+	behind   bool          // goes on on a replaced link while its order is sent elsewhere
 	gaveUp   bool          // its caller has gone
 	err      error
 	fault    fault
@@ -48,13 +48,13 @@ const (
 	neutral       // it says nothing
 )
 
-// A simError is an error of a transport that has no type of its own to go by.
+// A simError is a transport's error whose type tells the client nothing.
 type simError string
 
 func (e simError) Error() string     { return string(e) }
 func (e simError) ErrorType() string { return "sim: " + string(e) }
 
-// RoundTrip is the transport's.
+// RoundTrip is the RoundTrip of all simulated transports.
 func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := l.w
 	t := w.arrive(l, req)
@@ -73,13 +73,14 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// blame and neutral return err, and note what it says.
+// blame and neutral return err, and note whether it speaks against the transport.
 func (t *try) blame(err error) error   { t.fault = against; return err }
 func (t *try) neutral(err error) error { t.fault = neutral; return err }
 
-// await waits d, for ever if that is negative, or until ready; or until the
-// caller leaves, the connection is lost or the transport ends. Of many who
-// hear of the same event each takes a moment of its own to say so.
+// await returns nil after d or when ready is closed; a negative d never passes. It returns an error
+// if the caller leaves, the connection is lost or the transport ends before that. Tries that fail
+// by the same event return at moments that the seed draws, so that the scheduler does not decide
+// their order.
 func (t *try) await(d time.Duration, ready <-chan struct{}) error {
 	var timer <-chan time.Time
 	if d >= 0 {
@@ -114,7 +115,7 @@ func (t *try) await(d time.Duration, ready <-chan struct{}) error {
 		t.moment()
 		return t.blame(fmt.Errorf("session: %w", net.ErrClosed))
 	case <-t.link.w.halt:
-		time.Sleep(100 * time.Millisecond) // until its caller leaves: whoever tries for ever does so in virtual time
+		time.Sleep(100 * time.Millisecond) // lets virtual time pass, so that a request that is retried for ever reaches its caller's end
 		return errHalted
 	}
 }
@@ -123,7 +124,7 @@ func (t *try) moment() {
 	t.link.w.pause(t.link.w.draw(1, 2000, "moment", t.order.id, t.number))
 }
 
-// lostConn is what the transports say of a connection that was lost.
+// lostConn returns an error that such a transport returns for a lost connection.
 func (t *try) lostConn() error {
 	switch {
 	case t.link.kind == http2:

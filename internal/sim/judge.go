@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// The judges look at all that happened, in the end, and hold it to the rules of the
-// second edition. What the simulation sees is more than what the client sees, so
-// each knows at least what the client may go by. All functions here run with w.mu
-// held.
+// The judges look at everything that happened, at the end, and hold it to docs/rules.md. The
+// simulation sees everything that the client sees, and more, so a decision for which a judge finds
+// no ground is wrong. All functions here run with w.mu held.
 
 // judge is called when all is over.
 func (w *world) judge() {
@@ -17,7 +16,7 @@ func (w *world) judge() {
 		w.judgePatient(o)
 	}
 	if w.plan.kind.real() {
-		return // what its attempts came to is not seen
+		return // the simulation does not see what these transports' attempts came to
 	}
 	for _, r := range w.runs {
 		if r.promoted {
@@ -46,8 +45,8 @@ func (w *world) judgeRecreations() {
 	}
 }
 
-// inService is the transport that was in service at that time, and since when. At the
-// very time of a promotion it is the one before.
+// inService returns the transport that was in service at that time, and since when. At the instant
+// of a promotion that is still the replaced one.
 func (w *world) inService(at time.Duration) service {
 	serving := w.services[0]
 	for _, s := range w.services {
@@ -69,8 +68,8 @@ func (w *world) trippedAt(au int, at time.Duration) bool {
 	return tripped
 }
 
-// hadEnded reports whether a transport that was in service between the two had ended: there
-// was nothing to send a request on.
+// hadEnded reports whether a transport that was in service between the two times had ended. If so,
+// there was nothing to send a request on.
 func (w *world) hadEnded(from, to time.Duration) bool {
 	return slices.ContainsFunc(w.services, func(s service) bool {
 		l := s.link
@@ -78,7 +77,8 @@ func (w *world) hadEnded(from, to time.Duration) bool {
 	})
 }
 
-// judgeFallback: the fallback serves what is tripped, and nothing else.
+// judgeFallback: a request goes to the fallback only if its authority is tripped, or if the
+// transport in service has ended.
 func (w *world) judgeFallback() {
 	if w.spare == nil {
 		return
@@ -89,8 +89,8 @@ func (w *world) judgeFallback() {
 	}
 }
 
-// judgeOrder holds the end of a request to the rules of others, of waiting for ready,
-// and of what has ended.
+// judgeOrder: a request that can be sent again does not give up with attempts left after its
+// transport was replaced, nor before the wait of WithWaitForReady is over.
 func (w *world) judgeOrder(o *order) {
 	if !w.plan.moody {
 		w.judgeEnded(o)
@@ -109,7 +109,7 @@ func (w *world) judgeOrder(o *order) {
 	}
 }
 
-// trippedSince reports whether the authority was tripped then, and is to the end.
+// trippedSince reports whether the authority was tripped at that time and stayed so to the end.
 func (w *world) trippedSince(au int, at time.Duration) bool {
 	for _, o := range w.outages {
 		if o.au == au && o.at.at >= at {
@@ -119,8 +119,8 @@ func (w *world) trippedSince(au int, at time.Duration) bool {
 	return w.trippedAt(au, at)
 }
 
-// judgeEnded: a request that comes after the transport in service has ended is sent on
-// it once, at most, where nothing better can be built yet.
+// judgeEnded: a request that begins after the transport in service has ended is sent on it at most
+// once, or once in each round of WithWaitForReady.
 func (w *world) judgeEnded(o *order) {
 	n := 0
 	for _, t := range o.tries {

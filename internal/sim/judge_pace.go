@@ -2,17 +2,17 @@ package sim
 
 import "time"
 
-// calm is for how long there must have been no outage, and no swap for need, for a
-// trip to be news.
+// calm is how long an authority must have had no outage, and the client no promotion because of an
+// outage, before a trip is news: such a trip starts the backoff over.
 const calm = time.Minute
 
-// judgePace holds the builds for need to their windows (rule 9): never closer than a
-// first interval, and after each the interval that was drawn with it, from its first
-// refusal or its end, unless the pace has started over since.
+// judgePace: a build that is not planned begins no sooner than the backoff's first interval after
+// the build before it. It also waits for the interval that was drawn with the build before it,
+// counted from that candidate's first refusal or end, unless the pace has started over since.
 func (w *world) judgePace() {
 	first := w.plan.policy.first
 	if w.plan.policy.fault == 1 {
-		first = time.Second // overruled
+		first = time.Second // the client overrules a policy that fails
 	}
 	var before *run
 	for _, r := range w.runs {
@@ -34,8 +34,7 @@ func (w *world) judgePace() {
 	}
 }
 
-// startsOver reports whether a trip after the one time, and up to the other, may have
-// been news.
+// startsOver reports whether a trip later than after, and no later than until, may have been news.
 func (w *world) startsOver(after, until time.Duration) bool {
 	for i, o := range w.outages {
 		if o.tripped && o.at.at > after && o.at.at <= until && w.isNews(i) {
@@ -45,8 +44,8 @@ func (w *world) startsOver(after, until time.Duration) bool {
 	return false
 }
 
-// isNews reports whether a trip's authority had no outage in the minute before, in
-// which no transport was promoted for need either.
+// isNews reports whether a trip was news: its authority had no outage in the minute before, and no
+// transport was promoted because of an outage in that minute.
 func (w *world) isNews(trip int) bool {
 	o := w.outages[trip]
 	for _, r := range w.runs {

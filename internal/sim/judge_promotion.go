@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// What a promotion must have behind it.
+// This file judges the grounds of each promotion.
 
-// judgePromotion: a transport is replaced if it has ended, or if what replaces it has
-// answered what it did not, or as planned.
+// judgePromotion: a transport is replaced if it has ended, if the candidate has answered what the
+// transport did not, or by plan.
 func (w *world) judgePromotion(r *run) {
 	old := w.inService(r.end)
 	if old.link.ended && old.link.endedAt <= r.end {
@@ -29,14 +29,15 @@ func (w *world) judgePromotion(r *run) {
 }
 
 // triedByPlan reports whether the candidate has answered a trial that began while the
-// authority was not tripped: whatever becomes of the authority meanwhile, that is by plan.
+// authority was not tripped. Such a trial is by plan, even if the authority trips before its answer.
 func (w *world) triedByPlan(r *run, au int) bool {
 	return slices.ContainsFunc(r.link.tries, func(t *try) bool {
 		return t.trial && t.order.au == au && t.answered > 0 && t.answered <= r.end && !w.trippedAt(au, t.arrived)
 	})
 }
 
-// proves reports whether the trial's answer had a control that failed, or was silent.
+// proves reports whether the trial's answer proves the candidate: its control, on the transport in
+// service, failed or was silent.
 func (w *world) proves(r *run, old service, trial *try) bool {
 	for _, c := range old.link.tries {
 		switch {
@@ -65,8 +66,8 @@ func (r *run) provedBeside(c, trial *try) bool {
 	return silent && r.end >= c.arrived+2*took && r.end >= trial.answered+answerGap
 }
 
-// provedByLike reports whether c failed, or was silent: what can be asked only once is
-// proved by another like it.
+// provedByLike reports whether c, another request of the same method, failed or was silent in
+// service. A request that can be sent only once has no control of its own.
 func (w *world) provedByLike(r *run, c, trial *try) bool {
 	if c.failed() && c.returned >= w.lastProof(trial) && c.returned <= r.end {
 		return true
@@ -75,9 +76,9 @@ func (w *world) provedByLike(r *run, c, trial *try) bool {
 	return passed >= trial.arrived && passed <= r.end && c.silentAt(passed, headStart)
 }
 
-// lastProof is when the answer before the trial's came that another candidate gave to
-// its like, or else when the trial came: where a proof takes several answers, every
-// other control comes before its trial.
+// lastProof returns from when on a failure in service may be the trial's control. That is the last
+// answer that another candidate gave to a request like it or, if there is none, the beginning of the
+// trial: if a proof takes several answers, a control may come before its trial.
 func (w *world) lastProof(trial *try) time.Duration {
 	last := time.Duration(-1)
 	for _, l := range w.links {
@@ -94,8 +95,8 @@ func (w *world) lastProof(trial *try) time.Duration {
 	return last
 }
 
-// judgePlanned: a transport that works is replaced by plan where an answer proves the
-// fresh one, where nothing is in flight, or where nobody came to prove it in time.
+// judgePlanned: a transport that works is replaced by plan if an answer proves the candidate, if
+// nothing is in flight, or if nobody proved the candidate in time and nobody tried it in vain.
 func (w *world) judgePlanned(r *run, old service) {
 	for _, t := range r.link.tries {
 		if t.trial && t.answered > 0 && t.answered <= r.end {
@@ -114,8 +115,8 @@ func (w *world) judgePlanned(r *run, old service) {
 	w.must(r.end == r.link.made && w.idle(old.link, r.end), "%v is promoted by plan at %v without an answer", r.link, r.end)
 }
 
-// inVain reports whether the try failed on the candidate what the transport in service
-// answered its order, whose authority never failed there.
+// inVain reports whether the try failed on the candidate while the transport in service answered
+// the same order and never failed its authority.
 func (w *world) inVain(t *try, old service, at time.Duration) bool {
 	if !t.trial || !t.over || t.fault != against || t.returned >= at {
 		return false

@@ -2,7 +2,7 @@ package sim
 
 import "time"
 
-// What an authority may be held to have failed by.
+// This file judges what trips an authority, and what an authority may try a candidate for.
 
 // failed reports whether the try speaks against its transport, as far as the client
 // may count it: an error, a deadline, or a caller that has left after a wait.
@@ -10,14 +10,15 @@ func (t *try) failed() bool {
 	return t.over && t.err != nil && (t.fault == against || t.fault == stalls || t.fault == neutral && t.gaveUp && t.returned-t.arrived >= leftAfter)
 }
 
-// leftAfter is the least wait of a caller that leaves.
+// These repeat limits of the client, so that the judges do not depend on its code.
 const (
-	leftAfter = time.Second
-	headStart = time.Second
-	answerGap = 100 * time.Millisecond
+	leftAfter = time.Second            // a caller that leaves sooner was not stalled
+	headStart = time.Second            // how long a request is silent, at most, before it is copied
+	answerGap = 100 * time.Millisecond // how long a control stays silent after the copy's answer
 )
 
-// leastPatience is the least that WithPatience takes for silence.
+// leastPatience returns the shortest wait that the client may count as a stall. The client
+// draws its patience within a fifth of WithPatience.
 func (w *world) leastPatience() time.Duration {
 	if w.plan.patience == 0 {
 		return 1 << 60 // nobody is ever silent
@@ -25,7 +26,7 @@ func (w *world) leastPatience() time.Duration {
 	return w.plan.patience * 4 / 5
 }
 
-// silentAt reports whether the try had waited for so long at that time, unanswered.
+// silentAt reports whether, at that time, the try had waited for at least since without an answer.
 func (t *try) silentAt(at, since time.Duration) bool {
 	return t.arrived+since <= at && (!t.over || t.returned >= at) && (t.answered == 0 || t.answered >= at)
 }
@@ -42,10 +43,11 @@ func (w *world) judgeTrip(o outage) {
 		"%s trips at %v on %v by %d failures and %d stalls", hostOf(o.au), o.at.at, o.at.link, failures, stalled)
 }
 
-// streak is the most that may be counted for an authority at that time.
+// streak returns the most failures and stalls on the link that the client may have counted for an
+// authority by that time.
 func (w *world) streak(l *link, au int, at time.Duration) (failures, stalled int) {
 	var cleared time.Duration
-	for _, t := range l.tries { // when an answer has ended whatever there was
+	for _, t := range l.tries { // cleared: when an answer last ended any streak for sure
 		if t.order.au == au && t.answered > 0 && t.answered < at && t.answered >= cleared && t.arrived > w.lastFailed(l, au, t.answered) {
 			cleared = t.answered
 		}
@@ -70,8 +72,8 @@ func (w *world) streak(l *link, au int, at time.Duration) (failures, stalled int
 	return failures, stalled
 }
 
-// lastFailed is when the latest failure of an authority was told before that time. An
-// attempt that began after it began after the streak did, if there is one.
+// lastFailed returns when, before that time, the client may have noticed an authority's latest
+// failure. An attempt that began later began after the streak did, so its answer ends the streak.
 func (w *world) lastFailed(l *link, au int, at time.Duration) (failed time.Duration) {
 	failed = -1
 	for _, t := range l.tries {
@@ -82,13 +84,14 @@ func (w *world) lastFailed(l *link, au int, at time.Duration) (failed time.Durat
 			failed = max(failed, t.returned)
 		}
 		for wait := w.leastPatience(); t.arrived+wait <= at && (!t.over || t.arrived+wait <= t.returned); wait += w.leastPatience() {
-			failed = max(failed, t.arrived+2*wait) // the latest that it may be told
+			failed = max(failed, t.arrived+2*wait) // the client notices it no later than this
 		}
 	}
 	return failed
 }
 
-// trialUntil is when a try of a candidate was first one in service; 0 for others.
+// trialUntil returns until when a try on a candidate was a trial, which is when the candidate was
+// put in service. It returns 0 for a try that was none.
 func (t *try) trialUntil() time.Duration {
 	if !t.trial {
 		return 0
@@ -99,8 +102,8 @@ func (t *try) trialUntil() time.Duration {
 	return 1 << 62
 }
 
-// judgeTrials: who refused a candidate tries no other before something has failed in
-// service since.
+// judgeTrials: an authority that refused a candidate tries another one only after a failure of its
+// own in service since then.
 func (w *world) judgeTrials() {
 	for _, l := range w.links {
 		if l.run == nil || l.run.planned() {
@@ -119,8 +122,8 @@ func (w *world) judgeTrials() {
 	}
 }
 
-// evidence reports whether something of the trial's authority has failed in service
-// since that refused a candidate.
+// evidence reports whether the trial's authority has failed in service since it last refused a
+// candidate.
 func (w *world) evidence(trial *try) bool {
 	var since time.Duration
 	for _, f := range w.refusals {

@@ -18,7 +18,7 @@ type link struct {
 	self   http.RoundTripper
 
 	pool    []*conn
-	wires   []*wire       // of a real one
+	wires   []*wire       // a real transport's connections
 	open    int           // requests and bodies
 	over    chan struct{} // closed when it has ended for good
 	ended   bool
@@ -28,7 +28,7 @@ type link struct {
 
 	tries   []*try
 	made    time.Duration // when the factory returned it
-	run     *run          // that built it; nil: base, or too late
+	run     *run          // the recreation that built it; nil for base, and if it came too late
 	endedAt time.Duration
 	served  bool // has been in service
 	retired bool
@@ -92,7 +92,7 @@ func (l *link) String() string {
 	return fmt.Sprintf("t%d", l.number)
 }
 
-// fallIll waits for its time to come. Nobody is told.
+// fallIll lets the link fall ill when the time for it has come. Nobody is told.
 func (l *link) fallIll() {
 	if !l.w.pause(l.ill.at) {
 		return
@@ -144,7 +144,7 @@ var errSession = errors.New("session closed")
 func (l *link) err() error {
 	w := l.w
 	if l.number >= 0 && !inFree() {
-		// For a while all calls have the same mood.
+		// All calls within a tenth of a second have the same mood.
 		w.mood("Err", l.number, int(w.now()/(100*time.Millisecond)))
 	}
 	w.mu.Lock()
@@ -221,7 +221,7 @@ type conn struct {
 	broken  chan struct{} // closed when it is lost
 	lost    bool
 	black   bool // swallows everything
-	cut     bool // lost by our own hand, with a body open
+	cut     bool // closed by CloseIdleConnections with a body open
 }
 
 func (c *conn) lose() {
@@ -231,8 +231,8 @@ func (c *conn) lose() {
 	}
 }
 
-// leave takes a stream off the connection. broken ones, and those of HTTP/1
-// that are in an unknown state, are not used again. The caller holds w.mu.
+// leave takes a stream off the connection. A connection is not used again if it is lost, or if it
+// carries one request at a time and the last exchange did not end cleanly. The caller holds w.mu.
 func (c *conn) leave(clean bool) {
 	c.streams--
 	if !c.lost && (clean || c.link.kind.shares()) {

@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// What the client calls back may panic, or end its goroutine. That costs whoever
-// ran into it, and nobody else.
+// Callbacks may panic or end their goroutine. That may cost the request that ran into it, and no
+// other.
 
-// mood makes the callback panic or exit, if the seed says so. of tells one call
-// from another, so that the same call has the same mood.
+// mood makes the callback panic or exit, if the seed says so. of identifies the call, so that it
+// has the same mood each time that the seed runs.
 func (w *world) mood(who string, of ...int) {
 	switch w.temper(who, of...) {
 	case willPanic:
@@ -22,13 +22,13 @@ func (w *world) mood(who string, of ...int) {
 	}
 }
 
-// A temper is one of many, of which those below are bad.
+// A temper decides how a callback's call ends. There are 24, of which those named below are bad.
 type temper uint64
 
 const (
 	willPanic temper = iota
 	willExit
-	willFail        // where that is the callback's to do
+	willFail        // if the callback can return an error
 	tempers  temper = 24
 )
 
@@ -56,7 +56,7 @@ func (w *world) spoil(why string) {
 	w.spoiled[goroutine()] = why
 }
 
-// inFree reports whether it is the simulation that asks, see world.free.
+// inFree reports whether world.free led here, that is, the simulation itself asks.
 func inFree() bool {
 	var buf [8 << 10]byte
 	return bytes.Contains(buf[:runtime.Stack(buf[:], false)], []byte("(*world).free("))

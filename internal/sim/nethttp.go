@@ -13,9 +13,9 @@ import (
 )
 
 // The kinds netHTTP1 and netHTTP2 are net/http's own transport on
-// simulated wires, with net/http's own server at the other end: what the
-// simulated transports are modeled on, with all its goroutines. What they do
-// between dialer and server is theirs, so fewer invariants can be seen here.
+// simulated wires, with net/http's own server at the other end. The simulated transports
+// are modeled on it. The simulation does not see what happens between dialer and server,
+// so it checks fewer invariants here.
 
 func (k kind) real() bool { return k == netHTTP1 || k == netHTTP2 }
 
@@ -36,8 +36,8 @@ func (c *wire) Close() error {
 	return c.Conn.Close()
 }
 
-// harm notes that it is not our fault what happens now to the orders on the
-// wire; the caller holds w.mu.
+// harm notes that the network, not the client, is to blame for what happens to the orders on the
+// wire from now on. The caller holds w.mu.
 func (c *wire) harm() {
 	for o := range c.orders {
 		o.harmed = true
@@ -94,7 +94,7 @@ func (l *link) dialWire(ctx context.Context, network, addr string) (net.Conn, er
 	return c, nil
 }
 
-// wireOf is the wire that a link of the network is.
+// wireOf returns the wire whose connection is this link of the test network.
 func (w *world) wireOf(network *testnet.Link) *wire {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +124,7 @@ func (w *world) listen(au int) {
 	go s.Serve(w.net.Listen(hostOf(au) + ":80"))
 }
 
-// upstream is what serve is for the simulated transports.
+// upstream serves the real transports' requests, as try.serve does those of the simulated ones.
 func (w *world) upstream(rw http.ResponseWriter, req *http.Request) {
 	c := w.wireOf(req.Context().Value(wireKey{}).(*testnet.Link))
 	id, _ := strconv.Atoi(req.Header.Get(idHeader))

@@ -11,8 +11,8 @@ import (
 	"github.com/respawnhttp/respawn"
 )
 
-// What must hold at every step, and what is written down for the judges, which
-// look at the whole in the end. All functions here hold w.mu or take it.
+// This file checks what must hold at every step, and notes what the judges need at the end. All
+// functions here hold w.mu or take it.
 
 // arrive is called when a transport gets a request.
 func (w *world) arrive(l *link, req *http.Request) *try {
@@ -41,13 +41,13 @@ func (w *world) arrive(l *link, req *http.Request) *try {
 	if beside != nil {
 		w.mustBeCopy(t, beside)
 	}
-	// After what says whether it is one: a copy is no attempt.
+	// This comes after mustBeCopy, since a copy is no attempt.
 	w.must(o.attempts() <= w.mostAttempts(o), "r%d makes %d attempts", id, o.attempts())
 	return t
 }
 
-// nextNumber is the number of the order's next try in service, from 1, or of a
-// candidate, from 101: which of two at once comes first is the scheduler's to say.
+// nextNumber numbers the order's tries in service from 1, and those on candidates from 101. The two
+// are counted apart since the scheduler decides which of two simultaneous tries comes first.
 func (o *order) nextNumber(trial bool) int {
 	n := 1
 	if trial {
@@ -83,8 +83,8 @@ func (w *world) mayLeaveBehind(o *order) {
 	}
 }
 
-// mustBeCopy holds two tries of one order at once to what copies may be: one of them is on
-// the candidate. Which comes first is the scheduler's to say.
+// mustBeCopy checks that two simultaneous tries of one order are an original and its copy, which is
+// on the candidate. The scheduler decides which of the two comes first.
 func (w *world) mustBeCopy(a, b *try) {
 	o := a.order
 	w.must(o.copyable(), "r%d, a %s, is copied", o.id, o.method)
@@ -105,7 +105,8 @@ func (w *world) mustBeCopy(a, b *try) {
 	}
 }
 
-// attempts is how many of the order's tries count.
+// attempts returns how many of the order's tries count as attempts. Those on the fallback do not,
+// nor do copies, nor trials that were called back or left behind.
 func (o *order) attempts() int {
 	n := 0
 	for _, t := range o.tries {
@@ -116,9 +117,9 @@ func (o *order) attempts() int {
 	return n
 }
 
-// mostAttempts is how many attempts o may have made by now: under WithWaitForReady
-// in each round, the last of which begins when its wait is over, however soon that
-// is. One that nobody watched may not count.
+// mostAttempts returns how many attempts o may have made by now. With WithWaitForReady that is a
+// number for each round; a round begins each second, at each promotion, and when the wait is over.
+// It allows one more in each round, for an attempt that nobody watched and that did not count.
 func (w *world) mostAttempts(o *order) int {
 	rounds := 1
 	if w.plan.wait > 0 {
@@ -152,9 +153,9 @@ func (w *world) deliver(t *try, payload []byte, early bool) {
 	}
 }
 
-// mustNotCut is called when the context of a try has ended before its caller's
-// body. Who is called back must be able to go on. It reports whether the caller has
-// gone.
+// mustNotCut is called when a try's context has ended before its body has. If the caller is still
+// there and the drain is not over, the client has called the try back. It may do so only with a
+// request that can be sent again. mustNotCut reports whether the caller has gone.
 func (w *world) mustNotCut(t *try) (gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -182,7 +183,7 @@ func (w *world) depart(t *try, resp *http.Response, err error) {
 	}
 }
 
-// vanish is called when a RoundTrip is over, however that came.
+// vanish is called when a RoundTrip is over, and notes one that panicked or ended its goroutine.
 func (w *world) vanish(t *try) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -204,7 +205,7 @@ func (w *world) classified(req *http.Request, v respawn.Verdict) {
 		w.judged++
 	}
 	w.mu.Unlock()
-	defer func() { // the goroutine may be a deputy's: then its caller's ends with it
+	defer func() { // if this is a deputy's goroutine, its caller's ends with it
 		w.mu.Lock()
 		o.spoiled = o.spoiled || strings.HasSuffix(w.spoiled[goroutine()], "ended it")
 		w.mu.Unlock()
@@ -212,8 +213,8 @@ func (w *world) classified(req *http.Request, v respawn.Verdict) {
 	w.mood("the classifier", id, n)
 }
 
-// mustBeOwn holds an error to be one that the caller would have got without
-// respawn, or as near as can be: a transport's, its own context's or its GetBody's.
+// mustBeOwn checks whose an error is: that of a try which was not called back, of the caller's
+// context, or of its GetBody; or respawn's own, if the client is closed or the transport drained.
 func (w *world) mustBeOwn(o *order, err error) {
 	for _, t := range o.tries {
 		if t.err == err {

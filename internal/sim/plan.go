@@ -48,7 +48,7 @@ const (
 	quic                 // as http3.Transport: no httptrace, Close; cuts bodies when idle connections are closed
 	session              // as http.ClientConn: Err and Close
 	silent               // RoundTrip and nothing else
-	netHTTP1             // net/http's own, see simulation_nethttp_test.go
+	netHTTP1             // net/http's own, see nethttp.go
 	netHTTP2             // likewise
 	kinds
 )
@@ -80,7 +80,7 @@ const (
 // longest is the longest interval that respawn may wait.
 func (p policy) longest() time.Duration { return max(p.first, p.most, time.Second) }
 
-// dice are the seed's.
+// dice draw from the seed's random numbers.
 type dice struct{ *rand.Rand }
 
 func (d dice) in(n int) bool { return d.IntN(n) == 0 } // once in n times

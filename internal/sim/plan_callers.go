@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What callers do, and whoever has a hand on the client.
+// This file plans what callers do, and what else is called on the client.
 
 // An errand is one request: when, what, and how its caller behaves.
 type errand struct {
@@ -18,7 +18,7 @@ type errand struct {
 	span   bool // has a CLIENT span around it
 
 	ends leaving       // how the caller gives up, after `in`
-	in   time.Duration // unless that is late
+	in   time.Duration // how long the caller waits; endures says if ends is late
 
 	answer answerKind
 	early  bool // the answer comes before the request body is read
@@ -67,7 +67,7 @@ const (
 	abandons              // never closes, until the whole simulation is over
 )
 
-// A hand is somebody's hand on the client at some moment.
+// A hand is a call on the client that is no caller's request.
 type hand struct {
 	at    time.Duration
 	what  does

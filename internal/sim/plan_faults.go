@@ -106,7 +106,7 @@ func (d dice) illness(p *plan, n int) illness {
 		ill.at = d.between(0, p.storm/2)
 	}
 	if p.kind.real() && ill.what == sessionOver {
-		ill.what = deadTunnel // it cannot end
+		ill.what = deadTunnel // net/http's transport cannot end
 	}
 	if n == 0 && d.in(4) || n > 0 && !d.in(3) || ill.what == blackHole && p.stalls == 0 {
 		ill.what = hale

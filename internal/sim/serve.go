@@ -171,8 +171,8 @@ func (t *try) serve(early bool) (*http.Response, error) {
 	return t.answer(sky == partial), nil
 }
 
-// callersFault judges an error of the request body's own Read. With ReplayNever
-// nobody can tell that from a transport that fails.
+// callersFault judges an error of the request body's own Read. With ReplayNever the client does not
+// watch bodies, so it cannot tell such an error from a failure of the transport.
 func (t *try) callersFault(err error) error {
 	if t.link.w.plan.replay == respawn.ReplayNever {
 		return t.blame(err)

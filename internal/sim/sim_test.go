@@ -15,12 +15,12 @@ import (
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
-// keepsGoing: after a seed that failed, too, to see how many do.
+// keepsGoing makes TestSimulation go on after a seed that failed, to see how many do.
 var keepsGoing = os.Getenv("ALL") != ""
 
-// TestSimulation runs the client in a simulated world, once for each seed: see
-// plan for what chance decides, and the judges for what must hold. SEED=n runs one seed and prints its log; FROM and SEEDS say which
-// others (500; in CI 2000), and ALL=1 goes on after one that failed.
+// TestSimulation runs the client in a simulated world, once for each seed: see plan for what chance
+// decides, and the judges for what must hold. SEED=n runs one seed and prints its log. FROM is the
+// first of several seeds and SEEDS their number (500, in CI 2000). ALL=1 goes on after a failure.
 func TestSimulation(t *testing.T) {
 	from, seeds := env(t, "FROM", 1), env(t, "SEEDS", testkit.InCI[uint64](2000, 500))
 	if testing.Short() {
@@ -62,8 +62,8 @@ func env(t *testing.T, name string, unset uint64) uint64 {
 
 // The same seed gives the same plan, and the same log to the nanosecond. Where one
 // instant holds several events (a caller leaves as its copy is called back, a
-// transport is replaced as its last request ends), their order is the scheduler's,
-// so two of a few runs have to agree, whichever they are. Left out are two cases in which
+// transport is replaced as its last request ends), the scheduler decides their order,
+// so it is enough if any two of 20 runs agree. Left out are two cases in which
 // many goroutines wake at one instant to do the same thing: requests that wait out
 // one backoff window (WithWaitForReady), and a Recreate that takes the place of a
 // replacement by age, which is due again at once.

@@ -9,12 +9,12 @@ import (
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
-// What the client tells by its logs and spans.
+// This file notes what the client tells by its logs and spans.
 
-// An outage is what the client has said of an authority.
+// An outage is a line of the client's log: an authority has tripped, or has recovered.
 type outage struct {
 	at      service // when, and the transport that was in service
-	au      int     // -1: the client's, whose transport has ended
+	au      int     // -1: the client's own, whose transport in service has ended
 	tripped bool    // else it has recovered
 }
 
@@ -46,7 +46,7 @@ func auOf(host string) int {
 
 const spanName = "HTTP transport_recreation"
 
-// tracers are the probe's, watched.
+// tracers returns the probe's tracers, whose spans the world watches as well.
 func (w *world) tracers() *sdktrace.TracerProvider {
 	p := w.probe.TracerProvider().(*sdktrace.TracerProvider)
 	p.RegisterSpanProcessor(w)

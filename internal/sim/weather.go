@@ -15,7 +15,7 @@ import (
 
 // The weather over the authorities, and the factory.
 
-// sky is how the upstream of a try is now. The fallback leads around it.
+// sky returns how the upstream is now, seen through the link. The fallback avoids all weather.
 func (l *link) sky(au int) sky {
 	if l == l.w.spare {
 		return well
@@ -141,10 +141,10 @@ type run struct {
 	start, end time.Duration
 	over       bool
 	trigger    string
-	from, to   string // whose it was at its start, and at its end
+	from, to   string // the authority that it was for, at its start and at its end
 	promoted   bool
 	kind       string        // why it was rejected
-	drawn      time.Duration // the interval that its end starts
+	drawn      time.Duration // the backoff interval after it
 
 	calls int   // of the factory
 	link  *link // what that returned in time

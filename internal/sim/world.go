@@ -48,15 +48,15 @@ type world struct {
 	shutting bool // Close was called
 	shut     bool // Close has returned
 	closedAt time.Duration
-	spoiled  map[uint64]string // goroutines that a callback has ended
-	exits    []time.Duration   // when
+	spoiled  map[uint64]string // goroutines on which a callback panicked or which it ended, and why
+	exits    []time.Duration   // when callbacks ended goroutines
 	bySpan   map[trace.SpanID]*run
 	judged   int64    // errors that were not neutral
-	lulls    []func() // what abandoned bodies are closed by in the end
+	lulls    []func() // these close the abandoned bodies at the end
 	servers  []*http.Server
 }
 
-// A service is a transport's time in service.
+// A service is a transport, and when it was put in service.
 type service struct {
 	link *link
 	at   time.Duration
@@ -110,10 +110,10 @@ func newWorld(t *testing.T, p *plan) *world {
 
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
-// serving is the transport in service, as far as anybody has looked.
+// serving returns the transport that was in service at the last look.
 func (w *world) serving() *link { return w.services[len(w.services)-1].link }
 
-// note writes down what happened, and looks whether all is as it must be.
+// note writes down what happened, and looks which transport is in service.
 func (w *world) note(who, what string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -170,7 +170,7 @@ func (w *world) pause(d time.Duration) bool {
 	}
 }
 
-// draw is chance that depends on nothing but the seed and what it is for.
+// draw returns a duration that depends only on the seed and on what it is for, not on the scheduler.
 func (w *world) draw(lo, hi time.Duration, what string, of ...int) time.Duration {
 	return lo + time.Duration(w.hash(what, of...)%uint64(hi-lo))
 }
@@ -193,15 +193,15 @@ func (w *world) orderList() []*order {
 	return list
 }
 
-// free is called by whatever the library calls back, which must hold no lock then:
-// whoever does stands still here, and the simulation with it.
+// free is called by everything that the client calls back. The client must hold no lock then: if it
+// does, Health blocks here, and the simulation stands still.
 func (w *world) free() {
 	if w.rt != nil {
 		w.rt.Health()
 	}
 }
 
-// health asks the client how it is. ok is false if an Err has ended that.
+// health returns the client's Health. ok is false if a transport's Err ended the goroutine.
 func (w *world) health() (h respawn.Health, ok bool) {
 	done := make(chan struct{})
 	go func() {
@@ -213,7 +213,7 @@ func (w *world) health() (h respawn.Health, ok bool) {
 	return h, ok
 }
 
-// classify is the default, watched.
+// classify is the default classifier, whose verdicts the world notes.
 func (w *world) classify(req *http.Request, err error) respawn.Verdict {
 	w.free()
 	v := respawn.DefaultClassifier(req, err)
@@ -237,7 +237,7 @@ func (b *backOff) NextBackOff() time.Duration {
 	var d time.Duration
 	switch {
 	case p.fault > 0 && b.n >= p.fault:
-		d = max(b.d, time.Second) // overruled
+		d = max(b.d, time.Second) // the client overrules a policy that fails
 	case b.n == 1:
 		d = p.first
 	default:
@@ -270,7 +270,7 @@ func (w *world) draws(d time.Duration) {
 	}
 }
 
-// The world is the client's log.
+// The world is the slog.Handler of the client's logger.
 
 func (w *world) Enabled(context.Context, slog.Level) bool { return true }
 func (w *world) WithAttrs([]slog.Attr) slog.Handler       { return w }

@@ -2,8 +2,8 @@ package testkit
 
 import "os"
 
-// InCI returns whole where CI=true says that there is time, and else part: what is left
-// of a test that is the same many times over, for whoever waits for it.
+// InCI returns whole if CI=true, and part otherwise. Tests that repeat something many times do all of
+// it in CI, where there is time, and a part of it for a developer who waits.
 func InCI[T any](whole, part T) T {
 	if os.Getenv("CI") == "true" {
 		return whole

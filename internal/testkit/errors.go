@@ -6,18 +6,17 @@ import (
 	"syscall"
 )
 
-// Refused returns what net/http returns when nobody listens.
+// Refused returns the error of a dial to an address where nobody listens.
 func Refused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// ConnReset returns what a read from a connection returns that the peer has
-// reset.
+// ConnReset returns the error of a read from a connection that the peer has reset.
 func ConnReset() error {
 	return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 }
 
-// DialTimeout returns what a net.Dialer returns whose Timeout has passed.
+// DialTimeout returns the error of a net.Dialer whose Timeout has passed.
 func DialTimeout() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
 }

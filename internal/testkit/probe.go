@@ -154,7 +154,7 @@ func Attributes(kvs []attribute.KeyValue) map[string]any {
 	return m
 }
 
-// probeHandler keeps its methods off the Probe.
+// A probeHandler is the slog.Handler of a Probe. It keeps a handler's methods off the Probe.
 type probeHandler struct{ p *Probe }
 
 func (h probeHandler) Enabled(context.Context, slog.Level) bool { return true }

@@ -2,5 +2,5 @@
 
 package testkit
 
-// Race reports whether the race detector is on, which allocates, too.
+// Race reports whether the race detector is on: it allocates, which tests of allocations must know.
 const Race = false

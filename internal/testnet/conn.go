@@ -27,11 +27,11 @@ type Conn struct {
 	receiveBuffer   int
 
 	// The kernel's side.
-	hungUp      bool  // it has acted on Close
-	gone        bool  // it knows nothing of the connection any more
-	timeWait    bool  // but it answers a FIN whose acknowledgment was lost
-	err         error // why, if the program is to know
-	ended       error // likewise, from the dialer's end, as it is
+	hungUp      bool  // the kernel has acted on Close
+	gone        bool  // the kernel knows nothing of the connection any more
+	timeWait    bool  // the kernel still answers a FIN whose acknowledgment was lost
+	err         error // why it is gone, if the program is to know
+	ended       error // what the dialer ended with, which the program gets unwrapped
 	userTimeout time.Duration
 	keep        keepAlive
 	keepAlarm   alarm
@@ -186,8 +186,8 @@ func (c *Conn) SetUserTimeout(d time.Duration) error {
 	})
 }
 
-// SetLinger is that of net.TCPConn for 0, which makes Close reset the
-// connection, and for negative values, the default. Others are taken for that.
+// SetLinger makes Close reset the connection if sec is 0, as net.TCPConn's does. Any other value is
+// taken for the default, a negative one.
 func (c *Conn) SetLinger(sec int) error { return c.option(func() { c.linger0 = sec == 0 }) }
 
 // SetReadBuffer sets how much this end keeps that was not read.
@@ -226,7 +226,7 @@ func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d
 // fails is an error as package net returns it.
 func (c *Conn) fails(op string, err error) error {
 	if c.ended != nil && !c.closed && err != os.ErrDeadlineExceeded {
-		return c.ended // it is the dialer's that has died
+		return c.ended // the dialer has ended: its error, not a *net.OpError
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
 }

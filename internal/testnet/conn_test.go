@@ -32,8 +32,8 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
-// The last acknowledgment was lost: the FIN that is sent again is answered by
-// what is left of a connection that is over.
+// The acknowledgment of the client's FIN is lost. When the client sends the FIN again, the server's
+// end is over, and what is left of it still has to answer.
 func TestTimeWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)
@@ -63,8 +63,8 @@ func TestWriteToAClosedPeer(t *testing.T) {
 	})
 }
 
-// Who closes without having read all resets the connection, and what arrived
-// before can still be read at the other end.
+// An end that closes with unread data resets the connection. What arrived at the other end before
+// the reset can still be read there.
 func TestCloseWithUnreadData(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)

@@ -35,10 +35,9 @@ func (d *Dialer) Dial(network, addr string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, addr)
 }
 
-// End ends the dialer for good, as a tunnel that has died. All later dials, and
-// those under way, fail with err as it is, and so does what the programs on this
-// side do with its connections, whose far ends are reset. A nil err is
-// net.ErrClosed in a *net.OpError.
+// End ends the dialer for good, like a tunnel that has died. Later dials and those under way fail
+// with err itself, and so do reads and writes at this end of the dialer's connections. The hosts'
+// ends are reset. A nil err stands for net.ErrClosed in a *net.OpError.
 func (d *Dialer) End(err error) {
 	d.Network.mu.Lock()
 	defer d.Network.mu.Unlock()
@@ -166,7 +165,8 @@ func (t *try) syn() (time.Duration, bool) {
 	return t.host.faults.roundTrip(), t.host.faults.Drop == 0
 }
 
-// synAck is the answer, unless that is lost or the backlog is full.
+// synAck returns the host's answer to a SYN. There is none if the answer is lost or the backlog is
+// full.
 func (t *try) synAck() (conn *Conn, err error, answered bool) {
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
@@ -212,7 +212,7 @@ func (t *try) pause(d time.Duration) error {
 	}
 }
 
-// gaveUp is what net.Dialer makes of a context that is done.
+// gaveUp returns the error that net.Dialer returns for a context that is done.
 func (t *try) gaveUp() error {
 	if t.ctx.Err() == context.DeadlineExceeded {
 		return t.fails(os.ErrDeadlineExceeded)

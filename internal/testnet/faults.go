@@ -26,10 +26,9 @@ type Faults struct {
 	Drop Direction
 	// Frozen stops the host's process, as SIGSTOP does. Its kernel goes on:
 	// dials connect, and data is acknowledged until the receive buffer is full.
-	// The host's own calls on its connections wait for the thaw, but for their
-	// deadlines and for Close, which the client learns of after the thaw. A host
-	// that still answers HTTP/2 PINGs is something else: a server whose
-	// handlers wait.
+	// The host's own reads and writes wait for the thaw, or for their deadlines.
+	// Its Close returns at once, but the client learns of it after the thaw. A
+	// server that still answers HTTP/2 PINGs is not frozen: its handlers wait.
 	Frozen bool
 	// Unread stops the reader of these directions, so that its window falls
 	// to zero once its buffer is full: ToHost is the host that does not read.
@@ -108,9 +107,8 @@ func (d Direction) String() string {
 	return "nothing"
 }
 
-// Conditions are the faults of a Host or a Link, which can be set and healed
-// at any time. A fault of a host is one of all its connections, those to come
-// included.
+// Conditions are the faults of a Host or a Link, which can be set and healed at any time. A host's
+// faults apply to all its connections, those to come included.
 type Conditions struct {
 	n       *Network
 	who     string
@@ -141,8 +139,7 @@ func (c *Conditions) BlackHole(ways ...Direction) {
 	c.change(func(f *Faults) { f.Drop = all(ways) })
 }
 
-// Partition loses all packets for a while. What ends it is no Heal: other
-// faults stay.
+// Partition loses all packets for d. After that only Drop is healed: other faults stay.
 func (c *Conditions) Partition(d time.Duration) {
 	c.BlackHole()
 	c.n.mu.Lock()

@@ -20,7 +20,7 @@ func TestReset(t *testing.T) {
 		wg.Go(func() { readFails(t, client, syscall.ECONNRESET) })
 		wg.Go(func() { readFails(t, server, syscall.ECONNRESET) })
 		time.Sleep(time.Second)
-		h.BlackHole() // it comes from within: the dark does not keep it
+		h.BlackHole() // Reset acts on both ends themselves: no packet has to get through
 		h.Reset()
 		wg.Wait()
 		writeFails(t, client, syscall.ECONNRESET)
@@ -34,7 +34,7 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// Faults of one connection are its own.
+// The faults of a connection affect no other one.
 func TestOneLink(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		lost, _ := connect(t, n, h)
@@ -134,7 +134,7 @@ func TestFreeze(t *testing.T) {
 	})
 }
 
-// What a process closes while it is stopped is closed for others when it thaws.
+// If a stopped process's connection is closed, its peer learns of that when the process thaws.
 func TestFreezeOutlastsClose(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)

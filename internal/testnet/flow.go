@@ -16,12 +16,12 @@ type flow struct {
 	nxt   int64  // the first that was never sent
 	total int64  // the end of what the writer has handed over, FIN included
 	fin   bool   // the writer has shut down: the last of total is the FIN
-	edge  int64  // the receiver takes what is before
+	edge  int64  // the receiver has room for what is before this
 
 	timer     alarm
-	since     time.Time // unacknowledged data is this old
+	since     time.Time // since when data has waited for the next acknowledgment
 	backoff   int       // retransmissions that were not answered
-	recovered int64     // a gap before here was filled again at once
+	recovered int64     // fast retransmission has sent again what is before this
 
 	blocked time.Time // since when the window has been closed before unsent data
 	probed  time.Time // when the first probe of the window was sent
@@ -35,8 +35,8 @@ type flow struct {
 	arrived    int64  // bytes, for the statistics
 }
 
-// push sends what the window allows. After a loss the timer alone sends, as in
-// Linux, whose congestion window is down to one packet then.
+// push sends what the window allows. After a timeout only the timer sends, until something is
+// acknowledged, as in Linux, whose congestion window is down to one packet then.
 func (f *flow) push() {
 	if f.from.gone {
 		return
@@ -68,8 +68,8 @@ func (f *flow) transmit(seq, end int64) {
 	f.link.wire(f.way).send(p)
 }
 
-// rto is the retransmission timeout before it is doubled. The kernel is taken
-// to know the round trip.
+// rto returns the retransmission timeout before it is doubled. It assumes that the kernel knows the
+// round-trip time.
 func (f *flow) rto() time.Duration { return RTOMin + f.link.weather().roundTrip() }
 
 // arm sees to it that the timer runs if the sender waits for something.
@@ -93,7 +93,7 @@ func (f *flow) arm() {
 	}
 }
 
-// wait sets the timer, earlier if TCP_USER_TIMEOUT ends what began at since.
+// wait sets the timer to d, or to less if TCP_USER_TIMEOUT, counted from since, passes before that.
 func (f *flow) wait(d time.Duration, since time.Time, then func()) {
 	if u := f.from.userTimeout; u > 0 && !since.IsZero() {
 		d = max(0, min(d, time.Until(since.Add(u))))

@@ -7,8 +7,8 @@ import (
 )
 
 // A Host is an address of a network that is, or was, listened on. It is a
-// net.Listener, for http.Server.Serve and its like. Its Conditions are those of
-// every connection to it, beside the connection's own.
+// net.Listener, for http.Server.Serve and its like. Its Conditions apply to every
+// connection to it, in addition to the connection's own.
 type Host struct {
 	Conditions
 
@@ -18,7 +18,7 @@ type Host struct {
 	cond      *sync.Cond // Accept waits here
 	listening bool
 	queue     []*Conn // connected, and not accepted
-	links     []*Link // that have an end which is not over
+	links     []*Link // those of which at least one end is not over
 	numbered  int     // links ever
 	dials     int
 	sum       traffic // of links that are over
@@ -65,7 +65,7 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// stopListening is Close under the mutex, of a listener that may be closed.
+// stopListening ends the listener, which may have been closed before. The caller holds the mutex.
 func (h *Host) stopListening() {
 	h.listening = false
 	for _, c := range h.queue {
@@ -94,8 +94,7 @@ func (h *Host) End(err error) {
 	h.resetAll()
 }
 
-// Reset resets all connections to the host, whose both ends get ECONNRESET. It
-// is no state: later dials are not affected.
+// Reset resets all connections to the host: both ends get ECONNRESET. Later dials are not affected.
 func (h *Host) Reset() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()

@@ -109,8 +109,9 @@ func TestHTTPIsWell(t *testing.T) {
 	})
 }
 
-// A test may end in the middle of an upload, and of what does not end: Close waits for
-// the one, which net/http lets linger since Go 1.27, and not for ever for the other.
+// A test may end while an upload is under way, or while a handler is stuck. Close waits for the
+// upload's connection, which net/http lets linger since Go 1.27. It waits no longer than a second
+// for the handler.
 func TestHTTPMayBeUnderWayAtTheEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -171,8 +172,8 @@ func TestHTTPReset(t *testing.T) {
 	})
 }
 
-// Over HTTP/2 each request is lost until the kernel gives up; over HTTP/1 each
-// has a connection of its own.
+// Over HTTP/2 every request is lost until the kernel gives the connection up. Over HTTP/1 only the
+// first one is: net/http closes its connection, and the next request gets a fresh one.
 func TestHTTPInABlackHole(t *testing.T) {
 	overHTTP(t, func(t *testing.T, w *web) {
 		w.Links()[0].BlackHole()
@@ -216,7 +217,7 @@ func TestHTTPThroughAPartition(t *testing.T) {
 	})
 }
 
-// An idle connection is lost to keep-alive, and nobody but the pool is told.
+// Keep-alive ends an idle connection in the dark. Only the pool notices: the next request dials.
 func TestHTTPKeepAlive(t *testing.T) {
 	overHTTP(t, func(t *testing.T, w *web) {
 		w.Partition(KeepAliveLimit)

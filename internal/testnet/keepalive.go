@@ -12,7 +12,7 @@ func (c *Conn) keepProbing() {
 		return // it was dark before, and no probe has been answered since
 	}
 	if k := c.keep.idle; k > 0 {
-		// Until now each probe was answered, and the last one so long ago.
+		// Until now each probe was answered: the peer was last heard at the last one.
 		c.heard = c.heard.Add(time.Since(c.heard) / k * k)
 	}
 	c.awaitKeepAlive()

@@ -38,7 +38,7 @@ func TestKeepAlive(t *testing.T) {
 	assert.Equal(t, 150*time.Second, KeepAliveLimit)
 }
 
-// A moment of light between two probes is no answer.
+// If the way heals for a moment between two probes, that is no answer to a probe.
 func TestKeepAliveBlinks(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, _ := connect(t, n, h)
@@ -77,11 +77,11 @@ func TestKeepAliveOff(t *testing.T) {
 		after(t, 24*time.Hour, func() { readFails(t, client, os.ErrDeadlineExceeded) })
 		client.SetReadDeadline(time.Time{})
 		require.NoError(t, client.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true}))
-		after(t, 135*time.Second, func() { readFails(t, client, syscall.ETIMEDOUT) }) // it was idle long ago
+		after(t, 135*time.Second, func() { readFails(t, client, syscall.ETIMEDOUT) }) // the connection has long been idle: the first probe is due at once
 	})
 }
 
-// One answered probe is as good as a new beginning.
+// A probe that is answered starts the count of lost ones over.
 func TestKeepAliveIsAnswered(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)

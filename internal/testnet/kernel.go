@@ -91,8 +91,7 @@ func (c *Conn) over(err error) {
 	c.link.prune()
 }
 
-// lose ends a dialer's end without a word to the peer: the program gets err as
-// it is.
+// lose ends a dialer's end of a connection and tells the peer nothing. The program gets err itself.
 func (c *Conn) lose(err error) {
 	c.ended = err
 	if !c.gone {

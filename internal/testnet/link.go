@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Link is one connection, as the network sees it. Its Conditions are its own,
-// beside those of its host.
+// A Link is one connection, as the network sees it. Its Conditions apply to it alone, in
+// addition to those of its host.
 type Link struct {
 	Conditions
 

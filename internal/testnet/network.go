@@ -1,4 +1,4 @@
-// Package testnet is a network over pipes with the faults of a real one. It is for the
+// Package testnet is a network in memory with the faults of a real one. It is for the
 // tests of every layer and, by way of respawntest, for those of users. It depends only
 // on the standard library, so that users take on no other dependency with it.
 package testnet
@@ -45,7 +45,7 @@ type Network struct {
 	events  []Event
 	signers *authority    // of ServeTLS
 	serving int           // connections that a server has a goroutine for
-	served  chan struct{} // closed when those are none, if Close waits for it
+	served  chan struct{} // closed when serving is 0, if Close waits for that
 }
 
 // New returns a network without hosts, which is closed at the end of

@@ -77,10 +77,9 @@ func (n *Network) serves(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// linger waits until the servers' goroutines have ended. Close has ended their
-// connections, but net/http stays for half a second with one whose request broke in the
-// body, and a synctest bubble may not end before. A handler that does not return is not
-// waited for any longer than that.
+// linger waits until the servers' goroutines have ended, since a synctest bubble cannot end before.
+// Close has ended their connections, but net/http lingers for half a second on one whose request
+// broke off in the body. For a handler that does not return, linger waits no longer than a second.
 func (n *Network) linger() {
 	n.mu.Lock()
 	if n.serving == 0 {

@@ -46,7 +46,7 @@ func TestUnacknowledgedSinceTheOldest(t *testing.T) {
 	})
 }
 
-// Where acknowledgments alone are lost, the data has arrived, once.
+// If only acknowledgments are lost, the data still arrives, and only once.
 func TestLostAcknowledgments(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, keepAliveOff(n), h)
@@ -118,8 +118,8 @@ func TestSlowNetworkRetransmitsLater(t *testing.T) {
 	})
 }
 
-// TCP_USER_TIMEOUT ends what is unacknowledged for longer, and takes the place
-// of the number of keep-alive's probes.
+// TCP_USER_TIMEOUT ends a connection whose data is not acknowledged for that long. For keep-alive it
+// takes the place of the number of probes.
 func TestUserTimeout(t *testing.T) {
 	keep := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 	for _, test := range []struct {
@@ -149,7 +149,7 @@ func TestUserTimeout(t *testing.T) {
 	}
 }
 
-// Both ends have closed: what could not be sent is still sent.
+// What was unsent when both programs closed their ends is sent once the network heals.
 func TestOrphans(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)

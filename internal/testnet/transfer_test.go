@@ -105,8 +105,8 @@ func read(chance *rand.Rand, c *Conn) (got []byte, err error) {
 	}
 }
 
-// The connection does what net.Conn promises, by the judgment of x/net. This
-// one runs in real time.
+// The connection does what net.Conn promises, as the nettest package of x/net checks it. This
+// runs in real time.
 func TestConformance(t *testing.T) {
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		n := New(t)
@@ -115,8 +115,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// A bubble whose test is stuck is found to be stuck: no timer of the network
-// goes on forever.
+// No timer of the network goes on forever, so that synctest finds a stuck test to be deadlocked.
 func TestNothingGoesOn(t *testing.T) {
 	for name, trouble := range map[string]func(h *Host){
 		"well":        func(*Host) {},

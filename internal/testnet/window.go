@@ -13,7 +13,7 @@ func (f *flow) awaitProbe() {
 	if f.timer.isSet() || !f.link.dark && f.from.userTimeout <= 0 {
 		return
 	}
-	// Those that were answered meanwhile doubled the wait as well.
+	// Probes that would have been answered, and were not sent, doubled the wait, too.
 	next := f.blocked.Add(f.rto())
 	for doublings := 1; !next.After(time.Now()); doublings++ {
 		if f.probed.IsZero() {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer that lives and does not read is ended by TCP_USER_TIMEOUT as well,
-// counted from the first probe of its window.
+// TCP_USER_TIMEOUT also ends a connection whose peer is alive but does not read. It is counted
+// from the first probe of the window.
 func TestUserTimeoutOfAZeroWindow(t *testing.T) {
 	full := strings.Repeat("x", ReceiveBuffer+1)
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
@@ -43,8 +43,8 @@ func TestUserTimeoutOfAZeroWindow(t *testing.T) {
 	})
 }
 
-// The news of an open window was lost: a probe finds out, in the dark 15 of
-// them end the connection.
+// If the news of an open window is lost, a probe finds out. In the dark, 15 unanswered probes end
+// the connection.
 func TestWindowProbes(t *testing.T) {
 	full := strings.Repeat("x", ReceiveBuffer+1)
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
@@ -63,7 +63,7 @@ func TestWindowProbes(t *testing.T) {
 	})
 }
 
-// Each answer begins the count of lost probes anew.
+// Each answer to a probe of the window resets the count of lost probes.
 func TestWindowProbesAreAnswered(t *testing.T) {
 	full := strings.Repeat("x", ReceiveBuffer+1)
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
@@ -79,8 +79,8 @@ func TestWindowProbesAreAnswered(t *testing.T) {
 	})
 }
 
-// What a window that opens lets through is as young as that, and has the
-// timer of what is sent.
+// Data that has waited for a window counts as sent, and grows old, only from when the window opens.
+// From then on it has the timer of retransmissions, not that of probes.
 func TestWindowOpensInTheDark(t *testing.T) {
 	full := strings.Repeat("x", ReceiveBuffer+1)
 	for _, heals := range []bool{true, false} {
@@ -102,7 +102,7 @@ func TestWindowOpensInTheDark(t *testing.T) {
 	}
 }
 
-// What has no room is not taken, a FIN after it included.
+// Data that has no room in the receive buffer is not taken, and neither is a FIN after it.
 func TestReceiveBufferShrinks(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network, h *Host) {
 		client, server := connect(t, n, h)

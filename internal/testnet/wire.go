@@ -68,7 +68,7 @@ func (w *wire) send(p packet) {
 		w.free = at
 	}
 	at = at.Add(f.delay(w.way))
-	// Nothing overtakes on a wire: whoever leaves behind others waits for them.
+	// No packet overtakes another: one that is sent behind others waits for them.
 	if len(w.queue) == 0 && !at.After(now) {
 		w.deliver(p)
 		return
