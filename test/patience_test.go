@@ -183,7 +183,7 @@ func TestWhatABlackHoleCosts(t *testing.T) {
 				continue // each is lost that its caller sends until three have waited
 			}
 			for _, deadline := range []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, 10 * time.Minute, 0} {
-				for p := range testkit.InCI(drawn, map[time.Duration]float64{5 * time.Second: 0.5}) {
+				for p := range testkit.InCI(drawn, map[time.Duration]float64{4 * time.Second: 0}) {
 					f := flow{method: method, period: period, deadline: deadline, length: max(20*time.Second, 5*period)}
 					t.Run(fmt.Sprintf("%s each %v, deadline %v, patience %v", method, period, deadline, p), func(t *testing.T) {
 						sum, most := blackHoled(t, f, patient(p)), f.most(p)
