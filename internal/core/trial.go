@@ -58,7 +58,7 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return c.waitForNext(now, q, s)
 	case r.hadItsChance(q):
 		return c.waitForOthers(now, q)
-	case q.fresh(): // and can be asked only once, or it had no evidence
+	case q.fresh(): // only what can be asked only once has evidence without a failure of its own
 		return c.askOnce(now, q, s), true
 	case c.hasControl(q, s):
 		return c.try(now, q, true), true
