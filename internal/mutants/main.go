@@ -189,6 +189,7 @@ func reason(out string) string {
 	if m := failedTest.FindStringSubmatch(out); m != nil {
 		return m[1]
 	}
+	out, _, _ = strings.Cut(out, "\npanic: ") // other packages' tests may have run on
 	if all := running.FindAllStringSubmatch(out, -1); len(all) > 0 {
 		return all[len(all)-1][1]
 	}
