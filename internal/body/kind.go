@@ -59,6 +59,13 @@ func unwrapped(r io.Reader) io.Reader {
 	return r
 }
 
+// Sealed reports whether req is never sent again, whatever became of it: r says so, or
+// its body can be had only once, even if nobody reads it. net/http closes a file whose dial
+// has failed, and nothing shields that.
+func (r Replay) Sealed(req *http.Request) bool {
+	return r == Never || Has(req) && req.GetBody == nil && !r.NeedsShield(req)
+}
+
 // Repeatable reports whether req may be sent again whatever became of it: it is
 // idempotent, and its body can be had again.
 func (r Replay) Repeatable(req *http.Request) bool {

@@ -134,10 +134,6 @@ func (l *Lender) Left() bool {
 	return !l.lent
 }
 
-// Once reports whether the body can be lent only once, even if nobody reads it: net/http
-// closes a file whose dial has failed, and nothing shields that.
-func (l *Lender) Once() bool { return Has(l.req) && l.shot == nil && l.req.GetBody == nil }
-
 // Close closes the body of a request that was lent and is not sent after all.
 func Close(lent *http.Request) {
 	if lent != nil && lent.Body != nil {

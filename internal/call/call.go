@@ -92,7 +92,7 @@ func (m *Maker) newCall(req *http.Request) *call {
 	}
 	c.core = core.Call{
 		Authority: evidence.AuthorityOf(req.URL), Method: req.Method, Kind: kindOf(req, replay),
-		Sealed: replay == body.Never || c.lender.Once(), Ready: m.Config.ReadyOf(req), Ticket: c, Witness: witness(req),
+		Ready: m.Config.ReadyOf(req), Ticket: c, Witness: witness(req),
 	}
 	c.core.Deadline, _ = req.Context().Deadline()
 	if c.core.Kind == core.Copyable {

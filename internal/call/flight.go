@@ -102,7 +102,7 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
 	if trial {
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
-		if c.core.Kind == core.Once {
+		if c.core.Kind < core.Repeatable {
 			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 		}
 	}
@@ -127,7 +127,7 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 // recall calls the flight back, unless it is once only and got its connection before the
 // core could hear of it: it could go nowhere else, so it goes on where it is.
 func (fl *flight) recall() {
-	if fl.call.core.Kind != core.Once {
+	if fl.call.core.Kind >= core.Repeatable {
 		fl.leash.pull()
 		return
 	}

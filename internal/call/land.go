@@ -27,7 +27,7 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 		r.bond.Out() // first, so that a transport which this failure replaces need not wait for it
 		defer r.bond.Leave()
 		return c.failed(r)
-	case !c.tellAnswer(r) && c.core.Kind != core.Once:
+	case !c.tellAnswer(r) && c.core.Kind >= core.Repeatable:
 		r.discard() // it was called back. A request that is sent only once keeps its answer: it gets no other
 		return nil, nil, false
 	}
@@ -110,7 +110,7 @@ func (fl *flight) pulled() bool { return fl.leash != nil && fl.leash.pulled() }
 // ends here.
 func (c *call) calledBack(r result, unsent bool) (*http.Response, error, bool) {
 	switch {
-	case unsent || c.core.Kind != core.Once:
+	case unsent || c.core.Kind >= core.Repeatable:
 		r.close()
 		return nil, nil, false
 	case r.pulled() && errors.Is(r.err, context.Canceled): // by us

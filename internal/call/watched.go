@@ -82,7 +82,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 	switch kindOf(req, m.Config.ReplayOf(req)) {
 	case core.Repeatable:
 		return m.Do(req) // see watchedVigil
-	case core.Once:
+	case core.Sealed:
 		return m.plainVigil(req, gen, alert)
 	}
 	v := &struct {
@@ -135,6 +135,8 @@ func kindOf(req *http.Request, r body.Replay) core.Kind {
 		return core.Copyable
 	case r.Repeatable(req):
 		return core.Repeatable
+	case r.Sealed(req):
+		return core.Sealed
 	}
 	return core.Once
 }

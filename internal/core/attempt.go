@@ -66,7 +66,7 @@ func (a *Attempt) silentIn(now time.Time, s *suspect) {
 // is sealed is not sent again even so. Where the transport tells nothing, as even
 // net/http's does not for a registered protocol, a may have been sent.
 func (a *Attempt) unsent() bool {
-	return !a.connected && !a.Call.Sealed && (a.asked || a.Call.Kind != Once)
+	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && a.asked)
 }
 
 // Copy reports whether a is beside another attempt of its call.
@@ -112,7 +112,7 @@ func (c *Client) callBackAll(l *attempts, keep *Call) {
 		next := a.next
 		if a.Call != keep {
 			a.remove()
-			if a.Copy() || a.unsent() || a.Call.Kind != Once && !a.Call.Sealed {
+			if a.Copy() || a.unsent() || a.Call.Kind >= Repeatable {
 				c.callBack(a)
 			}
 		}

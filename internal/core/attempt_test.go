@@ -12,12 +12,12 @@ import (
 // what may have been processed and can be asked only once, nor what is never sent again.
 func TestWhatTriesGoesOnInServiceWhereThatIsSafe(t *testing.T) {
 	for name, tt := range map[string]struct {
-		kind                           Kind
-		sealed, asked, connected, back bool
+		kind                   Kind
+		asked, connected, back bool
 	}{
 		"a PUT that was sent":                          {kind: Repeatable, asked: true, connected: true, back: true},
-		"a PUT that was sent, and is never sent again": {kind: Repeatable, sealed: true, asked: true, connected: true},
-		"a PUT that is never sent again, even unsent":  {kind: Repeatable, sealed: true, asked: true},
+		"a PUT that was sent, and is never sent again": {kind: Sealed, asked: true, connected: true},
+		"a PUT that is never sent again, even unsent":  {kind: Sealed, asked: true},
 		"a POST that was sent":                         {kind: Once, asked: true, connected: true},
 		"a POST that was not sent":                     {kind: Once, asked: true, back: true},
 		"a POST that may have been sent":               {kind: Once},
@@ -28,7 +28,6 @@ func TestWhatTriesGoesOnInServiceWhereThatIsSafe(t *testing.T) {
 			s.does(s.call(Once, "POST"), Wait)
 			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 			q := s.call(tt.kind, "TRIES")
-			q.Sealed = tt.sealed
 			trial := s.does(q, Try)
 			if tt.asked {
 				s.Asks(trial)

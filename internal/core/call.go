@@ -2,11 +2,13 @@ package core
 
 import "time"
 
-// A Kind says how often a request may be sent.
+// A Kind says how often a request may be sent. Each kind allows what the kinds before it
+// allow.
 type Kind uint8
 
 const (
-	Once       Kind = iota // may be processed by whoever gets it, so by one alone
+	Sealed     Kind = iota // is never sent again, not even unsent
+	Once                   // may be processed by whoever gets it: is sent again only if it is unsent
 	Repeatable             // may be sent again
 	Copyable               // may be in two places at once
 )
@@ -17,7 +19,6 @@ type Call struct {
 	Authority Authority
 	Method    string
 	Kind      Kind
-	Sealed    bool          // it is never sent again, not even unsent
 	Deadline  time.Time     // its caller's; zero: none
 	Ready     time.Duration // how long it waits for ready; 0: not at all
 	Ticket    any           // the shell's

@@ -66,7 +66,7 @@ func (r *candidate) opensFor(a Authority) bool {
 func (c *Client) ripest(now time.Time, s *suspect) *Call {
 	s.ripeAt = time.Time{}
 	for a := s.flying.last; a != nil; a = a.prev {
-		if a.Call.Kind != Copyable || a.Call.Sealed || a.Call.copy != nil {
+		if a.Call.Kind != Copyable || a.Call.copy != nil {
 			continue
 		}
 		if !now.Before(a.ripeAt) && !a.hasTime(now) {

@@ -31,6 +31,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 		return fate
 	}
 	o.Left = o.Left || a.Call.copy != nil && a.Call.copy.told
+	o.Again = o.Again && a.Call.Kind != Sealed
 	o = c.verdictOf(now, a, o)
 	q := a.Call
 	switch {
@@ -90,7 +91,7 @@ func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 		q.attempts--
 	}
 	q.failure = failure{
-		on: a.On, began: a.began, at: c.now, apart: o.Unsent || o.Apart, again: o.Again && !q.Sealed,
+		on: a.On, began: a.began, at: c.now, apart: o.Unsent || o.Apart, again: o.Again,
 		stall: o.Verdict == Stall, slow: rowOf(now, a, o) == silent, first: a.role == onTrial && !a.control,
 	}
 }

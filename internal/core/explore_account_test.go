@@ -52,9 +52,9 @@ type hostAccount struct {
 	ended, lost int
 	took        time.Duration
 
-	refused            bool   // the candidate
-	like               [3]int // by kind: the step of the latest failure in service
-	before             int    // the step of the latest answered trial but one, in this outage
+	refused            bool              // the candidate
+	like               [Copyable + 1]int // by likeOf: the step of the latest failure in service
+	before             int               // the step of the latest answered trial but one, in this outage
 	latest             int
 	beforeAt, latestAt time.Time
 	expect             bool // the event under way trips it
@@ -67,7 +67,6 @@ type hostAccount struct {
 type served struct {
 	host    int
 	kind    Kind
-	sealed  bool
 	copy    bool
 	row     row
 	began   int
@@ -161,7 +160,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	if o.Verdict == Failure {
 		h.took = max(h.took, acc.waited(w, f))
 	}
-	h.like[f.x.q.Kind] = w.step
+	h.like[likeOf(f.x.q.Kind)] = w.step
 	switch counts := o.Verdict == Stall || h.failures == 0 || f.clock >= h.counted; {
 	case !counts:
 		acc.expects(w, h, f) // the same event, seen by another: its share counts

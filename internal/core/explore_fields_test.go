@@ -149,7 +149,7 @@ var keyless = map[string]bool{
 	"suspect.since": true, "Client.endedAt": true, "suspect.tripped": true, "suspect.refusals": true, // told only
 	"suspect.from": true, "Client.endedIn": true, "Client.answered": true, "Client.unbuilt": true, // the same
 	"suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true,
-	"Call.Authority": true, "Call.Method": true, "Call.Kind": true, "Call.Sealed": true, "Call.Ready": true, // its template
+	"Call.Authority": true, "Call.Method": true, "Call.Kind": true, "Call.Ready": true, // its template
 	"Attempt.Call": true, "Attempt.prev": true, "Attempt.next": true, "Attempt.in": true, // its lists
 	"attempts.last": true, "entry[T].used": true, "entry[T].authority": true, "patience.least": true,
 	"Client.known": true, "candidate.of": true, "Client.busy": true, "suspect.busy": true, "Client.sweepAt": true, "Client.changes": true, // to find others by, and to be asked less often

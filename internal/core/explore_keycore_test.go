@@ -95,7 +95,7 @@ func (k *keyer) account(a *account) {
 	k.nums(len(a.served))
 	for _, s := range a.served {
 		k.nums(s.host, int(s.kind), int(s.row))
-		k.bools(s.copy, s.sealed, s.planned, s.control.unsent)
+		k.bools(s.copy, s.planned, s.control.unsent)
 		k.steps(s.began, s.control.began)
 		k.transport(s.control.on)
 		k.times(s.start, s.at)

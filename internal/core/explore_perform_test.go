@@ -38,7 +38,7 @@ func (w *world) perform() {
 	for _, a := range t.Copies {
 		x := w.travelerOf(a.Call)
 		w.say("      a copy of %s on the candidate", w.label(x))
-		w.must(x.q.Kind == Copyable && !x.q.Sealed, "a copy of what may not be in two places")
+		w.must(x.q.Kind == Copyable, "a copy of what may not be in two places")
 		w.must(a.On == w.built, "a copy on what is no candidate")
 		for _, f := range w.flights {
 			w.must(f.x != x || !f.copy, "two copies of a request")
@@ -144,7 +144,7 @@ func (w *world) recall(a *Attempt) {
 	}
 	x := f.x
 	w.say("      %s is called back %s", w.label(x), roleNames[w.roleOf(f)])
-	w.must(x.q.Kind != Once && !x.q.Sealed || !f.sent && f.on != 1 || x.at == over, "called back is what may have been sent and may not go again")
+	w.must(x.q.Kind > Once || !f.sent && f.on != 1 || x.at == over, "called back is what may have been sent and may not go again")
 	if x.tried != 0 && !f.copy && !f.sent && w.now.Sub(f.start) >= headStart {
 		x.vain = true
 	}
@@ -181,7 +181,7 @@ func (w *world) partings() {
 				f.x.tries--
 				f.trial = false
 			}
-			w.must(f.x.q.Kind == Copyable && !f.x.q.Sealed, "left behind is what may not be in two places")
+			w.must(f.x.q.Kind == Copyable, "left behind is what may not be in two places")
 			w.must(w.roleOf(f) == retired, "left behind is what was not replaced")
 		}
 	}

@@ -98,7 +98,7 @@ var plants = []planted{
 	}},
 	{name: "once only needs no like", world: "broken", depth: 7, notice: "promotes without a control", state: func(w *world) {
 		for _, x := range w.calls {
-			if a := x.q.main; a != nil && a.role == onTrial && x.q.Kind == Once {
+			if a := x.q.main; a != nil && a.role == onTrial && x.q.Kind <= Once {
 				a.control = true
 			}
 		}

@@ -103,9 +103,6 @@ func (w *world) follow(s *sequel) string {
 	set.nEnds = 0
 	set.connects, set.patient, set.lateTimer, set.age, set.noFail = false, true, false, false, true
 	probe := template{kind: s.kind}
-	if s.kind == Once {
-		probe.kind = Once
-	}
 	set.calls = append(slices.Clone(set.calls), probe, template{host: 1, kind: s.kind})
 	end, every := w.now.Add(s.length), probeEvery
 	switch {

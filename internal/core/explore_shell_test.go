@@ -7,7 +7,7 @@ import "time"
 func (w *world) begin(i int) {
 	t := w.setting.calls[i]
 	w.lives[i]--
-	q := &Call{Authority: hosts[t.host], Method: methods[t.kind], Kind: t.kind, Sealed: t.sealed, Ready: t.ready}
+	q := &Call{Authority: hosts[t.host], Method: methods[t.kind], Kind: t.kind, Ready: t.ready}
 	if t.deadline > 0 {
 		q.Deadline = w.now.Add(t.deadline)
 	}
@@ -61,7 +61,8 @@ func (w *world) ask(x *traveler) {
 		x.at = going
 		x.tries++
 		w.must(s.Attempt.On == [...]uint64{w.current, w.built}[s.Do], "it is sent on the wrong transport")
-		w.must(x.sent == 0 || x.q.Kind != Once, "what may have been sent, and is once only, is sent again")
+		w.must(x.sent == 0 || x.q.Kind > Once, "what may have been sent, and is once only, is sent again")
+		w.must(x.tries == 1 || x.q.Kind > Sealed, "what is sealed is sent again")
 		w.c.Asks(s.Attempt)
 		f := w.takeOff(x, s.Attempt, s.Attempt.began)
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
@@ -77,11 +78,11 @@ func (w *world) ask(x *traveler) {
 			x.tries, x.free = 0, false
 			w.must(x.q.Ready > 0 && !x.until.IsZero(), "it waits for a round that never begins")
 		}
-		w.must(x.sent == 0 || x.q.Kind != Once, "it waits to be sent again, and may not")
+		w.must(x.sent == 0 || x.q.Kind > Once, "it waits to be sent again, and may not")
 	case Divert:
 		w.say("      it goes to the fallback")
 		w.must(w.Fallback, "there is no fallback")
-		w.must(x.sent == 0 || x.q.Kind != Once, "what may have been sent goes to the fallback")
+		w.must(x.sent == 0 || x.q.Kind > Once, "what may have been sent goes to the fallback")
 		w.must(h.tripped || w.acc.ended, "what is well is left to the fallback")
 		x.at, x.got = over, "diverted"
 	case GiveUp:
@@ -104,7 +105,7 @@ func (w *world) sends(f *flight) {
 	if !f.sent {
 		f.sent = true
 		f.x.sent++
-		w.must(f.x.q.Kind != Once || f.x.sent == 1, "sent %d times, and once only", f.x.sent)
+		w.must(f.x.q.Kind > Once || f.x.sent == 1, "sent %d times, and once only", f.x.sent)
 	}
 }
 
@@ -151,7 +152,7 @@ func (w *world) fail(f *flight, v Verdict, untyped bool) {
 		w.sends(f)
 		unsent = false
 	}
-	o := Outcome{Verdict: v, Trigger: "failed", Unsent: unsent, Again: unsent || x.q.Kind != Once, Untyped: untyped}
+	o := Outcome{Verdict: v, Trigger: "failed", Unsent: unsent, Again: unsent || x.q.Kind > Once, Untyped: untyped}
 	w.failed(f, o)
 }
 
@@ -263,7 +264,7 @@ func (w *world) leftOf(f *flight, v Verdict) Outcome {
 	if f.copy {
 		v = Neutral
 	}
-	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind != Once, Left: true}
+	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind > Once, Left: true}
 }
 
 // finish: a factory has returned.

@@ -28,7 +28,7 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 	h := &acc.hosts[hostOf(x.q.Authority)]
 	h.before, h.beforeAt, h.latest, h.latestAt = h.latest, h.latestAt, w.step, w.now
 	s := served{
-		host: hostOf(x.q.Authority), kind: x.q.Kind, sealed: x.q.Sealed, copy: f.copy, row: f.row, began: f.began,
+		host: hostOf(x.q.Authority), kind: x.q.Kind, copy: f.copy, row: f.row, began: f.began,
 		start: f.start, at: w.now, control: x.control, x: x,
 	}
 	for _, g := range w.flights {
@@ -230,7 +230,7 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	if own {
 		return true
 	}
-	once := s.sealed || s.kind == Once && s.row != noConnection || s.kind == Once || s.kind == Repeatable && s.row == silent || s.kind == Repeatable && h.row == silent
+	once := s.kind < Repeatable || s.kind == Repeatable && (s.row == silent || h.row == silent)
 	if !once {
 		return false
 	}
@@ -240,17 +240,20 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	if h.before != 0 {
 		began, start = min(began, h.before), first(start, h.beforeAt)
 	}
-	if h.like[s.kind] > began {
+	if h.like[likeOf(s.kind)] > began {
 		return true
 	}
 	for _, f := range w.flights {
 		passed := f.start.Add(time.Second)
-		if f.on == w.current && f.x.q.Kind == s.kind && f.x.q.Authority == hosts[s.host] && passed.After(start) && !w.now.Before(passed) {
+		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && passed.After(start) && !w.now.Before(passed) {
 			return true
 		}
 	}
 	return false
 }
+
+// likeOf: what is sealed has the method of what is once only, so each is the other's control.
+func likeOf(k Kind) Kind { return max(k, Once) }
 
 // judged is when the answered copy s will have proved the candidate, if its control
 // f is silent until then.

@@ -54,18 +54,17 @@ func hostOf(a Authority) int {
 type template struct {
 	host     int
 	kind     Kind
-	sealed   bool
 	ready    time.Duration
 	deadline time.Duration // 0: none
 	lives    int
 	adopted  bool // its first attempt is made on the healthy path
 }
 
-var methods = [3]string{"POST", "PUT", "GET"}
+var methods = [...]string{Sealed: "POST", Once: "POST", Repeatable: "PUT", Copyable: "GET"}
 
 func (t template) String() string {
 	n := methods[t.kind] + " " + string('a'+rune(t.host))
-	if t.sealed {
+	if t.kind == Sealed {
 		n += " sealed"
 	}
 	if t.ready > 0 {

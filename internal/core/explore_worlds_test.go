@@ -9,6 +9,7 @@ var (
 	get  = template{kind: Copyable}
 	put  = template{kind: Repeatable}
 	post = template{kind: Once}
+	seal = template{kind: Sealed}
 	getB = template{host: 1, kind: Copyable}
 	posB = template{host: 1, kind: Once}
 	wait = template{kind: Repeatable, ready: 5 * time.Second}
@@ -17,7 +18,6 @@ var (
 func (t template) times(n int) template            { t.lives = n; return t }
 func (t template) unseen() template                { t.adopted = true; return t }
 func (t template) within(d time.Duration) template { t.deadline = d; return t }
-func (t template) never() template                 { t.sealed = true; return t }
 
 var (
 	some = []change{{serving, 0, works}, {serving, 0, refuses}, {serving, 0, mute}, {asCandidate, 0, mute}, {serving, 0, slow}}
@@ -91,7 +91,7 @@ func worlds() []*setting {
 func everything() []*setting {
 	all := setting{
 		calls: []template{
-			get.times(9).unseen(), post.times(9), wait.times(9), getB.times(9), put.times(9), posB.times(9), post.never().times(3),
+			get.times(9).unseen(), post.times(9), wait.times(9), getB.times(9), put.times(9), posB.times(9), seal.times(3),
 			get.times(9).within(5 * time.Second),
 		},
 		changes: more, nChanges: 9, nLeaves: 9, nJumps: 3, nLocal: 2, nHand: 2, nEnds: 2, nSpoils: 2,
@@ -116,7 +116,7 @@ func (s *setting) features() map[string]bool {
 	for _, t := range s.calls {
 		f["host "+hosts[t.host].Host] = true
 		f[methods[t.kind]] = true
-		f["sealed"] = f["sealed"] || t.sealed
+		f["sealed"] = f["sealed"] || t.kind == Sealed
 		f["ready"] = f["ready"] || t.ready > 0
 		f["deadline"] = f["deadline"] || t.deadline > 0
 		f["healthy path"] = f["healthy path"] || t.adopted

@@ -105,7 +105,7 @@ func (c *Client) plannedEnded(now time.Time, r *candidate, kind string) {
 // that can be copied, by being tried there first.
 func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	r := c.cand
-	if r == nil || !r.planned || r.stage != Ready || q.Sealed || !q.fresh() || q.attempts > 0 {
+	if r == nil || !r.planned || r.stage != Ready || q.Kind == Sealed || !q.fresh() || q.attempts > 0 {
 		return Step{}, false
 	}
 	if st := r.stand(q.Authority); st != nil && st.try != nil {

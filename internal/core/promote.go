@@ -123,7 +123,7 @@ func (c *Client) condemnOne(a *Attempt) {
 		return
 	}
 	a.Call.tripped = true
-	if a.Call.Kind == Once || a.Call.Sealed {
+	if a.Call.Kind < Repeatable {
 		return
 	}
 	if a.ripeAt.IsZero() { // it did not begin under suspicion

@@ -44,11 +44,10 @@ func TestACopyOfAPlannedCandidateGoesOnOnlyForWhoNeedsIt(t *testing.T) {
 
 // What waits on a transport that was replaced is moved only if it may be sent again.
 func TestWhatIsSealedStaysWhereItWaits(t *testing.T) {
-	for name, sealed := range map[string]bool{"it may go again": false, "it is never sent again": true} {
+	for name, kind := range map[string]Kind{"it may go again": Copyable, "it is never sent again": Sealed} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			q := s.call(Copyable, "GET")
-			q.Sealed = sealed
+			q := s.call(kind, "GET")
 			waits := s.does(q, Send)
 			s.silent([]*Attempt{waits})
 			other := s.call(Copyable, "GET")
@@ -63,7 +62,7 @@ func TestWhatIsSealedStaysWhereItWaits(t *testing.T) {
 				s.Tick(s.now)
 			}
 			require.NotEqualValues(t, 1, s.Current())
-			assert.Equal(t, sealed, q.main == waits)
+			assert.Equal(t, kind == Sealed, q.main == waits)
 		})
 	}
 }

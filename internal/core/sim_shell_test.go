@@ -9,7 +9,10 @@ import (
 func (s *sim) visit(like visit) *visit {
 	v := &like
 	kind := map[string]Kind{"GET": Copyable, "GET+Upgrade": Repeatable, "PUT": Repeatable, "POST": Once}[v.method]
-	v.q = &Call{Authority: simAuthority(v.host), Method: v.method, Kind: kind, Sealed: v.sealed, Ready: v.ready}
+	if v.sealed {
+		kind = Sealed
+	}
+	v.q = &Call{Authority: simAuthority(v.host), Method: v.method, Kind: kind, Ready: v.ready}
 	v.start = s.now
 	s.inFlight++
 	if v.left > 0 {
@@ -185,7 +188,7 @@ func (s *sim) fly(f *simFlight) {
 			return
 		}
 		f.connected = true
-		if v.sent++; v.sent > 1 && v.q.Kind == Once {
+		if v.sent++; v.sent > 1 && v.q.Kind <= Once {
 			s.fault("a %s to %s was sent %d times", v.method, v.host, v.sent)
 		}
 		if f.a != nil {
@@ -193,7 +196,7 @@ func (s *sim) fly(f *simFlight) {
 		}
 		s.after(how.answer, func() {
 			if how.broken {
-				s.failed(f, how, Outcome{Verdict: Failure, Trigger: "connection_reset", Again: v.q.Kind != Once})
+				s.failed(f, how, Outcome{Verdict: Failure, Trigger: "connection_reset", Again: v.q.Kind > Once})
 			} else {
 				s.answered(f)
 			}
@@ -206,7 +209,7 @@ func (s *sim) failed(f *simFlight, how fate, o Outcome) {
 		return
 	}
 	if how.untyped && !f.watched {
-		o.Untyped, o.Unsent, o.Again = true, false, f.v.q.Kind != Once
+		o.Untyped, o.Unsent, o.Again = true, false, f.v.q.Kind > Once
 	}
 	s.adopt(f)
 	s.land(f)
@@ -280,7 +283,7 @@ func (s *sim) leave(v *visit, late bool) {
 	f := v.flight
 	s.adopt(f)
 	s.land(f)
-	o := Outcome{Left: true, Unsent: !f.connected, Again: !f.connected || v.q.Kind != Once, Trigger: "stall"}
+	o := Outcome{Left: true, Unsent: !f.connected, Again: !f.connected || v.q.Kind > Once, Trigger: "stall"}
 	switch {
 	case late:
 		o.Verdict = Stall

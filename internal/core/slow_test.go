@@ -303,9 +303,7 @@ func TestAControlThatFailsIsThatOfAllTrialsLikeIt(t *testing.T) {
 	waiting, copied := s.dark(1)
 	s.Connected(s.now, copied)
 	sealed := func(want Do) *Attempt {
-		q := s.call(Copyable, "GET")
-		q.Sealed = true
-		return s.does(q, want)
+		return s.does(s.call(Sealed, "GET"), want)
 	}
 	sealed(Send) // the control of the next one
 	s.Answered(s.now, sealed(Try))

@@ -79,15 +79,13 @@ func (c *Client) hasEvidence(q *Call, s *suspect) bool {
 // on the candidate: what the row of its authority does not take in the table of
 // trials.
 func askedOnce(q *Call, s *suspect) bool {
-	switch {
-	case q.Sealed:
-		return true
-	case s.row == noConnection:
-		return false // it is expected to fail unsent
-	case s.row == broke:
-		return q.Kind == Once
+	switch s.row {
+	case noConnection:
+		return q.Kind < Once // what is once only is expected to fail unsent
+	case broke:
+		return q.Kind < Repeatable
 	}
-	return q.Kind != Copyable
+	return q.Kind < Copyable
 }
 
 // hasControl: the transport in service had its chance with q since the candidate

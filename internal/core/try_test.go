@@ -20,6 +20,29 @@ func TestATryThatHasEndedIsNotCalledBack(t *testing.T) {
 	assert.Empty(t, todo.Reports)
 }
 
+// What is never sent again tries no planned candidate, since it could not go on in service.
+func TestWhatIsSealedTriesNoPlannedCandidate(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	s.does(s.call(Sealed, "TRIES"), Send)
+	s.does(s.call(Once, "TRIES"), Try)
+}
+
+// Where the transport in service gives nobody a connection, what is never sent again goes to
+// the candidate first: as its own control it would be lost.
+func TestWhatIsSealedIsNotItsOwnControl(t *testing.T) {
+	for kind, want := range map[Kind]Do{Sealed: Try, Once: Send} {
+		s := newScene(t)
+		q := s.call(Once, "POST")
+		for range s.rules.Threshold {
+			s.refused(s.does(q, Send))
+		}
+		s.does(q, Wait)
+		s.Built(s.now, s.cand.id, false, Draw{})
+		s.does(s.call(kind, "POST"), want)
+	}
+}
+
 // A try has a second for its answer. Then it is called back, unless it can be asked only once
 // and may have been processed.
 func TestATryIsCalledBackAfterASecondWhereThatIsSafe(t *testing.T) {
