@@ -17,8 +17,8 @@ import "net/http"
 // never sent; the caller is still there; and the body can be had again, since it has GetBody
 // or no byte of it was read. A file without GetBody is never sent again, whatever became of
 // it, since net/http may have closed it (Sealed in kind.go). The core sees to the fourth, in
-// internal/core: the request has an attempt left (spare in table.go), and there is something
-// to make it on:
+// internal/core: the request has an attempt left (spare in table.go; the fallback needs none),
+// and there is something to make it on:
 //
 //   - While the authority is not tripped, that is the transport in service, but not after a
 //     stall there, since a slow upstream is not asked twice (onItsWay in table.go).
@@ -29,8 +29,8 @@ import "net/http"
 //   - After a promotion it is sent on the transport that was promoted. A POST with such a header
 //     and a body that can be had again may move there, too, while it still waits for its answer
 //     on the one that was replaced (promote.go).
-//   - If the transport in service has ended, it waits for the next one, or goes to the fallback
-//     (withoutTransport in table.go).
+//   - If the transport in service has ended, it waits for the next one, if that may be built,
+//     or goes to the fallback (withoutTransport in table.go).
 //   - With WithWaitForReady it starts over with all of this after a second (wait.go).
 
 // A Replay says which requests may be sent again after an error. Its values are

@@ -62,9 +62,10 @@ func (a *Attempt) silentIn(now time.Time, s *suspect) {
 	a.silent.n++
 }
 
-// unsent reports whether nothing of a was sent, or whether that does not matter. What
-// is sealed is not sent again even so. Where the transport tells nothing, as even
-// net/http's does not for a registered protocol, a may have been sent.
+// unsent reports whether a's request may be sent elsewhere as if a had not been sent: a had
+// no connection, and its request may be sent again, or is once only and its transport has
+// told that it looks for a connection. A transport that tells nothing, as net/http's does
+// for a registered protocol, may have sent a.
 func (a *Attempt) unsent() bool {
 	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && a.asked)
 }

@@ -68,7 +68,7 @@ func (c *Client) NotBuilt(now time.Time, id uint64, kind string, d Draw) {
 	c.settle(now)
 }
 
-// Spoiled: the candidate says itself that it has ended.
+// Spoiled: the candidate reports that it has ended.
 func (c *Client) Spoiled(now time.Time, id uint64) {
 	if r := c.cand; r != nil && r.id == id && r.stage == Ready {
 		c.end(now, TransportEnded)

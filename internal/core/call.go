@@ -74,9 +74,9 @@ func (q *Call) Adopt(on uint64, began Instant, start time.Time) *Attempt {
 	return q.main
 }
 
-// AdoptWaiting makes known an attempt of the healthy path that waits for its answer
-// yet. Its caller waits in the transport, and has another's answer only once the
-// attempt is over.
+// AdoptWaiting makes known an attempt of the healthy path that still waits for its answer.
+// Its caller waits in the transport, so it can have the answer of another attempt only once
+// this one is over.
 func (q *Call) AdoptWaiting(on uint64, began Instant, start time.Time) *Attempt {
 	a := q.Adopt(on, began, start)
 	a.bound = true

@@ -7,7 +7,8 @@ import "time"
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
-// that the transport in service answered; it had no connection within a second for a request
+// that the transport in service answered, within a second if the candidate had only that
+// (tryAnswered in plan.go); it had no connection within a second for a request
 // that tried it first (callBackTry in plan.go); or it failed one that can be asked only once,
 // which has no control.
 //
@@ -25,12 +26,12 @@ import "time"
 //   - it makes way for the next one (givesWay in sharing.go), for a planned one, or, if it is
 //     planned by age, for one that Recreate orders (plan in plan.go);
 //   - everybody who called Recreate for it has given up (Abandon in plan.go);
-//   - it says itself that it has ended (Spoiled in build.go); or
+//   - it reports that it has ended (Spoiled in build.go); or
 //   - the client is closed.
 //
 // A candidate that is over is retired, and a build that is under way is canceled (end).
-// Copies on it are canceled. A request on it that was not sent goes on in service. So does one
-// that may be sent again, if the transport in service has answered its authority, or if it was
+// Copies on it are canceled. A request on it that was not sent asks what to do next, as if it
+// had not been there, unless it is sealed. So does one that may be sent again, if the transport in service has answered its authority, or if it was
 // trying a planned candidate. All other requests stay where they are (releaseTrials and
 // noLongerNeeded in sharing.go).
 

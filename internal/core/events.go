@@ -194,7 +194,7 @@ func (c *Client) Connected(now time.Time, a *Attempt) {
 	c.settle(now)
 }
 
-// Ended: the transport of this number says itself that it has ended. candidateFit
+// Ended: the transport of this number reports that it has ended. candidateFit
 // says whether the candidate, if there is one, has not.
 func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 	if c.closed || c.ended || on != c.current {

@@ -9,8 +9,8 @@ import "time"
 //   - something is tripped, or the transport in service says that it has ended;
 //   - there is no candidate, and the backoff allows no build yet: once it does, the next
 //     request has one built, and a probe that failed would keep that request away;
-//   - there is nothing to try: the latest build since the first failure of what is tripped
-//     gave no transport. If the transport in service has ended, this always holds; if there
+//   - there is nothing to try: for one authority that is tripped, the latest build since its
+//     first failure gave no transport. If the transport in service has ended, this always holds; if there
 //     was none yet, it holds once a build has failed;
 //   - nobody has been answered since, in service or by the fallback: no attempt that began
 //     after the latest of these, which are the end of the transport and the first failure of
@@ -83,7 +83,7 @@ func (c *Client) illSince() (since Instant, ill bool) {
 }
 
 // cannotBuild reports whether something that is ill has nothing to be tried for it.
-// That the first transport is still to be built is no illness, unless that failed.
+// A client whose first transport is still to be built is ill only if a build has failed.
 func (c *Client) cannotBuild() bool {
 	if c.ended {
 		return !c.absent || c.unbuilt > 0

@@ -55,9 +55,9 @@ type recently struct {
 
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
 
-// didNotHelp: a is ill again, and a transport that was promoted for that within
-// the last minute is in service. The next proof takes more answers, until
-// a minute has passed without.
+// didNotHelp: a has stalled or tripped again. If a transport was promoted for a within the
+// last minute, a's next proof takes more answers, until a minute has passed in which a
+// neither stalled nor tripped.
 func (r *recent) didNotHelp(now time.Time, a Authority) {
 	m := r.get(a)
 	switch {

@@ -84,8 +84,9 @@ func (c *Client) plan(now time.Time) {
 	}
 }
 
-// plannedEnded: a candidate is over; kind is "" for a promotion. Who ordered it
-// hears so, and one that was due by age and failed is due again at its pace.
+// plannedEnded: a candidate is over; kind is "" for a promotion. The calls of Recreate
+// that ordered it are told. If age made it due and it was not promoted, the next one is due
+// when the pace of what is planned allows it.
 func (c *Client) plannedEnded(now time.Time, r *candidate, kind string) {
 	c.orders = slices.DeleteFunc(c.orders, func(o *Order) bool {
 		if o.candidate != r.id {

@@ -25,7 +25,8 @@ import (
 //     trial does not protect the candidate in two cases: if the authority that asks tripped
 //     after this build began; or if its outage is less than a minute old, and it had none in
 //     the minute before. A planned candidate does not give way (givesWay). If this candidate
-//     had no verdict yet, an interval of the backoff comes before the next build (replace).
+//     had no verdict yet, an interval of the backoff comes before the next build (replace),
+//     unless the backoff has started over since this build began.
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
 //     fallback. Without a fallback, a new one is sent in service, and one that failed there
 //     gives up with its own error (withoutTrial in table.go, wait.go).
@@ -68,8 +69,8 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	return true
 }
 
-// pending reports whether st has trials without an answer, or such with one that
-// have had no control yet.
+// pending reports whether st has trials that are unanswered, or answered trials that have
+// had no control yet.
 func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
 
 // replace builds the next candidate for s, and reports whether it did: ending a

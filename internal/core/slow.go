@@ -6,15 +6,16 @@ import "time"
 // one (streak.go), if
 //
 //   - the caller's deadline passes, or another timeout does, such as ResponseHeaderTimeout. A
-//     dial that times out by itself is a failure (Classify in internal/evidence/verdict.go);
+//     dial or a TLS handshake that times out by itself is a failure, and so are a lost HTTP/2
+//     ping and a connection that timed out (Classify in internal/evidence/verdict.go);
 //   - it lasts longer than the authority's patience, and again after each further patience,
 //     although the caller waits on;
 //   - the caller leaves of its own accord, after a second and, where a longer patience was
 //     learned, after half of that (leftInSilence in streak.go).
 //
-// The last two hold for requests that somebody observes: those whose callers have at least 1.5
-// times the client's patience left (internal/patience), those that may be sent only once, and
-// all those of an authority that is suspected.
+// The second holds for requests whose callers have at least 1.5 times the client's patience left
+// (internal/patience). The third holds for these, for those that are watched from the first
+// attempt since they may be sent only once, and for all those of an authority that is suspected.
 //
 // With WithPatience(0) only the first of these holds. A wait for a place in the request's own
 // connection pool or for the caller's body is no stall, nor is one that began after the
@@ -29,23 +30,25 @@ import "time"
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
-//     is dead, and that proves the candidate (copyAnswered, judge, prove in proof.go).
+//     is dead, and that proves the candidate, or is one of the answers that a proof takes
+//     (copyAnswered, judge, prove in proof.go).
 //   - The control is answered before that: the upstream is slow, this copy proves nothing, and
-//     the authority's patience grows (controlAnswered, outwaited). The outage is over, unless
-//     stalls of other requests still reach the threshold (takeBack in streak.go).
+//     the authority's patience grows (controlAnswered, outwaited). The outage is over if
+//     the control began after the streak did, or if the failures and stalls of other requests
+//     do not reach a threshold (served, takeBack in streak.go).
 //   - The control fails before that: the copy's answer proves the candidate, if the control
 //     began after the candidate was ready (controlFailed).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
 //     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
 //     nothing if the copy had less than a quarter of the control's wait (left in events.go).
-//   - Neither is answered: the candidate is no better. The authority refuses it when it is in
-//     the way of the next one (makeWay in sharing.go). Each refusal of a silent authority
-//     doubles its patience.
+//   - Neither is answered: the candidate is no better. If the authority's trials are copies
+//     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
+//     sharing.go). Each refusal of a silent authority doubles its patience.
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if,
-// since the trial began, another request with the same method failed in service, or had been
-// silent there for a second. If none did, the next request like it is sent in service, as the
-// control (hasLike in proof.go).
+// since the trial began, another request with the same method failed in service, or passed its
+// first second of silence there. If none did, the next request like it is sent in service, as
+// the control (hasLike in proof.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the
 // candidate if it stays silent for long enough. There is no verdict, and the control is

@@ -9,8 +9,9 @@ import (
 // service, and if the attempt began after the failure counted before it. Classify in
 // internal/evidence/verdict.go, or the user's own classifier, says whether the end was
 // neutral, a stall, which is a wait without an answer (slow.go), or a failure, which is all
-// else. A response of any status is an answer. If the classifier says that the transport has
-// ended, nothing is counted, and the transport is replaced at once. Else count decides:
+// else. A response of any status is an answer. The classifier can also say that the transport
+// has ended. That is a failure, too, and the transport is replaced without a proof as soon as
+// there is another one (Ended in events.go). What counts is decided by count:
 //
 //   - A neutral end does not count. It is due to the caller, the request, this machine, a
 //     malformed answer, a server that has closed the connection after a GOAWAY, or a host name
@@ -28,12 +29,13 @@ import (
 //
 // The core overrules the classifier in two cases (verdictOf). A caller that canceled after a
 // long wait was stalled. If the transport in service panicked or ended the goroutine, the end
-// is neutral, since nobody knows the cause. A transport that says itself that it has ended
+// is neutral, since nobody knows the cause. A transport that reports that it has ended
 // needs no count (Ended in events.go).
 //
 // What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
-// half of its attempts under suspicion have failed (failuresTrip); or at the threshold of
-// stalls, once the first of them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
+// half of its attempts under suspicion have failed, of those that are over or have lasted long
+// enough to fail (failuresTrip, mostFailed); or at the threshold of stalls, once the first of
+// them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
 // When the count starts over is said at served.
 
 // verdictOf is what an attempt's end says of its transport, where the core knows better
@@ -87,7 +89,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	// event, seen by another request.
 	same := o.Verdict == Failure && a.began < s.counted
 	s.evidence = c.now
-	if a.over { // who waits on is a control by its head start, and only once: see hasLike
+	if a.over { // what still waits is a control once its head start has passed: see hasLike
 		s.failedLike(a.Call.Method, c.now)
 	}
 	if !same {
@@ -135,10 +137,10 @@ func (c *Client) failuresTrip(now time.Time, s *suspect) bool {
 	return s.failures >= c.rules.Threshold && s.mostFailed(now)
 }
 
-// mostFailed reports whether at least half of the attempts that began under
-// suspicion have failed, of those that have ended or lasted longer than failures
-// take, which is not to the millisecond. One failure in a hundred beside slow
-// answers is no outage.
+// mostFailed reports whether at least half of the attempts that began under suspicion have
+// failed. It looks at those that have ended, and at those that have been under way for more
+// than slack times the longest failure. One failure in a hundred beside slow answers is no
+// outage.
 func (s *suspect) mostFailed(now time.Time) bool {
 	tried := s.ended
 	for a := s.flying.first; a != nil; a = a.next {
@@ -240,8 +242,9 @@ func (c *Client) served(now time.Time, a *Attempt) {
 	}
 }
 
-// takeBack: a was answered, so that it was slow each time that it was counted for
-// silent. It reports whether nothing is left then that counts.
+// takeBack: a was answered, so it was only slow whenever it was counted as silent. takeBack
+// subtracts those stalls. It reports whether nothing that counts is left or, if s has
+// tripped, whether failures and stalls are both below their thresholds.
 func (c *Client) takeBack(s *suspect, a *Attempt) bool {
 	if a.silent.in != s {
 		return false

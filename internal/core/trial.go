@@ -6,28 +6,32 @@ import "time"
 // fails. A control is an attempt of the same request on the transport in service that begins
 // after the candidate is ready (hasControl). Each of the 1,000 is sent in service first. A
 // request that fails there before the candidate is ready waits for the candidate, and then
-// sends its control. The first request whose control fails makes the trial. The trial
-// holds back the others that have failed for up to a second (try, heldBack in wait.go). Where the
-// transport in service gave nobody a connection, it holds them back only until it has one
-// itself (Connected in events.go).
+// sends its control. The first request whose control fails makes the trial. While that is the
+// authority's only trial, it holds back the others for up to a second (try, heldBack in
+// wait.go). Where the authority's latest counted failure had no connection, the others are held
+// back only until the trial has one (Connected in events.go). Then each of them whose control
+// has failed makes a trial, too.
 //
-// If the trial fails, too, the authority refuses the candidate (trialFailed in proof.go),
-// unless another trial of the authority is under way, an answered copy waits for its verdict,
-// the trial's end was neutral, or it was a stall within a second of the authority's first
-// trial of this candidate. After a refusal the authority's next trial needs a failure in
-// service that is newer (hasEvidence).
+// If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
+// another trial of the authority is under way, an answered copy waits for its verdict, the
+// trial's end was neutral, or it was a stall within a second of the authority's first trial of
+// this candidate. If the authority's trials are not answered either, it refuses the candidate
+// after WithRecreateTimeout or, if that is longer, the patience of a trial (tryOn; passedOf in
+// clock.go). Copies alone have no such limit (slow.go). After a refusal the authority's next trial needs a
+// failure in service that is newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
-// (withoutTrial in table.go). A new request that may be sent again has not failed yet, so it
-// goes to the fallback at once. A new one that can be asked only once may still try a candidate,
-// or wait for one. One new request of the authority in each interval of the backoff is still
-// sent in service; where the requests can be asked only once, one in four intervals (controlDue).
+// (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
+// once. Only a new one that is asked once (askedOnce) may still try a candidate, or wait for
+// one. One new request of the authority in each interval of the backoff is still
+// sent in service; where the requests are asked once, one in four intervals (controlDue).
 //
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
-// its head start makes the trial (ripest in copy.go). What can be asked only once goes to the
-// candidate without a control, and the next one like it is the control. The others go to the
-// candidate, too, but for those that come while a trial has no answer and no connection: these
-// are sent in service (askOnce).
+// its head start makes the trial (ripest in copy.go). A request is asked once if the row of its
+// authority in the table below does not take it. It goes to the candidate without a control, and
+// holds back the others as any trial does. The next one that is asked once is sent in service,
+// as the control. The others go to the candidate, too, but for those that come while a trial has
+// no answer and no connection: these are sent in service (askOnce).
 //
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.
@@ -35,7 +39,7 @@ import "time"
 //	row          | takes                     | is asked                           | the candidate is proven by
 //	-------------+---------------------------+------------------------------------+----------------------------
 //	noConnection | repeatable, or unsent     | in service; the candidate, if that | an answer
-//	             |                           | fails unsent                       |
+//	             |                           | fails without a connection         |
 //	broke        | repeatable                | in service; the candidate, if that | an answer
 //	             |                           | fails                              |
 //	silent       | copyable                  | in service, and a copy on the      | the copy's answer, if the

@@ -12,9 +12,9 @@ import (
 // that (judge in slow.go). It is woken when its wait is over, and by each verdict and promotion.
 // Then it does the first of these that applies (round in table.go):
 //
-//   - If the transport in service has ended, it goes to the fallback, or waits for the next
-//     transport. If none may be built yet, it is sent in service once, or gives up
-//     (withoutTransport).
+//   - If the transport in service has ended, it has the next one built, if that may begin, and
+//     waits for it. Otherwise it goes to the fallback, if there is one, or waits for what is
+//     being built. If nothing is, it is sent in service once, or gives up (withoutTransport).
 //   - If its authority is not tripped any more, it is sent in service again. But it gives up if
 //     it was stalled there, since a slow upstream is not asked twice, or if it has no attempt
 //     left (onItsWay).
@@ -25,15 +25,18 @@ import (
 //   - It gives up.
 //
 // So, while its authority is tripped, a request that the transport in service has failed gives
-// up or goes to the fallback for one of four reasons:
+// up or goes to the fallback for one of five reasons:
 //
-//   - Its authority has refused a candidate since the request last failed. That failure cannot
-//     justify a trial of the next candidate (hasEvidence in trial.go).
+//   - Its authority has refused a candidate since the request last failed, or its own trial has
+//     failed while others go on. That failure cannot justify another trial (hasEvidence in
+//     trial.go).
 //   - There is no candidate for it, and none may be built: the backoff does not allow it yet,
 //     or the present candidate is planned, or is protected by a trial that still has time
 //     (waitForNext, givesWay in sharing.go).
-//   - It has had its wait: for another candidate (waitForVerdict) or, if its latest attempt
-//     took long to fail, for any (waitForOthers). No request waits twice.
+//   - It has had its wait. Nobody waits for a candidate after another one that it has waited
+//     for (waitForVerdict), unless it has that built itself (waitForNext); and whoever took long
+//     to fail beside a candidate waits only if it has not waited before (waitForOthers).
+//   - The time that WithWaitForReady gave it is over (outOfTime).
 //   - It has no attempt left. It makes at most min(threshold, 3), and two more once it has met
 //     an outage, or was silent for long on a transport that was replaced (spare in table.go).
 //     An attempt is not counted if its error said too little, once (note in events.go); if it
@@ -45,8 +48,8 @@ import (
 // context's (keep, end in internal/call/land.go).
 //
 // With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
-// met an outage: it rests for a second, or until a promotion or Close, and starts over. Its
-// time for that begins when it would have given up first (mayStartOver).
+// met an outage: it rests for a second, or until a promotion or Close, and starts over, but
+// for the candidates that it waits for. Its time for that begins when it would have given up first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8
