@@ -273,7 +273,7 @@ func (rt *RecoveringRoundTripper) Check(context.Context) error {
 		return ErrClosed
 	case StateFailing:
 		reason := ErrorType(TriggerTransportEnded)
-		// One from before what is down now says nothing of it.
+		// A rejection from before the oldest open outage says nothing about that outage.
 		if r := h.LastRejection; r != nil && (len(h.OpenOutages) == 0 || !r.Time.Before(h.OpenOutages[0].Begin)) {
 			reason = r.Reason
 		}

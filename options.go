@@ -141,8 +141,9 @@ func WithPatience(d time.Duration) Option {
 // WithBackOff sets the policy that spaces recreations. The backoff starts over, with a
 // fresh policy from newBackOff, when an authority trips that had no outage in the last
 // minute, or when the transport has ended. It does not start over if an outage led to a
-// promotion in that minute. The recreation then starts at once, but never closer than a
-// first interval to the one before. Later recreations wait for the policy's intervals,
+// promotion in that minute. When the backoff starts over, the next
+// recreation starts at once, but no sooner than the policy's first interval after the
+// previous build began. Later recreations wait for the policy's intervals,
 // counted from the previous candidate's first refusal, promotion or end. A policy that
 // returns [backoff.Stop] does not end recovery: its last interval is used again. The
 // default is exponential: 500 ms, then half as long again each time, up to 30 s, with
@@ -200,7 +201,7 @@ func WithReplay(r Replay) Option {
 
 // WithFallback sets a transport that serves an authority while the authority is tripped
 // and no trial is due. Now and then one request still goes to the current transport, to
-// find out whether it is well again. The fallback is not retired, counted or recreated,
+// find out whether that transport works again. The fallback is not retired, counted or recreated,
 // and its answers do not end the outage. A request that has failed may be sent to the
 // fallback once more, if that is safe. By default there is no fallback, and requests go
 // to the current transport. A nil fallback is an error.

@@ -35,9 +35,9 @@ const (
 	keyEndedBy    = attribute.Key("respawn.outage.ended_by")
 )
 
-// telemetry reports what happened. None of it runs on the healthy path. Of an error
-// only its kind, and of a request only its authority, is reported: error texts can hold
-// URLs and credentials.
+// telemetry reports what happened. None of it runs on the healthy path. It
+// reports only the kind of an error and only the authority of a request: error texts can
+// hold URLs and credentials.
 type telemetry struct {
 	name   attribute.KeyValue
 	traces trace.TracerProvider // nil: resolved per recreation

@@ -88,7 +88,7 @@ type Classifier func(req *http.Request, err error) Verdict
 // that fails on the current one.
 //
 // When the far end of a tunnel refuses a connection, as an SSH server does if it cannot
-// reach the upstream, the tunnel itself is well. A classifier can say so:
+// reach the upstream, the tunnel itself still works. A classifier can say so:
 //
 //	func(req *http.Request, err error) respawn.Verdict {
 //		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
@@ -172,8 +172,8 @@ func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Conte
 // has one, Close.
 type Factory func(ctx context.Context) (http.RoundTripper, error)
 
-// NewTransport returns a transport like the one that [New] makes for a nil base, to
-// adapt. Its pool is sized for a shared client: 300 idle connections, 50 per host, each
+// NewTransport returns a transport like the one that [New] makes for a nil base, so
+// that you can adapt it. Its pool is sized for a shared client: 300 idle connections, 50 per host, each
 // idle for up to 120 s. It also detects dead connections by itself, so that hung POSTs
 // and silent response bodies, which nobody can send again, end with an error:
 //

@@ -73,7 +73,7 @@ type RecoveringRoundTripper struct {
 // New returns a RoundTripper that uses base until base is dead, and after that the
 // transports that the factory builds. The defaults suit most [*http.Transport] bases.
 //
-// A nil base stands for [NewTransport]. With a nil base and [WithFactory], the factory
+// If base is nil, New uses what [NewTransport] returns. With a nil base and [WithFactory], the factory
 // builds the first transport, too, so that no request goes around a tunnel. The first
 // request, [RecoveringRoundTripper.Recreate] or [Middleware] starts that build, and
 // requests wait for it. If the factory fails, requests get its error until the backoff
@@ -118,7 +118,7 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 	case within(cfg.Fallback) != nil:
 		return nil, errors.New("respawn: New: WithFallback: the fallback goes through a RecoveringRoundTripper: give it what is beneath that")
 	case build.SameInstance(base, cfg.Fallback):
-		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself: it would be closed with it")
+		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself, which respawn closes once base is replaced: pass a different transport")
 	}
 	if cfg.Factory == nil {
 		t, ok := base.(*http.Transport)

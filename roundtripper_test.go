@@ -191,7 +191,7 @@ func TestUpstreamDownTransportFine(t *testing.T) {
 	})
 }
 
-// A transport that says itself that it has ended is replaced before a request is
+// A transport that reports that it has ended is replaced before a request is
 // lost on it.
 func TestToldByTheTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

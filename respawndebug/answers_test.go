@@ -178,7 +178,7 @@ func TestFiveAnswers(t *testing.T) {
 			time.Sleep(9 * time.Second)
 		}, answers{
 			Over: "No: down for 9 s.", Host: "All hosts: the transport has ended",
-			Transport: "Yes: the transport says itself that it has ended, and no fresh one could be built (factory_error).",
+			Transport: "Yes: the transport itself reports that it has ended, and no fresh one could be built (factory_error).",
 			Long:      "9.0 s so far, since 00:00:00 UTC.", Next: "Next attempt in 1 s. Look at what the factory needs: a tunnel, a session, certificates.",
 		}},
 		{"the transport has ended, and its successor is built", func(r *rig) {
@@ -187,7 +187,7 @@ func TestFiveAnswers(t *testing.T) {
 			go r.get(api)
 			time.Sleep(2 * time.Second)
 		}, answers{
-			Over: "No: down for 2 s.", Host: "All hosts: the transport has ended", Transport: "Yes: the transport says itself that it has ended.",
+			Over: "No: down for 2 s.", Host: "All hosts: the transport has ended", Transport: "Yes: the transport itself reports that it has ended.",
 			Long: "2.0 s so far, since 00:00:00 UTC.", Next: "A fresh transport is being tried now.",
 		}},
 		{"the transport had ended", func(r *rig) {

@@ -105,7 +105,7 @@ func blameEnded(c client, o respawn.OutageHealth) string {
 	default:
 		return "Yes: the transport had ended."
 	}
-	why := "Yes: the transport says itself that it has ended"
+	why := "Yes: the transport itself reports that it has ended"
 	for _, r := range slices.Backward(during(c, o)) {
 		if fromFactory(r.ErrorType) {
 			return why + ", and no fresh one could be built (" + shown(r.ErrorType) + ")."

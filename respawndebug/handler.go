@@ -4,7 +4,7 @@
 //
 //	mux.Handle("/debug/respawn", respawndebug.DebugHandler(rt))
 //
-// Of a request the page shows only the name of the host: no path, query, header or
+// The page shows only the host name of a request: no path, query, header or
 // credential. Still, serve it where you would serve pprof, not to the public.
 package respawndebug
 

@@ -45,11 +45,11 @@ func (p *product) failure() error {
 func (i *inspection) unfit(t http.RoundTripper) error {
 	switch {
 	case build.Shares(t, http.DefaultTransport):
-		return errors.New("the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a Clone of it")
+		return errors.New("the factory returned http.DefaultTransport, or a wrapper around it: that one belongs to the whole process, so use a Clone of it")
 	case build.Shares(t, i.base):
-		return errors.New("the factory returned base, or wraps it: build a new transport, since base is dead when the factory is called")
+		return errors.New("the factory returned base, or a wrapper around it: build a new transport, since base is dead when the factory is called")
 	case recovers(t):
-		return errors.New("the factory returned a RecoveringRoundTripper, or wraps one, so that two of them would count and wait: return the transport beneath it")
+		return errors.New("the factory returned a RecoveringRoundTripper, or a wrapper around one: both would count failures and wait, so return the transport beneath it")
 	}
 	if e, ok := t.(interface{ Err() error }); ok && build.SaysEnded(e) {
 		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())

@@ -19,7 +19,7 @@ func (i *inspection) loses(fresh http.RoundTripper, baseSaid, freshSaid answers)
 		i.found("HTTP/2 pings are lost: base has them, and the factory's transport would not find a dead connection; set HTTP2.SendPingTimeout as base has it")
 	}
 	if says(i.base) && !says(fresh) {
-		i.found("Err is lost: base reports that it has ended by Err() error, and the factory's transport cannot, so that transport's end would cost requests; give its outermost wrapper the method")
+		i.found("Err is lost: base has a method Err() error that reports when base has ended, and the factory's transport has none, so requests would be lost when it ends; give its outermost wrapper that method")
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 // part retires the first transport, as when the second has been promoted, and reports
 // whether that went well.
 func (i *inspection) part(first, second *product) bool {
-	return i.stillWell(first, "since the factory was called again: it must leave alone what is in service, which is retired later") &&
+	return i.stillWell(first, "since the factory was called again: the factory must not touch the transport in service, which respawn retires later") &&
 		i.retire(first) &&
-		i.stillWell(second, "since another of the factory's transports was closed: a Close must close only what is that transport's own")
+		i.stillWell(second, "since another of the factory's transports was closed: Close must close only what belongs to its own transport")
 }
 
 // stillWell reports whether base and the transport in service answer.
@@ -41,8 +41,9 @@ func (i *inspection) retire(p *product) bool {
 	return true
 }
 
-// leavesNothing retires the second transport, after which nothing may be left of it. The
-// second, since what a process has only one of was started by the first.
+// leavesNothing retires the second transport and checks that nothing of it is left. It
+// takes the second because the first may have started goroutines that a process starts
+// only once.
 func (i *inspection) leavesNothing(second *product) {
 	if !i.retire(second) {
 		return

@@ -58,7 +58,7 @@ func (i *inspection) run() {
 	secondSaid, controlErr := second.ask(i.urls)
 	switch {
 	case controlErr != nil:
-		i.found("the factory's transport does not answer (%w): if base does, something is missing from it; else pass URLs that it can GET", controlErr)
+		i.found("the factory's transport does not answer (%w): if base answers, the factory leaves out something that base has; otherwise pass URLs that the transport can GET", controlErr)
 	case err != nil:
 		i.traps = append(i.traps, err)
 	case share(said, firstSaid):

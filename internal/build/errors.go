@@ -20,9 +20,9 @@ var (
 	// ErrExited is the error of a factory that ends its goroutine.
 	ErrExited = NewKindError("factory_exited", "the factory ended its goroutine (runtime.Goexit)")
 	errNil    = NewKindError("factory_nil", "the factory returned a nil transport and no error")
-	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, or wraps it: return a new one each time")
-	errShared = NewKindError("factory_shared", "the factory returned http.DefaultTransport, or wraps it, which belongs to the whole process: use a clone of it")
-	// ErrEnded is the error of a product that says itself that it has ended.
+	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, or a wrapper around one: return a new one each time")
+	errShared = NewKindError("factory_shared", "the factory returned http.DefaultTransport, or a wrapper around it: that one belongs to the whole process, so use a clone of it")
+	// ErrEnded is the error of a product that reports that it has ended.
 	ErrEnded = NewKindError("factory_ended", "the factory returned a transport that has ended already")
 )
 

@@ -123,8 +123,8 @@ func (m *Maker) plainVigil(req *http.Request, gen *generation.Generation, alert 
 	return v.stripe.Track(req, resp), nil
 }
 
-// covers reports whether alert a covers req, which alert not did not. Mostly the two are
-// the same, and the authority of req need not be looked up again.
+// covers reports whether alert a covers req. The alert in not is known not to cover req.
+// Mostly the two are the same alert, and the authority of req need not be looked up again.
 func covers(a, not *gate.Alert, req *http.Request) bool {
 	return a != not && a.Covers(evidence.AuthorityOf(req.URL))
 }

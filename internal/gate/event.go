@@ -108,7 +108,7 @@ func (g *Gate) Leave(q *core.Call) {
 	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Leave(q) })
 }
 
-// Spoiled: the flight's candidate says itself that it has ended, before anything was
+// Spoiled: the flight's candidate reports that it has ended, before anything was
 // sent on it.
 func (g *Gate) Spoiled(ctx context.Context, f Flight) {
 	g.do(ctx, func(c *core.Client, now time.Time) {
@@ -118,7 +118,7 @@ func (g *Gate) Spoiled(ctx context.Context, f Flight) {
 	})
 }
 
-// Ended: gen, which is or was in service, says itself that it has ended. Whether the
+// Ended: gen, which is or was in service, reports that it has ended. Whether the
 // candidate has is asked before, without the lock.
 func (g *Gate) Ended(ctx context.Context, gen *generation.Generation) {
 	fit := true
@@ -128,7 +128,7 @@ func (g *Gate) Ended(ctx context.Context, gen *generation.Generation) {
 	g.do(ctx, func(c *core.Client, now time.Time) { c.Ended(now, gen.ID, fit) })
 }
 
-// Prepare builds the successor of a transport that says itself that it has ended, if
+// Prepare builds the successor of a transport that reports that it has ended, if
 // that is due.
 func (g *Gate) Prepare(ctx context.Context) {
 	if gen := g.Current(); gen != nil && gen.Ended() {

@@ -218,8 +218,9 @@ func (b *boundBody) Close() error {
 // severedRead is how long a Read has to return of itself when its context has ended.
 const severedRead = time.Second
 
-// shut closes the body when nobody reads it, which not every body bears; but a Read
-// that goes on without its context has nothing else that ends it.
+// shut closes the body once nobody reads it, since not every body bears a Close during a
+// Read. After severedRead it closes the body all the same: nothing else ends a Read that
+// ignores its context.
 func (b *boundBody) shut() {
 	limit := time.NewTimer(severedRead)
 	defer limit.Stop()

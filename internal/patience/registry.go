@@ -78,9 +78,9 @@ func (r *Registry) Open(least time.Duration, of func(core.Authority) time.Durati
 }
 
 // Accompanies reports whether a request under ctx is to be accompanied: its caller
-// has time to spare. Where it has not, that costs no lock and no look at the clock:
-// one that is behind makes a deadline look farther away, so that only what seems far
-// is looked at twice.
+// has time to spare. Where it has not, Accompanies takes no lock and does not look at the
+// clock: the coarse clock is behind, so a deadline looks farther away by it than it is, and
+// only one that looks far away is looked at twice.
 func (r *Registry) Accompanies(ctx context.Context) bool {
 	if r.least == 0 {
 		return false
@@ -93,7 +93,7 @@ func (r *Registry) Accompanies(ctx context.Context) bool {
 	return latest >= r.coarse.Load() && r.isBefore(latest)
 }
 
-// isBefore reports whether it is not later than latest.
+// isBefore reports whether the time is not later than latest.
 func (r *Registry) isBefore(latest int64) bool {
 	now := int64(time.Since(r.born))
 	if now-r.coarse.Load() > int64(stale*float64(r.least)) {
