@@ -2,5 +2,5 @@
 
 package integration
 
-// slack stretches the limits on time.
+// slack stretches the limits.
 const slack = 1

@@ -2,5 +2,5 @@
 
 package integration
 
-// slack stretches the limits on time: the race detector costs about that much.
+// slack stretches the limits: the race detector costs about that much.
 const slack = 4
