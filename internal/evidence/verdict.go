@@ -32,7 +32,8 @@ const (
 //	out of files, ports, buffers or memory                  Neutral
 //	the caller's own body failed, as far as it is observed  Neutral
 //	 (NeedsShield in internal/body/kind.go)
-//	the request is malformed, or the answer                 Neutral
+//	the request is malformed, or the answer, as net/http    Neutral
+//	 finds (saysText in text.go)
 //	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
 //	no connection could be made, it broke, or its stream    Failure

@@ -1,0 +1,136 @@
+package evidence
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// What is wrong with a request is found in four places of net/http, some of them on one
+// protocol only. Wherever that is, it says nothing about the transport.
+func TestWhatIsWrongWithARequestIsFoundInManyPlaces(t *testing.T) {
+	header := func(name, value string) func(*http.Request) {
+		return func(req *http.Request) { req.Header.Set(name, value) }
+	}
+	upload := func(change func(*http.Request)) func(*http.Request) {
+		return func(req *http.Request) {
+			req.Method = http.MethodPost
+			req.Body = io.NopCloser(strings.NewReader("payload"))
+			change(req)
+		}
+	}
+	both, only1, only2 := []protocol{h1, h2}, []protocol{h1}, []protocol{h2}
+	for _, tc := range []struct {
+		name   string
+		on     []protocol
+		change func(*http.Request)
+	}{
+		{"a scheme that nobody knows", both, func(req *http.Request) { req.URL.Scheme = "gopher" }},
+		{"a method that is none", only1, func(req *http.Request) { req.Method = "G T" }},
+		{"no host", both, func(req *http.Request) { req.URL.Host = "" }},
+		{"a header that is none", both, header("X", "a\nb")},
+		{"a Host that is none", only2, func(req *http.Request) { req.Host = "a b\x01" }},
+		{"a control character in the URL", only1, func(req *http.Request) { req.URL.RawQuery = "a\x01b" }},
+		{"a path that is none", only2, func(req *http.Request) { req.URL.Opaque = "a\x01b" }},
+		{"a header of HTTP/1: Connection", only2, header("Connection", "x")},
+		{"a header of HTTP/1: Upgrade", only2, header("Upgrade", "x")},
+		{"a header of HTTP/1: Transfer-Encoding", only2, header("Transfer-Encoding", "gzip")},
+		{"more headers than the server takes", only2, header("X", strings.Repeat("x", 2*http.DefaultMaxHeaderBytes))},
+		{"a length and no body", only1, func(req *http.Request) { req.ContentLength = 5 }},
+		{"a body that is too short", only1, upload(func(req *http.Request) { req.ContentLength = 9 })},
+		{"a body that is too long", both, upload(func(req *http.Request) { req.ContentLength = 5 })},
+		{"a trailer that is none", both, upload(func(req *http.Request) {
+			req.ContentLength, req.Trailer = -1, http.Header{"Content-Length": nil}
+		})},
+	} {
+		for _, proto := range tc.on {
+			for _, watched := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%s/watched=%v", tc.name, proto.name, watched), func(t *testing.T) {
+					noLeaks(t)
+					srv, transport := proto.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+						_, _ = io.Copy(io.Discard, req.Body)
+					}))
+					tr := transport()
+					resp, err := tr.RoundTrip(request(t, srv.URL)) // on HTTP/2 it brings the server's settings
+					require.NoError(t, err)
+					require.NoError(t, resp.Body.Close())
+					req := request(t, srv.URL)
+					tc.change(req)
+					got, a := judge(t, tr, req, watched)
+					assert.Equal(t, Neutral, got, "%v", a.err)
+					assert.Equal(t, textRequest, saysText(a.err), "%v", a.err)
+				})
+			}
+		}
+	}
+}
+
+// An answer that cannot be read ends its connection on HTTP/1, and its stream on HTTP/2,
+// where it is told from a reset by the server only by the end of its text.
+func TestAnAnswerThatCannotBeReadIsNoReset(t *testing.T) {
+	over1 := func(answer string) func(net.Conn) {
+		return func(c net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(c))
+			_, _ = io.WriteString(c, answer)
+		}
+	}
+	over2 := func(fields ...string) func(net.Conn) {
+		return func(c net.Conn) {
+			f := http2Server(c)
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if _, ok := frame.(*http2.HeadersFrame); !ok {
+					continue
+				}
+				var block bytes.Buffer
+				enc := hpack.NewEncoder(&block)
+				for i := 0; i < len(fields); i += 2 {
+					_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+				}
+				_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+			}
+		}
+	}
+	for name, serve := range map[string]func(net.Conn){
+		"h1/no status line":         over1("nonsense\r\n\r\n"),
+		"h1/a status that is none":  over1("HTTP/1.1 abc OK\r\n\r\n"),
+		"h1/a header that is none":  over1("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
+		"h1/a length that is none":  over1("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+		"h1/an empty length":        over1("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n"),
+		"h1/two lengths":            over1("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+		"h1/an unknown encoding":    over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+		"h1/two encodings":          over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		"h1/a trailer that is none": over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n"),
+		"h2/no status":              over2("x", "y"),
+		"h2/a status that is none":  over2(":status", "abc"),
+		"h2/a header that is none":  over2(":status", "200", "X", "y"),
+		"h2/a value that is none":   over2(":status", "200", "x", "a\x00b"),
+		"h2/nothing follows a 103":  over2(":status", "103"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			tr, addr := &http.Transport{}, listen(t, serve)
+			if strings.HasPrefix(name, "h2") {
+				tr = unencryptedHTTP2()
+			}
+			got, a := judge(t, tr, request(t, "http://"+addr), true)
+			assert.Equal(t, Neutral, got, "%v", a.err)
+			assert.Equal(t, textResponse, saysText(a.err), "%v", a.err)
+			assert.Equal(t, TriggerOther, TriggerOf(a.err), "%v", a.err)
+			assert.False(t, a.unsent())
+		})
+	}
+}
