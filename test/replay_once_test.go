@@ -72,6 +72,33 @@ func TestAPostThatABaseFailedOverIsSentOnce(t *testing.T) {
 	}
 }
 
+// An upload that is the answer of another server fails with that connection's errors. What
+// they say of a request is not said of the upload, which its own server may have seen.
+func TestAnUploadWhoseSourceWasRefusedIsSentOnce(t *testing.T) {
+	for _, text := range []string{"http2: client conn not usable", "http2: Transport received Server's graceful shutdown GOAWAY"} {
+		for name, part := range map[string]string{"in the middle": "some", "at the start": ""} {
+			t.Run(text+"/"+name, func(t *testing.T) {
+				var seen atomic.Int64
+				base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					seen.Add(1)
+					return testkit.Answer(req)
+				})
+				every := func(*http.Request, error) respawn.Verdict { return respawn.Failure }
+				rt := start(t, base, respawn.WithClassifier(every), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return base }).Make))
+				source := func() (io.ReadCloser, error) {
+					return io.NopCloser(io.MultiReader(strings.NewReader(part), failingReader{errors.New(text)})), nil
+				}
+				req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
+				req.Body, _ = source()
+				req.GetBody = source
+				_, err := testkit.Do(rt, req)
+				require.EqualError(t, err, text)
+				assert.EqualValues(t, 1, seen.Load())
+			})
+		}
+	}
+}
+
 // triedFirst orders a candidate, and comes back when a POST would try it first.
 func triedFirst(t *testing.T, base, candidate http.RoundTripper) *respawn.RecoveringRoundTripper {
 	t.Helper()

@@ -256,10 +256,13 @@ func (w *Watch) beganLate(req *http.Request) bool {
 // Unsent reports whether nothing of a request that ended in err can have
 // reached the server: no connection was shown, nested or not, and no byte of sent's
 // body was read; or the server itself says that it did not take the request.
-// WroteHeaders would be no proof, it fires even when nothing was written.
+// WroteHeaders would be no proof, it fires even when nothing was written. An error of the
+// caller's own body proves nothing, whatever connection it speaks of: an upload may be
+// another server's answer.
 func (w *Watch) Unsent(sent *http.Request, err error) bool {
+	foreign := sent != nil && body.Broke(sent, err)
 	switch {
-	case refusedStream(err):
+	case !foreign && refusedStream(err):
 		return true
 	case sent != nil && body.Touched(sent):
 		return false
@@ -268,7 +271,7 @@ func (w *Watch) Unsent(sent *http.Request, err error) bool {
 	case w.Apart():
 		return true
 	}
-	return neverSent(err)
+	return !foreign && neverSent(err)
 }
 
 // Judged derives the request that an error is read from: the caller's, whose
