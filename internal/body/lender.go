@@ -11,10 +11,11 @@ import (
 // A Lender gives the caller's body to one attempt after another, for as long as
 // it can be had.
 type Lender struct {
-	req  *http.Request // the caller's, never changed
-	look bool          // attempts get the body through a shield
-	shot *oneShot      // shields a body that cannot be had twice; nil if there is none
-	lent bool          // an attempt has had the body
+	req      *http.Request // the caller's, never changed
+	look     bool          // attempts get the body through a shield
+	shot     *oneShot      // shields a body that cannot be had twice; nil if there is none
+	lent     bool          // an attempt has had the body
+	answered bool          // the caller has an answer
 }
 
 // NewLender returns the Lender of req's body. It is for one goroutine at a time.
@@ -141,11 +142,17 @@ func Close(lent *http.Request) {
 	}
 }
 
-// Settle leaves the caller's body closed, or to the transport to close.
+// Answered notes that the caller has an answer. A Close of its body must not withhold that,
+// by blocking or by a panic: an inbound request's body blocks until its client has sent it,
+// which may wait for the very answer (Expect: 100-continue).
+func (l *Lender) Answered() { l.answered = true }
+
+// Settle leaves the caller's body closed, or to the transport to close, or where the caller
+// has an answer to a goroutine of its own.
 func (l *Lender) Settle() {
 	switch {
 	case l.shot != nil:
-		l.shot.release()
+		l.shot.release(l.answered)
 	case !l.lent && l.req.Body != nil:
 		_ = l.req.Body.Close()
 	}

@@ -60,16 +60,27 @@ func (o *oneShot) unreadLocked() bool {
 	return !o.touched && !o.reading && o.readErr == nil && !o.closed
 }
 
-// release ends the shield: nobody will send this body again. It is closed now
-// if nobody holds it any more, else by its holder.
-func (o *oneShot) release() {
+// release ends the shield: nobody will send this body again. It is closed now if nobody
+// holds it any more, else by its holder. aside: nobody waits for that.
+func (o *oneShot) release(aside bool) {
 	o.mu.Lock()
 	o.released = true
-	orphan := o.holder == nil || o.holder.done
+	orphan := !o.closed && (o.holder == nil || o.holder.done)
+	o.closed = o.closed || orphan
 	o.mu.Unlock()
-	if orphan {
-		_ = o.close()
+	switch {
+	case !orphan:
+	case aside:
+		go o.bury()
+	default:
+		_ = o.body.Close()
 	}
+}
+
+// bury closes the body where there is nobody to tell of a panic.
+func (o *oneShot) bury() {
+	defer func() { _ = recover() }()
+	_ = o.body.Close()
 }
 
 func (o *oneShot) close() error {

@@ -55,7 +55,7 @@ func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 	assert.Equal(t, payload, string(got))
 	assert.False(t, shot.unread())
 	require.NoError(t, b.Close())
-	shot.release()
+	shot.release(false)
 	assert.EqualValues(t, 1, body.closes.Load())
 	_, ok = shot.lend(time.Now())
 	assert.False(t, ok, "what was read cannot be sent again")
@@ -70,7 +70,7 @@ func TestOneShotDetachedHolder(t *testing.T) {
 	assert.Zero(t, body.reads.Load(), "a late Read must not eat the next attempt's bytes")
 	assert.True(t, shot.unread())
 	require.NoError(t, late.Close())
-	shot.release()
+	shot.release(false)
 	assert.Zero(t, body.closes.Load(), "the holder has not closed it yet")
 	got, err := io.ReadAll(next)
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestOneShotIsNotLentWhileSomebodyReadsIt(t *testing.T) {
 // A body that was never lent is closed by release: nobody else will.
 func TestOneShotNeverLent(t *testing.T) {
 	shot, body := shielded(payload)
-	shot.release()
+	shot.release(false)
 	assert.EqualValues(t, 1, body.closes.Load())
 	_, ok := shot.lend(time.Now())
 	assert.False(t, ok)
@@ -158,7 +158,7 @@ func TestOneShotConcurrently(t *testing.T) {
 			})
 			wg.Go(func() { _ = b.Close() })
 		}
-		wg.Go(shot.release)
+		wg.Go(func() { shot.release(false) })
 		wg.Wait()
 		assert.EqualValues(t, 1, body.closes.Load())
 		assert.LessOrEqual(t, whole.Load(), int64(1))

@@ -130,6 +130,9 @@ func (c *call) conclude(steps func() (*http.Response, error)) (resp *http.Respon
 	}()
 	resp, err = steps()
 	lost = false
+	if err == nil {
+		c.lender.Answered()
+	}
 	return resp, err
 }
 

@@ -39,6 +39,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 		c.lender = lender
 		return c.resume(&fl.flight, gen, began, resp, err)
 	}
+	lender.Answered()
 	if a := m.Gate.Alert(); a != nil {
 		m.Answered(req, gen, began, alert)
 	}
@@ -73,6 +74,7 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, aler
 	if !well {
 		return resp, err
 	}
+	v.lender.Answered()
 	return v.stripe.Track(req, resp), nil
 }
 
