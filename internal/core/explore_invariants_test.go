@@ -61,7 +61,7 @@ func (w *world) longBehind(f *flight) bool {
 }
 
 // checkAttempts: a request makes min(threshold, 3) attempts in a round, and two
-// more in an outage of its authority, or of its own.
+// more in an outage of its authority, of the transport that failed it, or of its own.
 func (w *world) checkAttempts(x *traveler) {
 	most := min(w.Threshold, 3)
 	if x.worst || w.acc.hosts[hostOf(x.q.Authority)].outage || w.acc.ended {

@@ -53,7 +53,7 @@ func (w *world) ask(x *traveler) {
 	s := w.c.Next(w.now, x.q)
 	w.plantStep(&s, x.q)
 	x.until = s.Until
-	x.worst = x.worst || h.outage || w.acc.ended
+	x.worst = x.worst || h.outage || w.acc.ended || x.control.on != 0 && x.control.on <= w.dead
 	switch s.Do {
 	case Send, Try:
 		w.must(!w.acc.absent, "it is sent, and there is no transport")
@@ -159,6 +159,7 @@ func (w *world) fail(f *flight, v Verdict, untyped bool) {
 func (w *world) failed(f *flight, o Outcome) {
 	x := f.x
 	w.land(f)
+	x.worst = x.worst || !f.copy && f.on <= w.dead // that was replaced for need
 	w.acc.failed(w, f, o)
 	w.c.Failed(w.now, f.a, o)
 	w.plantAfter(f, o)

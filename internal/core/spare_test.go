@@ -157,3 +157,35 @@ func TestWhatFailedOnAReplacedTransportIsAskedInServiceThoughThatHasTripped(t *t
 	s.refused(a)
 	s.does(q, Wait) // with the others
 }
+
+// Hosts that share a tunnel seldom trip at once. Whom it fails for the last time after it was
+// replaced for another one is answered by its successor all the same. After a plan, nobody has
+// shown that what was replaced was dead.
+func TestWhoFailsOnWhatWasReplacedForAnotherHasItsLastAttempts(t *testing.T) {
+	for name, k := range map[string]Kind{"GET": Copyable, "PUT": Repeatable, "POST": Once} {
+		for _, need := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, need=%v", name, need), func(t *testing.T) {
+				s := newScene(t)
+				q := s.call(k, name)
+				for range s.rules.Threshold - 1 {
+					s.refused(s.does(q, Send))
+				}
+				last := s.does(q, Send)
+				if need {
+					s.offered("b.test")
+					s.Answered(s.now, s.tries(s.callTo("b.test", Copyable, "GET")))
+				} else {
+					s.Recreate(s.now, &Order{})
+					s.Built(s.now, s.cand.id, true, Draw{Interval: time.Second})
+				}
+				require.NotEqual(t, last.On, s.current)
+				s.refused(last)
+				if !need {
+					s.does(q, GiveUp)
+					return
+				}
+				assert.Equal(t, s.current, s.does(q, Send).On)
+			})
+		}
+	}
+}

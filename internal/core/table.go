@@ -142,9 +142,10 @@ func (c *Client) spare(q *Call) bool {
 }
 
 // meets: a call that meets an outage has its last two attempts from then on, whatever
-// becomes of the outage before it asks for them.
+// becomes of the outage before it asks for them. A transport that was replaced for need was
+// dead for whoever it fails afterwards, too, though that authority may not have tripped.
 func (c *Client) meets(q *Call, s *suspect) {
-	if c.ended || s != nil && s.outage() {
+	if c.ended || s != nil && s.outage() || !q.failure.none() && q.failure.on <= c.dead {
 		q.tripped = true
 	}
 }
