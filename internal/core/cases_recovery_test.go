@@ -189,6 +189,31 @@ func TestAStallTrialOfAnotherHostDoesNotHoldBackAnOutage(t *testing.T) {
 	})
 }
 
+// Case B4, after an outage of the upstream: the patience with it says nothing of the time after.
+func TestASilentOutageOfTheUpstreamHidesNoDeadTransportAfterIt(t *testing.T) {
+	for _, method := range []string{"GET", "PUT", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			overDraws(t, func(d *draw) {
+				s := newSim(d, d.rules())
+				down, back := d.between(time.Minute, 2*time.Minute), d.between(3*time.Minute, 20*time.Minute)
+				dies := back + d.between(2*time.Minute, 5*time.Minute)
+				s.world = func(_ *visit, on uint64) fate {
+					switch at := s.since(); {
+					case at >= down && at < back, at >= dies && s.builtAt(on).Sub(simStart) < dies:
+						return fateDark
+					}
+					return fateWell
+				}
+				leaves, period := oneOf(d, 3*sec, 10*sec, 30*sec), d.between(200*ms, sec)
+				first := s.firstAnswer("a", dies)
+				s.traffic(0, period, dies+10*time.Minute, visit{host: "a", method: method, leaves: leaves})
+				s.run(dies + 10*time.Minute)
+				d.answeredWithin(first(), leaves+6*sec+4*period)
+			})
+		})
+	}
+}
+
 // After a swap that did not help a proof takes more answers: a transport that
 // really dies again gives them.
 func TestATransportThatDiesTwiceWithinAMinuteIsReplacedTwice(t *testing.T) {

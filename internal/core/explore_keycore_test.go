@@ -22,7 +22,7 @@ func (k *keyer) client(c *Client) {
 	k.nums(len(c.patience.entries))
 	for _, e := range c.patience.entries {
 		k.nums(hostOf(e.authority))
-		k.durations(e.value.now, e.value.before, e.value.doubled)
+		k.durations(e.value.now, e.value.before, e.value.doubled, e.value.guessed)
 		k.times(e.value.began, e.value.doubledUntil)
 	}
 	k.pace(&c.pace)

@@ -91,6 +91,7 @@ type learnt struct {
 	now, before  time.Duration
 	doubled      time.Duration // by trials that were no faster
 	doubledUntil time.Time
+	guessed      time.Duration // by candidates that the outage under way refused
 }
 
 // MostPatience bounds what is learned of an authority.
@@ -101,10 +102,20 @@ const (
 	mostHeld = 2 * time.Minute
 )
 
-// of is how long a request to a may wait before that is a stall: the longest of the client's
-// patience, twice the longest answered wait of this window and the one before, and, for a
-// window, what noFaster made of it. It is no more than MostPatience.
+// of is how long a request to a may wait before that is a stall: the longest of what is
+// known of a, and what an outage under way made of it.
 func (p *patience) of(now time.Time, a Authority) time.Duration {
+	d := p.known(now, a)
+	if l := p.get(a); l != nil {
+		d = max(d, l.guessed)
+	}
+	return d
+}
+
+// known is the longest of the client's patience, twice the longest answered wait of this
+// window and the one before, and, for a window, what noFaster made of it. It is no more than
+// MostPatience.
+func (p *patience) known(now time.Time, a Authority) time.Duration {
 	l := p.get(a)
 	if l == nil {
 		return p.least
@@ -120,7 +131,7 @@ func (p *patience) of(now time.Time, a Authority) time.Duration {
 // ofLeaving is how long a request to a must have waited for its caller's leaving to
 // be a stall.
 func (p *patience) ofLeaving(now time.Time, a Authority) time.Duration {
-	if d := p.of(now, a); d > p.least {
+	if d := p.known(now, a); d > p.least {
 		return max(leaving, d/2)
 	}
 	return leaving
@@ -151,10 +162,25 @@ func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
 // service. waited is how long that one has kept a request waiting, if it is known to be
 // well; else 0.
 func (p *patience) noFaster(now time.Time, a Authority, waited time.Duration) {
-	d := min(2*max(p.of(now, a), waited), MostPatience)
+	d := min(2*max(p.known(now, a), waited), MostPatience)
 	l := p.use(now, a)
 	l.turn(now)
 	l.doubled, l.doubledUntil = d, now.Add(window)
+}
+
+// refused doubles the patience of a for as long as its outage lasts: neither transport
+// answers. The upstream may be slow, and then its answers, or noFaster, will tell how slow. It
+// may as well be down, which says nothing of the time after it.
+func (p *patience) refused(now time.Time, a Authority) {
+	d := min(2*p.of(now, a), MostPatience)
+	p.use(now, a).guessed = d
+}
+
+// over: the outage of a is.
+func (p *patience) over(a Authority) {
+	if l := p.get(a); l != nil {
+		l.guessed = 0
+	}
 }
 
 func (l *learnt) turn(now time.Time) {

@@ -84,3 +84,25 @@ func TestPatienceIsNotForgottenWithinAWindow(t *testing.T) {
 	p.answered(simStart.Add(2*window-1), a, 20*time.Second)
 	assert.Equal(t, 40*time.Second, p.of(simStart.Add(2*window), a))
 }
+
+// A silent outage makes patience longer while it lasts, and teaches nothing: the upstream was
+// down. What its answers took is kept.
+func TestPatienceWithAnOutageEndsWithIt(t *testing.T) {
+	a := named(1)
+	for _, answered := range []time.Duration{0, 20 * time.Second} {
+		p := patience{least: 5 * time.Second}
+		p.answered(simStart, a, answered)
+		before, leaving := p.of(simStart, a), p.ofLeaving(simStart, a)
+		for n := 1; n <= 3; n++ {
+			p.refused(simStart, a)
+			assert.Equal(t, before<<n, p.of(simStart, a))
+			assert.Equal(t, leaving, p.ofLeaving(simStart, a), "who leaves sooner would never be heard")
+		}
+		for range 20 {
+			p.refused(simStart, a)
+		}
+		assert.Equal(t, MostPatience, p.of(simStart, a))
+		p.over(a)
+		assert.Equal(t, before, p.of(simStart, a))
+	}
+}

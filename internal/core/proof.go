@@ -143,7 +143,7 @@ func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
 		s.refusals++
 		about = s.about()
 		if s.row == silent || kind == TrialTimeout {
-			c.patience.noFaster(now, st.authority, 0)
+			c.patience.refused(now, st.authority)
 		}
 	}
 	c.report(now, Report{What: HasRefused, About: about, Candidate: r.id, Kind: kind})

@@ -104,6 +104,7 @@ func (c *Client) makeWay(now time.Time, r *candidate) {
 // service, where that is safe, and a candidate that nobody else wants is over.
 func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 	c.callBackAll(&s.strays, nil)
+	c.patience.over(s.authority)
 	if r := c.cand; r != nil {
 		if st := r.stand(s.authority); st != nil {
 			if d := st.outwaited(now); d > 0 && kind == CurrentRecovered {

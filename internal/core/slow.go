@@ -43,7 +43,8 @@ import "time"
 //     nothing if the copy had less than a quarter of the control's wait (left in events.go).
 //   - Neither is answered: the candidate is no better. If the authority's trials are copies
 //     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
-//     sharing.go). Each refusal of a silent authority doubles its patience.
+//     sharing.go). Each refusal of a silent authority doubles its patience, until the outage is
+//     over (refused in memory.go).
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if,
 // since the trial began, another request with the same method failed in service, or passed its
