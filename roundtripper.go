@@ -117,8 +117,8 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 		return nil, errors.New("respawn: New: base goes through a RecoveringRoundTripper already: use that one, or give New what is beneath it")
 	case within(cfg.Fallback) != nil:
 		return nil, errors.New("respawn: New: WithFallback: the fallback goes through a RecoveringRoundTripper: give it what is beneath that")
-	case build.SameInstance(base, cfg.Fallback):
-		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself, which respawn closes once base is replaced: pass a different transport")
+	case cfg.Fallback != nil && build.Shares(base, cfg.Fallback):
+		return nil, errors.New("respawn: New: WithFallback: the fallback is base itself, or shares a transport with base, which respawn closes once base is replaced: pass a different one")
 	}
 	if cfg.Factory == nil {
 		t, ok := base.(*http.Transport)

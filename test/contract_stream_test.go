@@ -46,11 +46,15 @@ func upgrader() http.Handler {
 // contract). Both directions work, each to its own end, and the request is in
 // flight until Close, whatever a Read says.
 func TestContractUpgrade(t *testing.T) {
-	for _, opts := range [][]respawn.Option{nil, {respawn.WithDrainTimeout(time.Hour)}} {
+	limited := respawn.WithDrainTimeout(time.Hour)
+	for _, tc := range []struct {
+		method string
+		opts   []respawn.Option
+	}{{http.MethodGet, nil}, {http.MethodGet, []respawn.Option{limited}}, {http.MethodHead, nil}, {http.MethodHead, []respawn.Option{limited}}} {
 		noLeaks(t)
 		srv, transport := h1.serve(t, upgrader())
-		rt := start(t, transport(), opts...)
-		req := request(t.Context(), http.MethodGet, srv.URL, nil)
+		rt := start(t, transport(), tc.opts...)
+		req := request(t.Context(), tc.method, srv.URL, nil)
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", "shout")
 		resp, err := rt.RoundTrip(req)

@@ -139,6 +139,7 @@ func TestSenselessBase(t *testing.T) {
 		{"fallback is respawn", transport, []respawn.Option{respawn.WithFallback(inner)}, "WithFallback: the fallback goes through a RecoveringRoundTripper: give it what is beneath that"},
 		{"fallback is respawn in a wrapper", transport, []respawn.Option{respawn.WithFallback(&wrapped{inner})}, "the fallback goes through"},
 		{"fallback is base", transport, []respawn.Option{respawn.WithFallback(transport)}, "WithFallback: the fallback is base itself"},
+		{"fallback is base in a wrapper", transport, []respawn.Option{respawn.WithFallback(&wrapped{transport})}, "or shares a transport with base"},
 		{"fallback is base, with a factory", session, []respawn.Option{respawn.WithFallback(session), respawn.WithFactory(fresh)}, "WithFallback: the fallback is base itself"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -69,6 +71,38 @@ func TestAPostThatABaseFailedOverIsSentOnce(t *testing.T) {
 			rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return base }).Make))
 			postsOnce(t, rt, "http://a.test/", &processed)
 		})
+	}
+}
+
+// Where a base has no hooks, only the body tells that it failed over: net/http's own readers
+// know how much of them is left.
+func TestAPostThatABaseWithoutHooksFailedOverIsSentOnce(t *testing.T) {
+	for name, payload := range map[string]func() io.Reader{
+		"bytes.Reader":   func() io.Reader { return bytes.NewReader([]byte("x")) },
+		"bytes.Buffer":   func() io.Reader { return bytes.NewBufferString("x") },
+		"strings.Reader": func() io.Reader { return strings.NewReader("x") },
+	} {
+		for _, read := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, read=%v", name, read), func(t *testing.T) {
+				var asked, processed atomic.Int64
+				base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+					if asked.Add(1); read {
+						_, _ = io.ReadAll(req.Body)
+						processed.Add(1)
+					}
+					testkit.CloseBody(req)
+					return nil, testkit.Refused()
+				})
+				rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return base }).Make))
+				_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", payload()))
+				require.Error(t, err)
+				if read {
+					assert.EqualValues(t, 1, processed.Load())
+				} else {
+					assert.Greater(t, asked.Load(), int64(1), "what was not sent goes again")
+				}
+			})
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package body
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -159,6 +161,23 @@ func Touched(sent *http.Request) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
 	return b.shot.touched
+}
+
+// Begun reports whether some of a body in memory was read, which no shield observes. It is
+// for attempts that are over.
+func Begun(sent *http.Request) bool {
+	if !Has(sent) {
+		return false
+	}
+	switch b := unwrapped(sent.Body).(type) {
+	case *bytes.Reader:
+		return int64(b.Len()) < sent.ContentLength
+	case *bytes.Buffer:
+		return int64(b.Len()) < sent.ContentLength
+	case *strings.Reader:
+		return int64(b.Len()) < sent.ContentLength
+	}
+	return false
 }
 
 // LastRead is when a Read of the body has last returned, as far as that is looked at;

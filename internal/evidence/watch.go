@@ -271,7 +271,7 @@ func (w *Watch) Unsent(sent *http.Request, err error) bool {
 	case w.Apart():
 		return true
 	}
-	return !foreign && neverSent(err)
+	return !foreign && neverSent(err) && !(sent != nil && body.Begun(sent))
 }
 
 // Judged derives the request that an error is read from: the caller's, whose

@@ -24,12 +24,20 @@ func (s *Stripe) Track(req *http.Request, resp *http.Response) *http.Response {
 }
 
 // bodiless reports whether resp has no body to wait for, as its request's method, its
-// status or its body's type says. What it gives for its length says nothing: a body
+// status or its body's type says. An upgraded connection is one, whatever the method was. What it gives for its length says nothing: a body
 // may follow all the same. A value without a field, like http.NoBody and the empty
 // body of HTTP/2, has no stream behind it.
 func bodiless(req *http.Request, resp *http.Response) bool {
-	return isEmpty(resp) || req.Method == http.MethodHead ||
-		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
+	if isEmpty(resp) {
+		return true
+	}
+	switch resp.StatusCode {
+	case http.StatusNoContent, http.StatusNotModified:
+		return true
+	case http.StatusSwitchingProtocols:
+		return false
+	}
+	return req.Method == http.MethodHead
 }
 
 // isEmpty reports whether there is nothing behind the body of resp. That of a 204 or
