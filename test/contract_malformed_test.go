@@ -19,7 +19,6 @@ func TestAGETThatCannotBeSentIsAskedOnce(t *testing.T) {
 		change func(*http.Request)
 	}{
 		"a control character in the URL": {h1, func(req *http.Request) { req.URL.RawQuery = "a\x01b" }},
-		"a length and no body":           {h1, func(req *http.Request) { req.ContentLength = 5 }},
 		"a path that is none":            {h2, func(req *http.Request) { req.URL.Opaque = "a\x01b" }},
 		"a header of HTTP/1":             {h2, func(req *http.Request) { req.Header.Set("Connection", "x") }},
 	} {

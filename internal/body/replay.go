@@ -10,7 +10,7 @@ import "net/http"
 // (Allows). The same holds for PUT, PATCH and DELETE, as in net/http. Under ReplayUnsent only
 // what was not sent goes again, and under ReplayNever nothing does. Whether something was
 // sent is told by Unsent in internal/evidence/watch.go: by net/http's hooks or, for a
-// transport that has none, by the error's type.
+// transport that has none, by the error's type and by how much of the body is left.
 //
 // As for any request, four more things must hold. mayGoAgain and its caller in
 // internal/call/land.go see to three: the error speaks against the transport, or a trial was
