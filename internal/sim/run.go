@@ -67,8 +67,9 @@ func (w *world) run() {
 	for _, f := range w.lulls {
 		f()
 	}
-	// Until the last sweep is over, and the last factory has returned.
-	w.pause(2*w.plan.recreate + 10*time.Second)
+	// Until the last sweep is over, the last factory has returned, and the last link has fallen
+	// ill: callers may have been done long before the end of the storm.
+	w.pause(max(2*w.plan.recreate+10*time.Second, w.plan.storm-w.now()))
 	stop()
 	w.pause(time.Second)
 	synctest.Wait()
