@@ -170,12 +170,8 @@ func Begun(sent *http.Request) bool {
 		return false
 	}
 	switch b := unwrapped(sent.Body).(type) {
-	case *bytes.Reader:
-		return int64(b.Len()) < sent.ContentLength
-	case *bytes.Buffer:
-		return int64(b.Len()) < sent.ContentLength
-	case *strings.Reader:
-		return int64(b.Len()) < sent.ContentLength
+	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+		return int64(b.(interface{ Len() int }).Len()) < sent.ContentLength
 	}
 	return false
 }
