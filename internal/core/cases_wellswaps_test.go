@@ -117,6 +117,32 @@ func TestTwentyOutagesOfOneUpstreamReplaceNothing(t *testing.T) {
 	})
 }
 
+// As case A4, with outages that last a few minutes only, and that many requests meet, each of
+// which can be asked only once.
+func TestSilentOutagesThatManyBodiesMeetReplaceNothing(t *testing.T) {
+	for _, method := range []string{"PUT", "POST"} {
+		for _, period := range []time.Duration{100 * ms, sec, 5 * sec} {
+			t.Run(fmt.Sprint(method, " every ", period), func(t *testing.T) {
+				overSome(t, 3, func(d *draw) {
+					r := d.rules()
+					r.Threshold = 3
+					s := newSim(d, r)
+					last := d.between(2*time.Minute, 4*time.Minute)
+					s.world = func(*visit, uint64) fate {
+						if s.since()%(10*time.Minute) < last {
+							return fateDark
+						}
+						return fateWell
+					}
+					s.traffic(d.between(0, period), period, 100*time.Minute-sec, visit{host: "a", method: method, left: oneOf(d, 0, 10*sec)})
+					s.run(100*time.Minute - sec)
+					s.swapsAtMost(1) // of ten: the next outage may begin between a trial and its control
+				})
+			})
+		}
+	}
+}
+
 // Case A5, by time.
 func TestADisruptionThatComesAndGoesReplacesNothing(t *testing.T) {
 	overDraws(t, func(d *draw) {

@@ -23,7 +23,7 @@ func (c *Client) passed(now time.Time, over func(time.Time) bool) {
 	for _, s := range slices.Clone(c.busy) {
 		if p := s.probe; p != nil && over(p.start.Add(headStart)) {
 			s.probe = nil
-			if st := c.standOf(p.Call); st.hasServed(p.Call.Method) && !st.refused {
+			if st := c.standOf(p.Call); st.servedBefore(p) && !st.refused {
 				c.promoteServed(now, st, p.Call.Method)
 			}
 		}

@@ -38,7 +38,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	case a.On == c.current:
 		c.count(now, a, o)
 		c.note(now, q, a, o)
-		c.failedControl(now, a, o)
+		c.controlFailed(now, a, o)
 	case on == nil: // its transport is not in service any more, or its candidate is over
 		c.note(now, q, a, o)
 	default:

@@ -52,15 +52,14 @@ type hostAccount struct {
 	ended, lost int
 	took        time.Duration
 
-	refused            bool              // the candidate
-	like               [Copyable + 1]int // by likeOf: the step of the latest failure in service
-	before             int               // the step of the latest answered trial but one, in this outage
-	latest             int
-	beforeAt, latestAt time.Time
-	expect             bool // the event under way trips it
-	swapped            time.Time
-	answers            int
-	useless            time.Time
+	refused bool              // the candidate
+	like    [Copyable + 1]int // by likeOf: when the youngest began that failed in service
+	before  int               // the step of the latest answered trial but one, in this outage
+	latest  int
+	expect  bool // the event under way trips it
+	swapped time.Time
+	answers int
+	useless time.Time
 }
 
 // A served is a trial that was answered by a candidate.
@@ -160,7 +159,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	if o.Verdict == Failure {
 		h.took = max(h.took, acc.waited(w, f))
 	}
-	h.like[likeOf(f.x.q.Kind)] = w.step
+	h.like[likeOf(f.x.q.Kind)] = max(h.like[likeOf(f.x.q.Kind)], f.began)
 	switch counts := o.Verdict == Stall || h.failures == 0 || f.clock >= h.counted; {
 	case !counts:
 		acc.expects(w, h, f) // the same event, seen by another: its share counts

@@ -50,7 +50,7 @@ func (k *keyer) pace(p *pace) {
 
 func (k *keyer) suspect(s *suspect) {
 	k.nums(hostOf(s.authority), int(s.state), s.failures, s.stalls, int(s.row), s.ended, s.lost, min(s.refusals, 1), s.proofs)
-	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.provedAt, s.youngUntil)
+	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.youngUntil)
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
@@ -59,7 +59,7 @@ func (k *keyer) suspect(s *suspect) {
 	k.attempt(s.probe)
 	for _, m := range s.methods {
 		k.b = append(k.b, m.method...)
-		k.instants(m.at)
+		k.instants(m.began)
 	}
 }
 
@@ -79,7 +79,8 @@ func (k *keyer) candidate(r *candidate) {
 		k.times(st.first, st.until, st.tried)
 		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain)
 		for _, m := range st.served {
-			k.b = append(k.b, m...)
+			k.b = append(k.b, m.method...)
+			k.instants(m.began)
 		}
 	}
 }
@@ -110,6 +111,5 @@ func (k *keyer) account(a *account) {
 		k.durations(h.took)
 		k.steps(h.like[:]...)
 		k.steps(h.before, h.latest)
-		k.times(h.beforeAt, h.latestAt)
 	}
 }

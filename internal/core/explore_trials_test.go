@@ -26,7 +26,7 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 	}
 	x := f.x
 	h := &acc.hosts[hostOf(x.q.Authority)]
-	h.before, h.beforeAt, h.latest, h.latestAt = h.latest, h.latestAt, w.step, w.now
+	h.before, h.latest = h.latest, w.step
 	s := served{
 		host: hostOf(x.q.Authority), kind: x.q.Kind, copy: f.copy, row: f.row, began: f.began,
 		start: f.start, at: w.now, control: x.control, x: x,
@@ -234,18 +234,17 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	if !once {
 		return false
 	}
-	// Of several answers in a row the control of one may be before its trial, if it
-	// is after the answer before.
-	began, start := s.began, s.start
+	// The control begins after the trial. Of several answers in a row the control of one may be
+	// before its trial, if it begins after the answer before.
+	began := s.began
 	if h.before != 0 {
-		began, start = min(began, h.before), first(start, h.beforeAt)
+		began = min(began, h.before)
 	}
-	if h.like[likeOf(s.kind)] > began {
+	if h.like[likeOf(s.kind)] >= began {
 		return true
 	}
 	for _, f := range w.flights {
-		passed := f.start.Add(time.Second)
-		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && passed.After(start) && !w.now.Before(passed) {
+		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= began && acc.waited(w, f) >= time.Second {
 			return true
 		}
 	}

@@ -10,10 +10,10 @@ import (
 //   - to a request that failed in service after the candidate was ready (hasControl in
 //     trial.go);
 //   - to a copy, whose control stays silent or fails (slow.go);
-//   - to what can be asked only once, if another of the same method failed in service, or
-//     passed its first second of silence there, since the trial began (hasLike). If none has,
-//     the next one like it is asked in service, and the candidate is proven if that fails
-//     (failedControl);
+//   - to what can be asked only once, if another of the same method, which began
+//     after the trial, failed in service, or was silent there for a second (hasLike). If none
+//     did, the next one like it is asked in service, and the candidate is proven if that
+//     fails or is silent for a second (controlFailed; passed in clock.go);
 //   - to anything, if the candidate was planned, and the request's authority was well when the
 //     request tried it (plan.go).
 //
@@ -27,7 +27,8 @@ import (
 // since one may have to make way for another authority's before it has them all.
 func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 	if s := c.suspect(st.authority); s != nil {
-		s.proved, s.provedAt = c.now, now
+		c.now++ // what begins from here on may be the next one's control
+		s.proved = c.now
 		if s.proofs++; s.proofs < c.recent.answers(now, st.authority) {
 			c.wake(st.authority)
 			return
@@ -49,21 +50,21 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.prove(now, st, t)
 	default:
 		if len(st.served) < maxMethods && !st.hasServed(q.Method) {
-			st.served = append(st.served, q.Method)
+			st.served = append(st.served, answeredMethod{q.Method, t.began})
 		}
 		c.wake(q.Authority) // the next asks the transport in service
 	}
 }
 
-// hasLike: something of the same method failed in service, or passed its first
-// second of silence there, since t began.
+// hasLike: something of the same method that began after t failed in service, or has been
+// silent there for a second. What began before t may have met an outage of the upstream
+// that was over when t began.
 func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
 	if s.hasFailedSince(t.Call.Method, t.began) {
 		return true
 	}
 	for a := s.flying.first; a != nil; a = a.next {
-		passed := a.start.Add(headStart)
-		if a.Call.Method == t.Call.Method && passed.After(t.start) && !now.Before(passed) {
+		if a.Call.Method == t.Call.Method && a.began >= t.began && a.waited(now) >= headStart {
 			return true
 		}
 	}
@@ -74,32 +75,55 @@ func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
 // time. Otherwise, if good and bad requests take turns, the trials could get the good ones
 // and the controls the bad ones, and a candidate that is no better would look proven.
 func (c *Client) controlFirst(now time.Time, s *suspect, method string) bool {
-	since := Attempt{Call: &Call{Method: method}, began: s.proved, start: s.provedAt}
+	since := Attempt{Call: &Call{Method: method}, began: s.proved}
 	return s.turned() && !c.hasLike(now, s, &since)
 }
 
 // turned reports whether it is the control's turn to be first.
 func (s *suspect) turned() bool { return s.proofs%2 == 1 }
 
-// failedControl: what failed in service may be the control of a trial.
-func (c *Client) failedControl(now time.Time, a *Attempt, o Outcome) {
+// controlFailed: what failed in service may be the control of its own call's copy, or of what
+// the candidate has answered of its method.
+func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 	q := a.Call
-	if s := c.suspect(q.Authority); s != nil {
-		if s.probe == a {
-			s.probe = nil
-		}
-		if st := c.standOf(q); o.Verdict != Neutral && st.hasServed(q.Method) && !st.refused {
-			c.promoteServed(now, st, q.Method)
-			return
-		}
+	if s := c.suspect(q.Authority); s != nil && s.probe == a {
+		s.probe = nil
 	}
-	c.controlFailed(now, q, a.began, o)
+	st := c.standOf(q)
+	switch {
+	case st == nil:
+	case st.answered != nil && st.answered.Call == q:
+		t := st.answered
+		st.answered = nil
+		if a.began >= c.cand.ready && o.Verdict != Neutral {
+			c.prove(now, st, t)
+		} else {
+			c.wake(q.Authority)
+		}
+	case o.Verdict != Neutral && st.servedBefore(a) && !st.refused:
+		c.promoteServed(now, st, q.Method)
+	case st.tryLost:
+		c.untry(q) // both failed: it says nothing
+	}
 }
 
-// hasServed reports whether a request of this method was answered that had no
-// control.
+// An answeredMethod is a method of which the candidate answered a request that had no control.
+type answeredMethod struct {
+	method string
+	began  Instant // that request's trial
+}
+
+// hasServed reports whether a request of this method was answered that had no control.
 func (st *stand) hasServed(method string) bool {
-	return st != nil && slices.Contains(st.served, method)
+	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool { return m.method == method })
+}
+
+// servedBefore reports whether a, which is in service, can be the control of a request that the
+// candidate answered: it has the same method, and began after that one.
+func (st *stand) servedBefore(a *Attempt) bool {
+	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool {
+		return m.method == a.Call.Method && a.began >= m.began
+	})
 }
 
 // promoteServed: the candidate has answered what the transport in service did not.

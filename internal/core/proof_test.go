@@ -331,3 +331,47 @@ func TestATrialThatOutlastsItsOutageProvesNoNeed(t *testing.T) {
 	s.Answered(s.now, copies[0])
 	assert.Zero(t, s.promoted)
 }
+
+// What was sent before a trial began, and stays unanswered, may have met an outage of the
+// upstream that was over when the trial began. Only what is sent after it is its control.
+func TestWhatWasSentBeforeATrialIsNoControlOfIt(t *testing.T) {
+	for name, ends := range map[string]func(*scene, *Attempt){
+		"it fails":     func(s *scene, a *Attempt) { s.Failed(s.now, a, broken) },
+		"it is silent": func(s *scene, _ *Attempt) { s.after(headStart) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.askedOnce(1)
+			once := func(want Do) *Attempt { return s.does(s.call(Once, "POST"), want) }
+			first := once(Try)
+			s.Asks(first)
+			s.Connected(s.now, first)
+			s.after(headStart)   // it holds back nobody any more
+			before := once(Send) // the control of the first
+			s.Answered(s.now, once(Try))
+			ends(s, before)
+			require.EqualValues(t, 1, s.Current())
+			ends(s, once(Send))
+			assert.Equal(t, first.On, s.Current())
+		})
+	}
+}
+
+// One control that fails proves one answer, also if a copy and a request that is asked once
+// wait for it.
+func TestAFailedControlProvesOneAnswer(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(moreAnswers)
+	s.Answered(s.now, s.does(s.call(Sealed, "GET"), Try))
+	q := s.call(Copyable, "GET")
+	q.Deadline = s.now.Add(2 * time.Second)
+	control := s.does(q, Send)
+	s.after(headStart / 2)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	s.Answered(s.now, copies[0])
+	s.Failed(s.now, control, lost)
+	assert.Equal(t, 1, s.suspects[0].proofs)
+	s.after(headStart)
+	assert.Equal(t, 1, s.suspects[0].proofs)
+}

@@ -151,9 +151,9 @@ type stand struct {
 	until     time.Time // when its trials have had their time; zero before the first
 	late      bool      // they have
 	refused   bool
-	answered  *Attempt // a copy, whose control is still silent: it is judged at its judgeAt
-	slow      bool     // one such control was answered: the candidate was no faster
-	served    []string // methods that it answered with no control yet
+	answered  *Attempt         // a copy, whose control is still silent: it is judged at its judgeAt
+	slow      bool             // one such control was answered: the candidate was no faster
+	served    []answeredMethod // with no control yet
 
 	// Of a planned candidate, and of an authority that is well: one call tries it.
 	try      *Call

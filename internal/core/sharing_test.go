@@ -28,7 +28,7 @@ func TestACandidateGivesWayUnlessATrialHasTime(t *testing.T) {
 		"another's trial":                       {of: other, does: one, tripped: 9},
 		"another's trial, tripped since":        {of: other, does: one, tripped: 11, want: true},
 		"another's trial, its outage is young":  {of: other, does: one, tripped: 9, young: true, want: true},
-		"another's answer without a control":    {of: other, does: func(st *stand) { st.served = []string{"POST"} }, tripped: 9},
+		"another's answer without a control":    {of: other, does: func(st *stand) { st.served = []answeredMethod{{method: "POST"}} }, tripped: 9},
 		"another's answer waits for a verdict":  {of: other, does: func(st *stand) { st.answered, st.late = &Attempt{}, true }, tripped: 9},
 		"another's trial has had its time, too": {of: other, does: func(st *stand) { one(st); st.late = true }, tripped: 9, want: true},
 	} {

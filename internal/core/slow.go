@@ -37,7 +37,7 @@ import "time"
 //     the control began after the streak did, or if the failures and stalls of other requests
 //     do not reach a threshold (served, takeBack in streak.go).
 //   - The control fails before that: the copy's answer proves the candidate, if the control
-//     began after the candidate was ready (controlFailed).
+//     began after the candidate was ready (controlFailed in proof.go).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
 //     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
 //     nothing if the copy had less than a quarter of the control's wait (left in events.go).
@@ -46,10 +46,10 @@ import "time"
 //     sharing.go). Each refusal of a silent authority doubles its patience, until the outage is
 //     over (refused in memory.go).
 //
-// What must not be copied goes to the candidate instead. Its answer proves the candidate if,
-// since the trial began, another request with the same method failed in service, or passed its
-// first second of silence there. If none did, the next request like it is sent in service, as
-// the control (hasLike in proof.go).
+// What must not be copied goes to the candidate instead. Its answer proves the candidate if
+// another request with the same method, sent in service after the trial began, failed there or
+// was silent for a second. If none did, the next request like it is sent in service, as the
+// control (hasLike in proof.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the
 // candidate if it stays silent for long enough. There is no verdict, and the control is
@@ -96,26 +96,6 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 	}
 	if st.try == q || st.try != nil && st.try.Kind == Once && a.start.After(st.tried) {
 		c.tryAnswered(now, st, a)
-	}
-}
-
-// controlFailed: the transport in service has failed the call of a trial.
-func (c *Client) controlFailed(now time.Time, q *Call, began Instant, o Outcome) {
-	st := c.standOf(q)
-	if st == nil {
-		return
-	}
-	if t := st.answered; t != nil && t.Call == q {
-		st.answered = nil
-		if began >= c.cand.ready && o.Verdict != Neutral {
-			c.prove(now, st, t)
-		} else {
-			c.wake(q.Authority)
-		}
-		return
-	}
-	if st.tryLost {
-		c.untry(q) // both failed: it says nothing
 	}
 }
 

@@ -295,20 +295,3 @@ func TestASilentTrialTeachesNoPatience(t *testing.T) {
 	require.Nil(t, s.suspect(q.Authority))
 	assert.Equal(t, s.rules.Patience, s.Patience(s.now, q.Authority))
 }
-
-// A control whose copy waits for its verdict may be the one that another trial, of a request
-// that is never sent again, was waiting for, too.
-func TestAControlThatFailsIsThatOfAllTrialsLikeIt(t *testing.T) {
-	s := newScene(t)
-	waiting, copied := s.dark(1)
-	s.Connected(s.now, copied)
-	sealed := func(want Do) *Attempt {
-		return s.does(s.call(Sealed, "GET"), want)
-	}
-	sealed(Send) // the control of the next one
-	s.Answered(s.now, sealed(Try))
-	s.Answered(s.now, copied)
-	require.EqualValues(t, 1, s.Current())
-	s.Failed(s.now, waiting[0], lost)
-	assert.Equal(t, copied.On, s.Current())
-}

@@ -90,7 +90,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	same := o.Verdict == Failure && a.began < s.counted
 	s.evidence = c.now
 	if a.over { // what still waits is a control once its head start has passed: see hasLike
-		s.failedLike(a.Call.Method, c.now)
+		s.failedLike(a)
 	}
 	if !same {
 		s.row = rowOf(now, a, o)
@@ -189,22 +189,25 @@ func (s *suspect) see(witness any) {
 	}
 }
 
-func (s *suspect) failedLike(method string, at Instant) {
+// failedLike notes that a, or the latest attempt of its method, may be the control of what can
+// be asked only once.
+func (s *suspect) failedLike(a *Attempt) {
+	method := a.Call.Method
 	for i := range s.methods {
-		if s.methods[i].method == method {
-			s.methods[i].at = at
+		if m := &s.methods[i]; m.method == method {
+			m.began = max(m.began, a.began)
 			return
 		}
 	}
 	if len(s.methods) < maxMethods {
-		s.methods = append(s.methods, methodFailure{method, at})
+		s.methods = append(s.methods, methodFailure{method, a.began})
 	}
 }
 
-// hasFailedSince reports whether a request of this method failed in service after
-// the given instant.
+// hasFailedSince reports whether an attempt of this method failed in service that began
+// at the given instant or after it.
 func (s *suspect) hasFailedSince(method string, at Instant) bool {
-	return slices.ContainsFunc(s.methods, func(m methodFailure) bool { return m.method == method && m.at > at })
+	return slices.ContainsFunc(s.methods, func(m methodFailure) bool { return m.method == method && m.began >= at })
 }
 
 // When does a streak end? It begins when the attempt that opens it began, and not when that

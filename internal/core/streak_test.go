@@ -98,11 +98,12 @@ func TestABoundedNumberOfMethodsIsRemembered(t *testing.T) {
 	}
 	assert.Len(t, o.witnesses, maxWitnesses)
 	assert.Equal(t, 0, o.witnesses[0], "the first ones stay")
-	for i := range Instant(2 * maxMethods) {
-		o.failedLike(fmt.Sprint(i), i+1)
+	failed := func(method string, began Instant) { o.failedLike(&Attempt{Call: &Call{Method: method}, began: began}) }
+	for i := range 2 * maxMethods {
+		failed(fmt.Sprint(i), 1)
 	}
 	assert.Len(t, o.methods, maxMethods)
-	o.failedLike("0", 99)
+	failed("0", 99)
 	assert.True(t, o.hasFailedSince("0", 98))
 
 	s := newScene(t)

@@ -59,7 +59,6 @@ type suspect struct {
 	refusals int     // fresh transports that did not help: refused, or promoted and then failed
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
-	provedAt time.Time
 	methods  []methodFailure
 	probe    *Attempt // once only, and asks the transport in service
 
@@ -74,10 +73,10 @@ type suspect struct {
 	strays   attempts  // sent on a candidate that is over for this authority
 }
 
-// A methodFailure is the latest failure in service of a method.
+// A methodFailure is when the youngest attempt of a method began that failed in service.
 type methodFailure struct {
 	method string
-	at     Instant
+	began  Instant
 }
 
 func (s *suspect) stand(to State) { s.state = to }

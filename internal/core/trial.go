@@ -45,8 +45,8 @@ import "time"
 //	silent       | copyable                  | in service, and a copy on the      | the copy's answer, if the
 //	             |                           | candidate after a head start       | control stays silent
 //	             |                           | (copy.go)                          |
-//	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it
-//	             |                           | service (askedOnce, askOnce)       | failed in service since
+//	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it,
+//	             |                           | service (askedOnce, askOnce)       | sent later, failed there
 
 // withTrial: q may make the trial of its tripped authority, ask for one, or wait.
 func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
@@ -136,6 +136,7 @@ func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 
 // tryOn begins a trial: q, or a copy of it, is sent on the candidate.
 func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
+	c.now++ // what begins in service from here on may be the trial's control
 	st := c.cand.standOrNew(q.Authority)
 	a := &Attempt{Call: q, On: c.cand.id, role: r, began: c.now, start: now, control: control}
 	if s := c.suspect(q.Authority); s != nil {

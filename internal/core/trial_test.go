@@ -94,7 +94,7 @@ func TestTheControlGoesFirstEverySecondTime(t *testing.T) {
 		s.does(q, Wait)
 		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 		o := s.suspect(q.Authority)
-		o.proofs, o.proved, o.provedAt = proofs, s.Clock(), s.now
+		o.proofs, o.proved = proofs, s.Clock()+1
 		s.does(q, first)
 	}
 }
