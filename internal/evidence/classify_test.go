@@ -119,6 +119,10 @@ var troubles = []trouble{
 		tr.TLSClientConfig.ServerName = "other.test"
 		return tr, request(t, srv.URL)
 	}, verdict: Failure, trigger: TriggerTLS, unsent: true},
+	{name: "a server without TLS", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		srv, _ := h1.serve(t, http.NotFoundHandler())
+		return &http.Transport{}, request(t, strings.Replace(srv.URL, "http", "https", 1))
+	}, verdict: Failure, trigger: TriggerTLS, unsent: true},
 	// Over TLS 1.3 the server's alert arrives when the client's handshake is
 	// done, after GotConn.
 	{name: "client certificate required", make: func(t *testing.T) (http.RoundTripper, *http.Request) {

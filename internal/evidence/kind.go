@@ -24,7 +24,7 @@ func isTLS(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
 		return true // a TLS alert, crypto/tls/conn.go
 	}
-	return isA[*tls.CertificateVerificationError](err) || isA[tls.AlertError](err) ||
+	return isA[*tls.CertificateVerificationError](err) || isA[tls.AlertError](err) || isA[tls.RecordHeaderError](err) ||
 		isA[x509.UnknownAuthorityError](err) || isA[x509.HostnameError](err) || isA[x509.CertificateInvalidError](err)
 }
 
