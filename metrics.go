@@ -14,6 +14,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
 )
@@ -22,7 +23,7 @@ import (
 // package otel. A nil provider is an error.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(c *config) error {
-		if p == nil {
+		if build.IsNil(p) {
 			return errors.New("WithMeterProvider(nil): pass a provider, or leave the option out for the global one")
 		}
 		c.MeterProvider = p

@@ -151,7 +151,7 @@ func WithPatience(d time.Duration) Option {
 // one goroutine at a time.
 func WithBackOff(newBackOff func() backoff.BackOff) Option {
 	return func(c *config) error {
-		if newBackOff == nil || newBackOff() == nil {
+		if newBackOff == nil || build.IsNil(newBackOff()) {
 			return errors.New("WithBackOff(nil): pass a function that returns a new backoff.BackOff each time")
 		}
 		c.NewBackOff = newBackOff
@@ -267,7 +267,7 @@ func WithDrainTimeout(d time.Duration) Option {
 // records nothing: set one here. A nil provider is an error.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(c *config) error {
-		if p == nil {
+		if build.IsNil(p) {
 			return errors.New("WithTracerProvider(nil): pass a provider, or leave the option out for the request's or the global one")
 		}
 		c.TracerProvider = p

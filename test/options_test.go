@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/respawnhttp/respawn"
@@ -40,6 +42,7 @@ func TestSenselessOptions(t *testing.T) {
 		{"negative span of a rule that is off", respawn.WithStallThreshold(0, -1), "WithStallThreshold(0, -1ns)"},
 		{"nil backoff", respawn.WithBackOff(nil), "WithBackOff(nil)"},
 		{"backoff of nil", respawn.WithBackOff(func() backoff.BackOff { return nil }), "WithBackOff(nil)"},
+		{"backoff of a typed nil", respawn.WithBackOff(func() backoff.BackOff { return (*backoff.ExponentialBackOff)(nil) }), "WithBackOff(nil)"},
 		{"recreate timeout 0", respawn.WithRecreateTimeout(0), "WithRecreateTimeout(0s)"},
 		{"negative recreate timeout", respawn.WithRecreateTimeout(-time.Minute), "WithRecreateTimeout(-1m0s)"},
 		{"nil classifier", respawn.WithClassifier(nil), "WithClassifier(nil)"},
@@ -52,7 +55,9 @@ func TestSenselessOptions(t *testing.T) {
 		{"negative age", respawn.WithMaxAge(-time.Hour), "WithMaxAge(-1h0m0s)"},
 		{"negative drain limit", respawn.WithDrainTimeout(-time.Second), "WithDrainTimeout(-1s)"},
 		{"nil tracer provider", respawn.WithTracerProvider(nil), "WithTracerProvider(nil)"},
+		{"typed nil tracer provider", respawn.WithTracerProvider((*sdktrace.TracerProvider)(nil)), "WithTracerProvider(nil)"},
 		{"nil meter provider", respawn.WithMeterProvider(nil), "WithMeterProvider(nil)"},
+		{"typed nil meter provider", respawn.WithMeterProvider((*sdkmetric.MeterProvider)(nil)), "WithMeterProvider(nil)"},
 		{"nil logger", respawn.WithLogger(nil), "WithLogger(nil)"},
 		{"nil option", nil, "option 2 is nil"},
 	} {

@@ -5,12 +5,12 @@ import (
 	"reflect"
 )
 
-// IsNil reports whether rt is nil. It also knows the nil pointer in an interface.
-func IsNil(rt http.RoundTripper) bool {
-	if rt == nil {
+// IsNil reports whether v is nil. It also knows the nil pointer in an interface.
+func IsNil(v any) bool {
+	if v == nil {
 		return true
 	}
-	switch v := reflect.ValueOf(rt); v.Kind() {
+	switch v := reflect.ValueOf(v); v.Kind() {
 	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan:
 		return v.IsNil()
 	}
