@@ -233,14 +233,14 @@ type hosts struct {
 
 type host struct {
 	name string
-	port int
+	port int // 0: none
 }
 
 // otherHost stands for all hosts that metrics do not tell apart.
 var otherHost = host{name: "_OTHER"}
 
 func (h host) attributes() []attribute.KeyValue {
-	if h == otherHost {
+	if h.port == 0 {
 		return []attribute.KeyValue{semconv.ServerAddress(h.name)}
 	}
 	return []attribute.KeyValue{semconv.ServerAddress(h.name), semconv.ServerPort(h.port)}

@@ -284,16 +284,16 @@ func authorityAttributes(a core.Authority) []attribute.KeyValue {
 	if a == (core.Authority{}) {
 		return nil
 	}
-	return []attribute.KeyValue{
-		semconv.ServerAddress(a.Host), semconv.ServerPort(a.PortNumber()), semconv.URLScheme(a.Scheme),
-	}
+	return append(host{a.Host, a.PortNumber()}.attributes(), semconv.URLScheme(a.Scheme))
 }
 
 func authorityLog(a core.Authority) []slog.Attr {
 	if a == (core.Authority{}) {
 		return nil
 	}
-	return []slog.Attr{
-		slog.String(string(semconv.ServerAddressKey), a.Host), slog.Int(string(semconv.ServerPortKey), a.PortNumber()),
+	attrs := []slog.Attr{slog.String(string(semconv.ServerAddressKey), a.Host)}
+	if port := a.PortNumber(); port != 0 {
+		attrs = append(attrs, slog.Int(string(semconv.ServerPortKey), port))
 	}
+	return attrs
 }

@@ -106,3 +106,29 @@ func TestHostMetricsOfTheOthersBeginAndEndAtZero(t *testing.T) {
 		}
 	})
 }
+
+// A scheme of the user's own, such as that of a socket, has no default port. Telemetry
+// then has no port, and not the number 0, as semantic conventions want it.
+func TestWhatHasNoPortIsToldWithoutOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		factory := func(context.Context) (http.RoundTripper, error) { return testkit.Dead(testkit.Refused()), nil }
+		rt := start(t, testkit.Dead(testkit.Refused()), append(observed(p), respawn.WithFactory(factory), respawn.WithHostMetrics())...)
+		_, err := get(t.Context(), rt, "http+unix://run.sock/")
+		require.Error(t, err)
+		synctest.Wait()
+		assert.Contains(t, points(p, "respawn.authority.tripped"), " run.sock")
+		require.Len(t, p.Recreations(), 1)
+		span := p.Recreations()[0]
+		require.Len(t, span.Events(), 1)
+		told := []map[string]any{testkit.Attributes(span.Attributes()), testkit.Attributes(span.Events()[0].Attributes)}
+		for _, log := range p.Logs(func(l testkit.LogRecord) bool { return l.Attrs["server.address"] != nil }) {
+			told = append(told, log.Attrs)
+		}
+		require.Greater(t, len(told), 2)
+		for _, attrs := range told {
+			assert.Equal(t, "run.sock", attrs["server.address"])
+			assert.NotContains(t, attrs, "server.port")
+		}
+	})
+}
