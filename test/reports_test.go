@@ -187,3 +187,39 @@ func TestADialerWithoutHooksNeedsATimeLimitWhereThePoolHasPlaces(t *testing.T) {
 		})
 	}
 }
+
+// Over unencrypted HTTP/2, net/http looks for a connection twice, and tells of one. A request
+// that shares a dead connection does not wait for a place, whatever the protocol.
+func TestABlackHoleIsReplacedWhereThePoolHasPlaces(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1", "HTTP/2", "HTTP/2 over TLS"} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
+				handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+				base, host, url := n.HTTP2(), (*testnet.Host)(nil), "http://a.test/"
+				if protocol == "HTTP/2 over TLS" {
+					host, url = n.ServeTLS("a.test:443", handler), "https://a.test/"
+				} else {
+					host = n.Serve("a.test:80", handler)
+				}
+				if protocol == "HTTP/1" {
+					base = n.HTTP1()
+				}
+				base.MaxConnsPerHost = 1
+				rt := start(t, base)
+				_, err := get(t.Context(), rt, url)
+				require.NoError(t, err)
+				for _, link := range host.Links() {
+					link.Set(testnet.Faults{Drop: testnet.Both})
+				}
+				for range 3 {
+					go func() { _, _ = get(t.Context(), rt, url) }()
+				}
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				assert.EqualValues(t, 2, rt.Health().Generation)
+				assert.Zero(t, rt.Health().InFlight, "all are answered")
+			})
+		})
+	}
+}

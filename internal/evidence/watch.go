@@ -152,6 +152,9 @@ func (w *Watch) asks(hostPort string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.waiting || !w.own && !w.isTarget(hostPort) {
+		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
+		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
+		w.hasPlace()
 		w.nested++
 		return false
 	}
@@ -168,7 +171,14 @@ func (w *Watch) asks(hostPort string) bool {
 func (w *Watch) dials() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.nested == 0 && w.phase == Queued {
+	if w.nested == 0 {
+		w.hasPlace()
+	}
+}
+
+// hasPlace ends the wait for a place. The caller holds the lock.
+func (w *Watch) hasPlace() {
+	if w.phase == Queued {
 		w.phase, w.placed = Dialing, time.Since(w.start)
 	}
 }

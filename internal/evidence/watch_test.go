@@ -34,6 +34,8 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 		{"before the transport is asked, and then its own", rtFunc(nil), []string{"token.test:443", "", "a.test:80", ""}, Connected},
 		{"net/http's second try", &http.Transport{}, []string{"a.test:80", "", "a.test:80"}, Dialing},
 		{"no place in the pool", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80"}, Queued},
+		{"a place, since its dial asks", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80", "token.test:443"}, Dialing},
+		{"a place, since HTTP/2 asks again", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80", "a.test:80", ""}, Dialing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w Watch
