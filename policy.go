@@ -82,6 +82,10 @@ type Classifier func(req *http.Request, err error) Verdict
 // counts that as a stall. Give such a dialer a time limit of its own: a dial that fails is
 // a Failure.
 //
+// A wait for a place among the streams of a connection is a stall like any other
+// ([http.HTTP2Config.StrictMaxConcurrentRequests]). The streams of a dead connection keep
+// their places, even when their callers have left, so nothing else would show that it is dead.
+//
 // An answer is a response: neither its first byte nor a 1xx is one. An error that is
 // called Failure here may still be the fault of the request or the upstream. That
 // replaces nothing: a fresh transport is put in service only if it answers a request

@@ -154,7 +154,7 @@ func (w *Watch) asks(hostPort string) bool {
 	if w.waiting || !w.own && !w.isTarget(hostPort) {
 		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
 		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
-		w.hasPlace()
+		w.hasPlaceLocked()
 		w.nested++
 		return false
 	}
@@ -172,12 +172,12 @@ func (w *Watch) dials() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.nested == 0 {
-		w.hasPlace()
+		w.hasPlaceLocked()
 	}
 }
 
-// hasPlace ends the wait for a place. The caller holds the lock.
-func (w *Watch) hasPlace() {
+// hasPlaceLocked ends the wait for a place.
+func (w *Watch) hasPlaceLocked() {
 	if w.phase == Queued {
 		w.phase, w.placed = Dialing, time.Since(w.start)
 	}

@@ -117,7 +117,7 @@ var patience = []mutant{
 		"w.phase, w.placed = Dialing, time.Since(w.start)",
 		"w.phase = Dialing"},
 	{"who asks again for a connection that it has waits for a place", "internal/evidence/watch.go",
-		"w.hasPlace()\n\t\tw.nested++",
+		"w.hasPlaceLocked()\n\t\tw.nested++",
 		"w.nested++"},
 	{"nobody looks who may wait for a place", "internal/call/watched.go",
 		"return ok && t.MaxConnsPerHost > 0",
