@@ -92,3 +92,18 @@ func TestAnAttemptLeavesItsListOnce(t *testing.T) {
 	all[0].remove()
 	assert.Equal(t, attempts{first: &all[2], last: &all[2], n: 1}, l)
 }
+
+// Who is called back from a trial, because the transport in service answers again, goes on
+// there as if it had not failed before: also if that was a stall, after which it would not ask
+// the same transport again.
+func TestWhoIsCalledBackFromATrialGoesOnInService(t *testing.T) {
+	s := newScene(t)
+	s.offered("a.test")
+	q := s.call(Repeatable, "PUT")
+	s.Failed(s.now, s.does(q, Send), Outcome{Verdict: Stall, Trigger: "timeout", Again: true})
+	s.does(q, Try)
+	s.after(headStart)
+	s.Answered(s.now, s.asks())
+	require.False(t, q.Flying())
+	s.does(q, Send)
+}

@@ -25,3 +25,23 @@ func TestWhoHasSomethingUnderWayDoesNotAsk(t *testing.T) {
 	s.does(q, Try)
 	assert.True(t, q.Flying())
 }
+
+// A request may go again where it has not failed yet: on what has replaced the transport that
+// it failed on, or on the transport in service, if the candidate was the first that it tried.
+func TestWhereARequestHasNotFailedYet(t *testing.T) {
+	const before, current, candidate = 1, 2, 3
+	for _, tt := range []struct {
+		on    uint64
+		first bool
+		want  bool
+	}{
+		{before, false, true}, {before, true, true},
+		{current, false, false}, {current, true, false},
+		{candidate, false, false}, {candidate, true, true},
+	} {
+		q := Call{failure: failure{on: tt.on, first: tt.first, again: true}}
+		assert.Equal(t, tt.want, q.failedElsewhere(current), "%+v", tt)
+		q.failure.again = false
+		assert.False(t, q.failedElsewhere(current), "%+v", tt)
+	}
+}
