@@ -68,12 +68,6 @@ func newTelemetry(rt *RecoveringRoundTripper) (*telemetry, error) {
 	return t, nil
 }
 
-// close gives the client's name back, and ends the metrics that are observed.
-func (t *telemetry) close() {
-	t.unname()
-	t.meters.close()
-}
-
 // tracer resolves the provider anew each time. The request's own provider comes first, so
 // that the span goes where the rest of the request's trace goes.
 func (t *telemetry) tracer(ctx context.Context) trace.Tracer {

@@ -257,11 +257,12 @@ func (rt *RecoveringRoundTripper) Recreate(ctx context.Context) error {
 // Close retires the transport: later requests get [ErrClosed], requests in flight
 // finish, and then the transport is closed. Close does not wait for requests in flight.
 // If there are none, the transport is closed by the time Close returns; if the
-// transport's own Close hangs, Close returns after a second. Close may be called more
-// than once, and its error is always nil.
+// transport's own Close hangs, or a logger, a tracer or a meter does, Close returns after a
+// second. Close may be called more than once: only the first call waits for anything. Its
+// error is always nil.
 func (rt *RecoveringRoundTripper) Close() error {
-	if rt.shut() {
-		rt.gate.Settle()
+	if told := rt.shut(); told != nil {
+		rt.gate.Settle(told)
 	}
 	return nil
 }
@@ -273,15 +274,22 @@ func (rt *RecoveringRoundTripper) Close() error {
 // bounds how long that takes. Shutdown may be called more than once, also after Close, and
 // is safe for concurrent use.
 func (rt *RecoveringRoundTripper) Shutdown(ctx context.Context) error {
-	rt.shut()
-	return rt.gate.Wait(ctx)
+	return rt.gate.Wait(ctx, rt.shut())
 }
 
-// shut closes the client, and reports whether it was open.
-func (rt *RecoveringRoundTripper) shut() bool {
-	closes := rt.gate.Close()
-	if closes {
-		rt.telemetry.close()
+// shut closes the client. told is closed when that has been reported; nil: the client was
+// closed before.
+func (rt *RecoveringRoundTripper) shut() (told <-chan struct{}) {
+	reported := rt.gate.Close()
+	if reported == nil {
+		return nil
 	}
-	return closes
+	rt.telemetry.unname()
+	done := make(chan struct{})
+	go func() { // a provider that is collecting holds it up, and may be what called Close
+		defer close(done)
+		rt.telemetry.close()
+		<-reported
+	}()
+	return done
 }

@@ -9,59 +9,73 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// closeLimit is how long Settle waits for a transport's own Close.
+// closeLimit is how long Settle waits for what is the user's: for a transport's own Close,
+// and for whoever is told of it.
 const closeLimit = time.Second
 
-// Close ends everything except the requests in flight. It reports whether this call did
-// so: it returns false if the gate was closed before.
-func (g *Gate) Close() bool {
+// Close ends everything except the requests in flight. told is closed when the reports of that
+// have been delivered; nil: the gate was closed before this call.
+func (g *Gate) Close() (told <-chan struct{}) {
 	if g.current.Load() == nil {
-		return false
+		return nil
 	}
 	var old *generation.Generation
-	g.do(context.Background(), func(c *core.Client, now time.Time) {
+	told = g.doAside(context.Background(), func(c *core.Client, now time.Time) {
 		c.Close(now)
 		if old = g.current.Swap(nil); old != nil {
 			g.retired[old] = now
 		}
 	})
-	if old != nil {
-		g.Waits.Close()
-		g.retire(old)
+	if old == nil {
+		return nil
 	}
-	return old != nil
+	g.Waits.Close()
+	g.retire(old)
+	return told
 }
 
-// Settle closes the transports that have nothing in flight, and waits until they are
-// closed. It does not wait for long, since a transport's Close may hang.
-func (g *Gate) Settle() {
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
+// Settle closes the transports that have nothing in flight, and waits until they are closed
+// and until told is. It does not wait for long, since either may hang.
+func (g *Gate) Settle(told <-chan struct{}) {
+	limit, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
 	for _, r := range g.View().Retired {
-		if !r.Hurry() {
-			continue
-		}
-		select {
-		case <-r.Closed():
-		case <-limit.C:
-			return
+		if r.Hurry() {
+			await(limit, r.Closed())
 		}
 	}
+	await(limit, told)
 }
 
-// Wait waits until all retired transports are closed, or until ctx ends.
-func (g *Gate) Wait(ctx context.Context) error {
+// Wait waits until all retired transports are closed, or until ctx ends; and for told, as
+// Settle does.
+func (g *Gate) Wait(ctx context.Context, told <-chan struct{}) error {
+	limit, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
 	for {
 		open := g.open()
 		if open == nil {
+			await(limit, told)
 			return nil
 		}
 		open.Hurry()
-		select {
-		case <-open.Closed():
-		case <-ctx.Done():
+		if !await(ctx, open.Closed()) {
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// await waits until done is closed, and returns false if ctx ends first. A nil done is not
+// waited for.
+func await(ctx context.Context, done <-chan struct{}) bool {
+	if done == nil {
+		return true
+	}
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -128,15 +128,42 @@ func (g *Gate) Served(began core.Instant) {
 	}
 }
 
-// do is the only way into the core: it takes an event there under the lock, and then
-// performs what the core asks for without the lock. ctx is the context of the event.
+// do takes an event to the core, and performs what the core asks for. ctx is the context of
+// the event. The reports come last: a logger that blocks then holds up no request that waits
+// for a verdict.
 func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)) {
+	if g.act(ctx, event) {
+		g.deliver()
+	}
+}
+
+// doAside is do for a caller that no logger and no tracer may hold up: it may be called by
+// one, and may have promised to return in time. told is closed when the reports have been
+// delivered, if that was left to this event.
+func (g *Gate) doAside(ctx context.Context, event func(c *core.Client, now time.Time)) (told <-chan struct{}) {
+	done := make(chan struct{})
+	if !g.act(ctx, event) {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		g.deliver()
+	}()
+	return done
+}
+
+// act is the only way into the core: it takes an event there under the lock, and then
+// performs what the core asks for without the lock. It returns true if the reports are left
+// to its caller, who must deliver them.
+func (g *Gate) act(ctx context.Context, event func(c *core.Client, now time.Time)) (deliver bool) {
 	now := time.Now()
 	g.mu.Lock()
 	event(&g.core, now)
 	w := g.takeLocked(ctx, now)
 	g.mu.Unlock()
 	g.perform(w)
+	return w.deliver
 }
 
 // tick is the timer's event. Time alone may promote a planned candidate, so tick first

@@ -174,19 +174,19 @@ func TestWaitIsOverWhenAllIsClosedOrWithItsContext(t *testing.T) {
 		g, base := &Gate{}, &hanging{hang: make(chan struct{})}
 		g.Open(&cfg, testkit.RoundTripperFunc(nil), base, &listener{})
 		s := g.Current().EnterBy(1)
-		require.True(t, g.Close())
+		require.NotNil(t, g.Close())
 		own := errors.New("own")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, own)
 		defer cancel()
-		assert.Same(t, own, g.Wait(ctx), "it drains")
+		assert.Same(t, own, g.Wait(ctx, nil), "it drains")
 		s.Leave()
 		ctx, cancel = context.WithTimeoutCause(t.Context(), time.Minute, own)
 		defer cancel()
-		assert.Same(t, own, g.Wait(ctx), "its Close hangs")
+		assert.Same(t, own, g.Wait(ctx, nil), "its Close hangs")
 		close(base.hang)
-		require.NoError(t, g.Wait(t.Context()))
+		require.NoError(t, g.Wait(t.Context(), nil))
 		assert.EqualValues(t, 1, base.Closes.Load())
-		assert.NoError(t, g.Wait(ctx), "ctx has ended, and so has all else")
+		assert.NoError(t, g.Wait(ctx, nil), "ctx has ended, and so has all else")
 	})
 }
 
@@ -198,9 +198,9 @@ func TestWaitWaitsForWhatWasNeverOffered(t *testing.T) {
 		g.discard(late)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, own)
 		defer cancel()
-		assert.Same(t, own, g.Wait(ctx), "its Close hangs")
+		assert.Same(t, own, g.Wait(ctx, nil), "its Close hangs")
 		close(late.hang)
-		assert.NoError(t, g.Wait(t.Context()))
+		assert.NoError(t, g.Wait(t.Context(), nil))
 	})
 }
 
@@ -232,10 +232,10 @@ func TestWaitHurriesWhatHasDrained(t *testing.T) {
 		g, base := &Gate{}, &testkit.Stub{}
 		g.Open(&cfg, testkit.RoundTripperFunc(nil), base, &listener{})
 		s := g.Current().EnterBy(1)
-		require.True(t, g.Close())
+		require.NotNil(t, g.Close())
 		s.Leave()
 		start := time.Now()
-		require.NoError(t, g.Wait(t.Context()))
+		require.NoError(t, g.Wait(t.Context(), nil))
 		assert.Zero(t, time.Since(start))
 		assert.EqualValues(t, 1, base.Closes.Load())
 		time.Sleep(time.Minute)
@@ -248,9 +248,9 @@ func TestSettleLeavesAHangingCloseBehind(t *testing.T) {
 		cfg.Factory = stubsFactory
 		g, base := &Gate{}, &hanging{hang: make(chan struct{})}
 		g.Open(&cfg, testkit.RoundTripperFunc(nil), base, &listener{})
-		require.True(t, g.Close())
+		require.NotNil(t, g.Close())
 		start := time.Now()
-		g.Settle()
+		g.Settle(nil)
 		assert.Equal(t, closeLimit, time.Since(start))
 		close(base.hang)
 		time.Sleep(time.Minute)

@@ -41,12 +41,12 @@ func (g *Gate) Recreate(ctx context.Context) error {
 	}
 	o := &order{done: make(chan struct{})}
 	o.Ticket = o
-	g.do(ctx, func(c *core.Client, now time.Time) { c.Recreate(now, &o.Order) })
+	g.doAside(ctx, func(c *core.Client, now time.Time) { c.Recreate(now, &o.Order) })
 	select {
 	case <-o.done:
 	case <-ctx.Done():
 		over := false
-		g.do(ctx, func(c *core.Client, now time.Time) {
+		g.doAside(ctx, func(c *core.Client, now time.Time) {
 			if _, over = o.Done(); !over {
 				c.Abandon(now, &o.Order)
 			}

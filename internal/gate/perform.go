@@ -69,8 +69,7 @@ func (g *Gate) forgetLocked() {
 	}
 }
 
-// perform does the work that was taken. The reports come last: a logger that blocks then
-// holds up no request that waits for a verdict.
+// perform does the work that was taken, except for the reports.
 func (g *Gate) perform(w work) {
 	if w.cancel != nil {
 		w.cancel.cancel(nil)
@@ -94,9 +93,6 @@ func (g *Gate) perform(w work) {
 		q.Ticket.(Caller).Part()
 	}
 	w.wake()
-	if w.deliver {
-		g.deliver()
-	}
 }
 
 // wake lets the waiting calls go on.

@@ -130,13 +130,14 @@ func (g *Generation) Shut() {
 // Closed is closed when the transport was.
 func (g *Generation) Closed() <-chan struct{} { return g.closed }
 
-// attempt calls a method of the transport's, which may panic or end its goroutine.
+// attempt calls a method of the transport's, which may panic or end its goroutine. Whoever
+// hears of that does not hold up the rest, and may wait for it.
 func (g *Generation) attempt(method string, call func()) {
 	done := make(chan struct{})
 	returned := false
 	go func() {
-		defer close(done)
 		defer func() {
+			close(done)
 			if !returned {
 				_ = recover()
 				g.heir.Broke(method)
