@@ -121,6 +121,28 @@ type countedBody struct {
 
 func (b *countedBody) Close() error { b.closes++; return nil }
 
+// A build that is called off has not failed: nobody is told of a cancellation that is not its own.
+func TestWhoseFirstBuildIsCalledOffIsNotToldThatItWasCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := start(t, nil, respawn.WithFactory(func(ctx context.Context) (http.RoundTripper, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		failed := make(chan error)
+		go func() {
+			_, err := get(t.Context(), rt, "http://a.test/")
+			failed <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, rt.Recreate(ctx), context.DeadlineExceeded) // it took the place of the request's build
+		err := <-failed
+		assert.ErrorContains(t, err, "there is no transport yet")
+		assert.NotErrorIs(t, err, context.Canceled)
+	})
+}
+
 // Recreate and Middleware build the first transport, too, and a request that waits for
 // ready outlasts a factory that fails.
 func TestWhatElseHasTheFirstTransportBuilt(t *testing.T) {

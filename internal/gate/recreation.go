@@ -80,7 +80,9 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 	kind := factoryKind(err)
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
 		if err != nil {
-			r.fault, g.unbuilt = err, err
+			if c.Candidate() == r.ID { // else it was called off, and its error is of that
+				r.fault, g.unbuilt = err, err
+			}
 			c.NotBuilt(now, r.ID, kind, d)
 			r.over = true
 			return
