@@ -220,10 +220,14 @@ func (rt *RecoveringRoundTripper) Health() Health {
 	return h
 }
 
-// inFlightOf counts what is in flight, and tells of the retired generations among it.
+// inFlightOf counts what is in flight, on the candidate, too, and tells of the retired
+// generations among it.
 func inFlightOf(v gate.View) (n int64, draining []GenerationHealth) {
 	if !v.Closed {
 		n = v.Serving.InFlight()
+	}
+	if v.OnTrial != nil {
+		n += v.OnTrial.InFlight()
 	}
 	for _, old := range v.Retired {
 		if m := old.InFlight(); m > 0 {

@@ -193,3 +193,25 @@ func TestHealthHandlerPanicsOnNil(t *testing.T) {
 	rt := start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
 	assert.PanicsWithValue(t, "respawn: HealthHandler: client 2 is nil: pass what New returned", func() { respawn.HealthHandler(rt, nil) })
 }
+
+// What a candidate is tried with is in flight, too, from its departure to its end.
+func TestWhatIsTriedOnACandidateIsInFlight(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		synctest.Test(t, func(t *testing.T) {
+			p := testkit.NewProbe(t)
+			rt := start(t, allDown(), append(observed(p), respawn.WithThreshold(1),
+				respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return answersAfter(time.Second) }).Make))...)
+			answered := make(chan error)
+			go func() {
+				_, err := testkit.Do(rt, request(t.Context(), method, "http://a.test/", nil))
+				answered <- err
+			}()
+			synctest.Wait()
+			assert.True(t, rt.Health().Recreating)
+			assert.EqualValues(t, 1, rt.Health().InFlight)
+			assert.EqualValues(t, 1, p.Total("respawn.transport.in_flight"))
+			require.NoError(t, <-answered)
+			assert.Zero(t, rt.Health().InFlight)
+		})
+	}
+}

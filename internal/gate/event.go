@@ -141,6 +141,10 @@ func (g *Gate) Prepare(ctx context.Context) {
 func (g *Gate) candidate() *generation.Generation {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.candidateLocked()
+}
+
+func (g *Gate) candidateLocked() *generation.Generation {
 	if r := g.recreations[g.core.Candidate()]; r != nil {
 		return r.generation
 	}

@@ -21,6 +21,7 @@ type View struct {
 	core.View
 	Time    time.Time
 	Serving *generation.Generation // in service, or when the gate was closed
+	OnTrial *generation.Generation // the candidate that can be tried; nil: there is none
 	Retired []Retired              // that are not closed yet, the oldest first
 	Failure Failure                // zero: there was none
 }
@@ -41,7 +42,7 @@ func (g *Gate) ViewWith(also func()) View {
 	defer g.mu.Unlock()
 	also()
 	now := time.Now()
-	v := View{View: g.core.View(now, core.Instant(g.served.Load())), Time: now, Serving: g.last, Failure: g.failure}
+	v := View{View: g.core.View(now, core.Instant(g.served.Load())), Time: now, Serving: g.last, OnTrial: g.candidateLocked(), Failure: g.failure}
 	for gen, since := range g.retired {
 		v.Retired = append(v.Retired, Retired{gen, since})
 	}

@@ -32,11 +32,8 @@ func (w *world) sample(ctx context.Context) {
 			}
 		}
 		for _, l := range w.links {
-			if l.candidate() {
-				continue
-			}
 			open += l.open
-			if l != w.serving() && l.open > 0 || w.shut && l.open > 0 {
+			if l.open > 0 && !l.candidate() && (w.shut || l != w.serving()) {
 				draining++
 			}
 		}
