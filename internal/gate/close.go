@@ -40,7 +40,7 @@ func (g *Gate) Settle(told <-chan struct{}) {
 	limit, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	for _, r := range g.View().Retired {
-		if r.Hurry() {
+		if r.Hurry() || r.InFlight() == 0 { // the latter if whoever replaced it has still to retire it
 			await(limit, r.Closed())
 		}
 	}

@@ -256,3 +256,22 @@ func TestSettleLeavesAHangingCloseBehind(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// What was replaced at the time of Close may not be retired yet: that takes no lock.
+func TestSettleWaitsForARetirementThatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config.Default()
+		cfg.Factory = stubsFactory
+		g, old := &Gate{}, &testkit.Stub{}
+		g.Open(&cfg, testkit.RoundTripperFunc(nil), &testkit.Stub{}, &listener{})
+		gen := generation.New(old, 0)
+		g.mu.Lock()
+		g.retired[gen] = time.Now()
+		g.mu.Unlock()
+		told := g.Close()
+		time.AfterFunc(time.Millisecond, func() { g.retire(gen) })
+		g.Settle(told)
+		assert.EqualValues(t, 1, old.Closes.Load())
+		time.Sleep(time.Minute)
+	})
+}
