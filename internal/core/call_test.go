@@ -45,3 +45,13 @@ func TestWhereARequestHasNotFailedYet(t *testing.T) {
 		assert.False(t, q.failedElsewhere(current), "%+v", tt)
 	}
 }
+
+// A request that has failed in service, and then on the candidate, is not sent in service again:
+// it gets its error.
+func TestWhoHasFailedOnBothGivesUp(t *testing.T) {
+	s := newScene(t)
+	s.offered("a.test")
+	q := s.call(Copyable, "GET")
+	s.refused(s.tries(q))
+	s.does(q, GiveUp)
+}
