@@ -217,3 +217,19 @@ func TestATrialOfACandidateWhoseTimeIsOverHoldsBackNobody(t *testing.T) {
 		s.does(s.call(Repeatable, "PUT"), want)
 	}
 }
+
+// What can be asked only once, and was not sent when it tried the candidate, tries it again if
+// others are being tried there: the transport in service has its control already.
+func TestWhatWasNotSentOnTheCandidateGoesThereAgain(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	post := func(want Do) *Attempt { return s.does(s.call(Once, "POST"), want) }
+	first := post(Try)
+	s.Asks(first)
+	s.Connected(s.now, first)
+	s.after(headStart)
+	post(Send) // the control
+	second := post(Try)
+	s.refused(second)
+	s.does(second.Call, Try)
+}
