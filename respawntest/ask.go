@@ -45,7 +45,12 @@ func get(label string, rt http.RoundTripper, url string) (answer, error) {
 	over := make(chan result, 1)
 	go labeled(ctx, label, func(ctx context.Context) {
 		r := result{err: errors.New("RoundTrip ended its goroutine")}
-		defer func() { over <- r }()
+		defer func() {
+			if v := recover(); v != nil {
+				r.err = fmt.Errorf("RoundTrip or the answer's body panicked: %v", v)
+			}
+			over <- r
+		}()
 		r.answer, r.err = exchange(ctx, rt, url)
 	})
 	select {
@@ -69,11 +74,15 @@ func exchange(ctx context.Context, rt http.RoundTripper, url string) (answer, er
 		return answer{}, err
 	}
 	resp, err := rt.RoundTrip(req)
-	if err != nil {
+	switch {
+	case err != nil:
 		return answer{}, err
+	case resp == nil:
+		return answer{}, errors.New("RoundTrip returned neither an answer nor an error")
+	case resp.Body != nil: // http.Client takes none for an empty one
+		_, err = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
 	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
 	mu.Lock()
 	defer mu.Unlock()
 	return answer{resp.ProtoMajor, conn}, err

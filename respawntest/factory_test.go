@@ -70,6 +70,12 @@ var goodFactories = map[string]func(w *world) respawn.Factory{
 		w.base = nil
 		return returns(func() http.RoundTripper { return &unpooled{w} })
 	},
+	"an answer without a body, which http.Client takes for empty": func(w *world) respawn.Factory {
+		w.base = nil
+		return returns(func() http.RoundTripper {
+			return answering(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil })
+		})
+	},
 }
 
 // An unpooled transport answers by itself, as a stub does.

@@ -132,6 +132,16 @@ var badFactories = []badFactory{
 			return t
 		})
 	}, "does not answer (GET https://api.test/: tls: failed to verify certificate"},
+	{"panics in RoundTrip", func(*world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			return answering(func(*http.Request) (*http.Response, error) { panic("no tunnel") })
+		})
+	}, "does not answer (GET https://api.test/: RoundTrip or the answer's body panicked: no tunnel"},
+	{"returns nothing from RoundTrip", func(*world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			return answering(func(*http.Request) (*http.Response, error) { return nil, nil })
+		})
+	}, "does not answer (GET https://api.test/: RoundTrip returned neither an answer nor an error"},
 	{"ties the tunnel to its context", func(w *world) respawn.Factory {
 		return func(ctx context.Context) (http.RoundTripper, error) {
 			tunnel := w.NewTunnel()
@@ -222,6 +232,11 @@ var badFactories = []badFactory{
 		})
 	}, "base has not answered (GET https://api.test/: as the test wants it) since another"},
 }
+
+// An answering transport is a function.
+type answering func(*http.Request) (*http.Response, error)
+
+func (a answering) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
 
 type idler interface{ CloseIdleConnections() }
 
