@@ -17,6 +17,11 @@ func (i *inspection) fault(p *product) error {
 	return i.unfit(p.transport)
 }
 
+// failed reports whether the factory has returned an error, as it should.
+func (p *product) failed() bool {
+	return p.err != nil && build.IsNil(p.transport) && !p.panicked && !errors.Is(p.err, build.ErrExited)
+}
+
 // failure returns why a call produced no transport; nil if it produced one.
 func (p *product) failure() error {
 	isNil := build.IsNil(p.transport)
@@ -43,6 +48,17 @@ func (p *product) failure() error {
 
 // unfit returns why respawn would refuse a transport; nil if it would not.
 func (i *inspection) unfit(t http.RoundTripper) error {
+	if err := i.owned(t); err != nil {
+		return err
+	}
+	if e, ok := t.(interface{ Err() error }); ok && build.SaysEnded(e) {
+		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())
+	}
+	return nil
+}
+
+// owned returns whose a transport is; nil if it is new.
+func (i *inspection) owned(t http.RoundTripper) error {
 	switch {
 	case build.Shares(t, http.DefaultTransport):
 		return errors.New("the factory returned http.DefaultTransport, or a wrapper around it: that one belongs to the whole process, so use a Clone of it")
@@ -50,9 +66,6 @@ func (i *inspection) unfit(t http.RoundTripper) error {
 		return errors.New("the factory returned base, or a wrapper around it: build a new transport, since base is dead when the factory is called")
 	case recovers(t):
 		return errors.New("the factory returned a RecoveringRoundTripper, or a wrapper around one: both would count failures and wait, so return the transport beneath it")
-	}
-	if e, ok := t.(interface{ Err() error }); ok && build.SaysEnded(e) {
-		return fmt.Errorf("the factory returned a transport that has ended already (Err: %w): return nil and that error", e.Err())
 	}
 	return nil
 }

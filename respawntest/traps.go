@@ -49,6 +49,10 @@ func (i *inspection) run() {
 		return
 	}
 	defer first.retire()
+	if err := i.faultInVain(vain); err != nil {
+		i.found("called under a context that has ended, %w", err)
+		return
+	}
 	firstSaid, err := i.afterItsBuild(first)
 	second := i.buildAnother(first)
 	if second == nil {
@@ -103,6 +107,18 @@ func (i *inspection) callInVain() *product {
 	p.late = false // which it could not help
 	p.retired = i.fault(p) != nil
 	return p
+}
+
+// faultInVain returns what is wrong with the product of callInVain, where an error is as
+// good as a transport. How a factory gives up shows only here.
+func (i *inspection) faultInVain(p *product) error {
+	if p.failed() {
+		return nil
+	}
+	if err := p.failure(); err != nil {
+		return err
+	}
+	return i.owned(p.transport)
 }
 
 // afterItsBuild asks a transport that has outlived the context of its build, as those in

@@ -45,6 +45,19 @@ var badFactories = []badFactory{
 		return returns(func() http.RoundTripper { return &erring{w.transport(), func() error { return errTest }} })
 	}, "has ended already (Err: as the test wants it)"},
 
+	// How it gives up.
+	{"gives up with a transport", func(w *world) respawn.Factory {
+		return func(ctx context.Context) (http.RoundTripper, error) { return w.transport(), ctx.Err() }
+	}, "called under a context that has ended, the factory returned a transport beside an error"},
+	{"gives up without an error", givesUp(func(*world) http.RoundTripper { return nil }),
+		"called under a context that has ended, the factory returned nil and no error"},
+	{"gives up with a panic", givesUp(func(*world) http.RoundTripper { panic("no tunnel") }),
+		"called under a context that has ended, the factory panicked: no tunnel"},
+	{"gives up with its goroutine", givesUp(func(*world) http.RoundTripper { runtime.Goexit(); return nil }),
+		"called under a context that has ended, the factory ended its goroutine"},
+	{"falls back on base", givesUp(func(w *world) http.RoundTripper { return w.base }),
+		"called under a context that has ended, the factory returned base"},
+
 	// Whose it is.
 	{"returns base", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { return w.base })
@@ -231,6 +244,18 @@ var badFactories = []badFactory{
 			return &closing{w.transport(), func() error { tunnel.End(errTest); return nil }}
 		})
 	}, "base has not answered (GET https://api.test/: as the test wants it) since another"},
+}
+
+// givesUp makes a factory that works, but for what it returns once its context has ended.
+func givesUp(with func(w *world) http.RoundTripper) func(w *world) respawn.Factory {
+	return func(w *world) respawn.Factory {
+		return func(ctx context.Context) (http.RoundTripper, error) {
+			if ctx.Err() != nil {
+				return with(w), nil
+			}
+			return w.transport(), nil
+		}
+	}
 }
 
 // An answering transport is a function.
