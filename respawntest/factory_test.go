@@ -37,6 +37,11 @@ var goodFactories = map[string]func(w *world) respawn.Factory{
 			return &closing{w.through(tunnel), func() error { close(over); return tunnel.Close() }}
 		})
 	},
+	"a Close that goes on in the background": func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			return &closing{w.transport(), func() error { go time.Sleep(5 * time.Second); return nil }}
+		})
+	},
 	"a goroutine that ends with the context of the build": func(w *world) respawn.Factory {
 		return func(ctx context.Context) (http.RoundTripper, error) {
 			go func() { <-ctx.Done() }()

@@ -104,7 +104,8 @@ func (p *product) retire() bool {
 	p.end()
 	time.Sleep(settle) // HTTP/2 takes a connection for idle only a moment after its last answer
 	g := generation.New(p.transport, 0)
-	g.Retire(0, p)
+	// What Close starts is the transport's, too.
+	go labeled(context.Background(), p.label, func(context.Context) { g.Retire(0, p) })
 	select {
 	case <-g.Closed():
 		return true

@@ -72,6 +72,7 @@ func (i *inspection) run() {
 	default:
 		i.loses(first.transport, said, firstSaid)
 		if i.part(first, second) {
+			vain.retire() // before the wait for what second leaves, which is for this one's, too
 			i.leavesNothing(second)
 		}
 	}

@@ -223,6 +223,11 @@ var badFactories = []badFactory{
 	{"leaves a goroutine", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { go watch(w); return w.transport() })
 	}, "started by github.com/respawnhttp/respawn/respawntest.watch ("},
+	{"leaves a goroutine that its Close has started", func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			return &closing{w.transport(), func() error { go watch(w); return nil }}
+		})
+	}, "started by github.com/respawnhttp/respawn/respawntest.watch ("},
 	{"panics in Close", func(w *world) respawn.Factory {
 		return returns(func() http.RoundTripper { return &closing{w.transport(), func() error { panic("closed twice") }} })
 	}, "Close of the factory's transport panicked"},
