@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
+	"golang.org/x/net/http2"
 
 	"github.com/respawnhttp/respawn"
 )
@@ -35,6 +36,18 @@ var goodFactories = map[string]func(w *world) respawn.Factory{
 			tunnel, over := w.NewTunnel(), make(chan struct{})
 			go func() { <-over }()
 			return &closing{w.through(tunnel), func() error { close(over); return tunnel.Close() }}
+		})
+	},
+	"pings that x/net sends": func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			t := w.http1()
+			//lint:ignore SA1019 many still use it, client-go among them
+			h2, err := http2.ConfigureTransports(t)
+			if err != nil {
+				panic(err)
+			}
+			h2.ReadIdleTimeout = 30 * time.Second
+			return t
 		})
 	},
 	"a Close that goes on in the background": func(w *world) respawn.Factory {

@@ -15,7 +15,7 @@ func (i *inspection) loses(fresh http.RoundTripper, baseSaid, freshSaid answers)
 	switch {
 	case lostProtocol(baseSaid, freshSaid), offersHTTP2(was) && is != nil && !offersHTTP2(is):
 		i.found("HTTP/2 is lost: base speaks it, and the factory's transport does not; an http.Transport with a TLSClientConfig or dialer of its own needs ForceAttemptHTTP2, and Protocols and TLSNextProto must not rule it out")
-	case pings(was) && is != nil && !pings(is):
+	case pings(was) && is != nil && !mayPing(is):
 		i.found("HTTP/2 pings are lost: base has them, and the factory's transport would not find a dead connection; set HTTP2.SendPingTimeout as base has it")
 	}
 	if says(i.base) && !says(fresh) {
@@ -62,9 +62,15 @@ func offersHTTP2(t *http.Transport) bool {
 	return t.TLSClientConfig == nil && !dials
 }
 
+// pings reports whether t sends pings over either kind of HTTP/2.
 func pings(t *http.Transport) bool {
-	return offersHTTP2(t) && t.HTTP2 != nil && t.HTTP2.SendPingTimeout > 0
+	unencrypted := t != nil && t.Protocols != nil && t.Protocols.UnencryptedHTTP2()
+	return (unencrypted || offersHTTP2(t)) && t.HTTP2 != nil && t.HTTP2.SendPingTimeout > 0
 }
+
+// mayPing is pings for a t that x/net may have set pings on, where nobody can read them:
+// our clone of it has some then.
+func mayPing(t *http.Transport) bool { return pings(build.CloneTransport(t)) }
 
 func says(rt http.RoundTripper) bool {
 	_, ok := rt.(interface{ Err() error })

@@ -200,6 +200,21 @@ var badFactories = []badFactory{
 			return t
 		})
 	}, "HTTP/2 pings are lost"},
+	{"loses the pings of unencrypted HTTP/2", func(w *world) respawn.Factory {
+		w.urls = []string{plain}
+		unencrypted := func() *http.Transport {
+			t := w.transport()
+			t.Protocols = new(http.Protocols)
+			t.Protocols.SetUnencryptedHTTP2(true)
+			return t
+		}
+		w.base = unencrypted()
+		return returns(func() http.RoundTripper {
+			t := unencrypted()
+			t.HTTP2 = nil
+			return t
+		})
+	}, "HTTP/2 pings are lost"},
 	{"loses Err", func(w *world) respawn.Factory {
 		w.base = &erring{w.transport(), func() error { return nil }}
 		return returns(func() http.RoundTripper { return w.transport() })
