@@ -16,9 +16,9 @@ import (
 //     shares its connections; it returns [http.DefaultTransport], a
 //     [respawn.RecoveringRoundTripper], nil, a transport that has ended, or a transport
 //     together with an error
-//   - it fails, panics, ends its goroutine, cannot be called again, or does not return
-//     soon after its context has ended
-//   - its transport dies with the context that the factory was given
+//   - it fails, panics, ends its goroutine, cannot be called again, takes longer than 5 s, or
+//     does not return within 5 s of the end of its context
+//   - its transport dies with the context that the factory was given, or answers only once
 //   - its transport cannot be closed, or its Close panics, hangs, breaks what is in
 //     service, or leaves connections or goroutines behind
 //   - its transport has lost what base has: HTTP/2, HTTP/2 pings, the method Err

@@ -130,6 +130,9 @@ func (i *inspection) afterItsBuild(p *product) (answers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the factory's transport dies with the context that the factory was given (%w), which ends when the factory returns: whatever must outlive that call needs context.WithoutCancel, or a context that the transport's Close ends", err)
 	}
+	if _, err := p.ask(i.urls); err != nil {
+		return nil, fmt.Errorf("the factory's transport has answered once and then no more (%w): it serves until it is replaced, so it has to dial as often as it needs to", err)
+	}
 	if p.deadline.IsZero() {
 		return said, nil
 	}

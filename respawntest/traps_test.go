@@ -180,6 +180,21 @@ var badFactories = []badFactory{
 			return w.through(tunnel), nil
 		}
 	}, "dies at the deadline"},
+	{"dials once", func(w *world) respawn.Factory {
+		return returns(func() http.RoundTripper {
+			t := w.transport()
+			t.DisableKeepAlives = true
+			dialed := false
+			t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if dialed {
+					return nil, errTest
+				}
+				dialed = true
+				return w.DialContext(ctx, network, addr)
+			}
+			return t
+		})
+	}, "has answered once and then no more (GET https://api.test/: as the test wants it)"},
 	{"loses HTTP/2, which no answer shows", func(w *world) respawn.Factory {
 		w.urls = []string{plain}
 		return returns(func() http.RoundTripper { return w.http1() })
