@@ -147,14 +147,16 @@ func TestSlowTakesTwiceAsLongForARoundTrip(t *testing.T) {
 func TestServeTLSIsTrustedByRootCAs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := NewNetwork(t)
-		n.ServeTLS("api.test:443", http.NotFoundHandler())
 		client := &http.Client{Transport: &http.Transport{
 			DialContext: n.DialContext, TLSClientConfig: &tls.Config{RootCAs: n.RootCAs()}, ForceAttemptHTTP2: true,
 		}}
-		resp, err := client.Get("https://api.test/")
-		require.NoError(t, err)
-		resp.Body.Close()
-		assert.Equal(t, "HTTP/2.0", resp.Proto)
+		for _, addr := range []string{"api.test:443", "192.0.2.99:443", "[2001:db8::1]:443"} {
+			n.ServeTLS(addr, http.NotFoundHandler())
+			resp, err := client.Get("https://" + addr)
+			require.NoError(t, err)
+			resp.Body.Close()
+			assert.Equal(t, "HTTP/2.0", resp.Proto)
+		}
 	})
 }
 

@@ -150,7 +150,13 @@ func (n *Network) authority() *authority {
 }
 
 func (a *authority) certify(name string) tls.Certificate {
-	cert, key := a.sign(&x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{name}}, a.cert)
+	template := &x509.Certificate{SerialNumber: big.NewInt(2)}
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip} // clients look for an IP address nowhere else
+	} else {
+		template.DNSNames = []string{name}
+	}
+	cert, key := a.sign(template, a.cert)
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
