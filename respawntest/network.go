@@ -12,6 +12,11 @@
 // This package has no clock of its own. In a [testing/synctest] bubble, which is the
 // place for such tests, a minute of silence takes no time and always takes the same
 // course. Outside a bubble it takes a minute.
+//
+// Time stands still in a bubble while a goroutine waits for a mutex. Over HTTP/2, net/http
+// holds one while it writes: more than 64 KiB that a fault keeps from arriving hang the
+// test as soon as another request needs the connection. Test such uploads over HTTP/1, or
+// outside a bubble.
 package respawntest
 
 import (
