@@ -191,3 +191,26 @@ func TestOneRecreationOfSeveralAuthoritiesIsToldOnce(t *testing.T) {
 		assert.Equal(t, "http://c.test:80", rt.Recreations()[0].Authority)
 	})
 }
+
+// A transport that was replaced by plan serves what is in flight on it to its end. If that
+// fails, it says nothing of the transport in service, and Health and metrics agree on that.
+func TestWhatFailsOnAReplacedTransportIsNoFailureInService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(30 * time.Second)
+			return lost(req)
+		})
+		rt := start(t, base, append(observed(p), respawn.WithFactory(fresh))...)
+		go func() {
+			_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", nil))
+			assert.Error(t, err)
+		}()
+		time.Sleep(time.Second)
+		require.NoError(t, rt.Recreate(t.Context()))
+		time.Sleep(time.Minute)
+		assert.Nil(t, rt.Health().LastFailure)
+		assert.Zero(t, rt.Health().Failures)
+		assert.Zero(t, p.Total("respawn.transport.failures"))
+	})
+}

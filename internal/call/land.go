@@ -56,6 +56,7 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 	if r.pulled() {
 		return c.calledBack(r, r.said().Unsent)
 	}
+	serving := c.Gate.Last() == r.Generation // now: what r tells may replace it
 	o, fate := c.judge(r)
 	if !fate.Counts {
 		return c.calledBack(r, o.Unsent)
@@ -64,7 +65,7 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 		r.close()
 		return nil, nil, false
 	}
-	if !fate.Trial && o.Verdict != core.Neutral {
+	if serving && o.Verdict != core.Neutral {
 		c.tell(func(l Listener) { l.Failed(c.req.Context(), c.core.Authority, o.Trigger) })
 	}
 	switch {
