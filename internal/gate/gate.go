@@ -44,6 +44,7 @@ type Gate struct {
 	recreations map[uint64]*Recreation // by candidate, until its transport is in service or retired
 	last        *generation.Generation // in service, or when the gate was closed
 	retired     map[*generation.Generation]time.Time
+	orders      []*order  // that wait
 	policies    [2]policy // of need, and of what was planned
 	timer       *time.Timer
 	armed       time.Time // when timer fires; zero: it does not

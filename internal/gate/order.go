@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/build"
@@ -15,6 +16,7 @@ var ErrClosed = build.NewKindError("closed", "respawn: the RoundTripper is close
 // An order is a call of Recreate.
 type order struct {
 	core.Order
+	ctx   context.Context // its caller's
 	done  chan struct{}
 	fault error // behind the rejection; written before done is closed
 }
@@ -39,15 +41,19 @@ func (g *Gate) Recreate(ctx context.Context) error {
 	if g.current.Load() == nil {
 		return ErrClosed // or never opened
 	}
-	o := &order{done: make(chan struct{})}
+	o := &order{ctx: ctx, done: make(chan struct{})}
 	o.Ticket = o
-	g.doAside(ctx, func(c *core.Client, now time.Time) { c.Recreate(now, &o.Order) })
+	g.doAside(ctx, func(c *core.Client, now time.Time) {
+		g.orders = append(g.orders, o)
+		c.Recreate(now, &o.Order)
+	})
 	select {
 	case <-o.done:
 	case <-ctx.Done():
 		over := false
 		g.doAside(ctx, func(c *core.Client, now time.Time) {
 			if _, over = o.Done(); !over {
+				g.dropLocked(o)
 				c.Abandon(now, &o.Order)
 			}
 		})
@@ -64,10 +70,31 @@ func notRecreated(err error) error { return fmt.Errorf("respawn: recreate: %w", 
 func (g *Gate) answerLocked(done []*core.Order) {
 	for _, d := range done {
 		o := d.Ticket.(*order)
+		g.dropLocked(o)
 		if r := g.recreations[d.Candidate()]; r != nil {
 			o.fault = r.fault
 		}
 	}
+}
+
+// dropLocked forgets an order that is over.
+func (g *Gate) dropLocked(o *order) {
+	g.orders = slices.DeleteFunc(g.orders, func(p *order) bool { return p == o })
+}
+
+// originLocked returns the context of whoever asked for b. The event with which a planned
+// build begins may be anybody's: an order waits until another planned candidate is over. ctx
+// is that of the event.
+func (g *Gate) originLocked(ctx context.Context, b *core.Build) context.Context {
+	if !b.Planned {
+		return ctx
+	}
+	for _, o := range g.orders {
+		if o.Candidate() == b.ID {
+			return o.ctx
+		}
+	}
+	return context.Background() // its age asked for it
 }
 
 // rejection is the error that Recreate returns when the candidate is rejected.

@@ -39,7 +39,7 @@ func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 	w.cancel = g.recreations[w.todo.Cancel]
 	g.forgetLocked()
 	if b := w.todo.Build; b != nil {
-		w.build = g.beginLocked(ctx, now, *b)
+		w.build = g.beginLocked(g.originLocked(ctx, b), now, *b)
 	}
 	for _, a := range w.todo.Copies {
 		w.copies = append(w.copies, g.flightLocked(a))

@@ -1,0 +1,80 @@
+package test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// parents maps the triggers of the recreations, in their order, to the names of their
+// parents; "" stands for a root.
+func parents(p *testkit.Probe) (all [][2]string) {
+	synctest.Wait()
+	for _, s := range p.Spans() {
+		if s.InstrumentationScope().Name != respawnScope {
+			continue
+		}
+		parent := ""
+		for _, o := range p.Spans() {
+			if o.SpanContext().Equal(s.Parent()) {
+				parent = o.Name()
+			}
+		}
+		all = append(all, [2]string{testkit.Attributes(s.Attributes())["respawn.trigger"].(string), parent})
+	}
+	return all
+}
+
+// within runs f in a span of that name.
+func within(t *testing.T, p *testkit.Probe, name string, f func(ctx context.Context)) {
+	ctx, span := p.TracerProvider().Tracer("test").Start(t.Context(), name)
+	defer span.End()
+	f(ctx)
+}
+
+// An order waits until another planned candidate is over. Whoever ends that one did not ask
+// for the next.
+func TestARecreationBelongsToWhoeverAskedForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(fresh))...)
+		busy, err := rt.RoundTrip(request(t.Context(), http.MethodPost, "http://a.test/", nil))
+		require.NoError(t, err)
+		defer busy.Body.Close()
+		for _, name := range []string{"first order", "second order"} {
+			go within(t, p, name, func(ctx context.Context) { assert.NoError(t, rt.Recreate(ctx)) })
+			time.Sleep(time.Second)
+		}
+		within(t, p, "request", func(ctx context.Context) { // it proves the first one's
+			_, err := get(ctx, rt, "http://b.test/")
+			assert.NoError(t, err)
+		})
+		time.Sleep(time.Minute)
+		assert.Equal(t, [][2]string{{"manual", "first order"}, {"manual", "second order"}}, parents(p))
+	})
+}
+
+// The same for what is replaced by its age: nobody asked for that.
+func TestARecreationByAgeIsARootAlsoAfterAnOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		f := testkit.NewFactory(func(_ context.Context, call int64) (http.RoundTripper, error) {
+			if call == 1 {
+				time.Sleep(100 * time.Second) // the age is over by then
+				return nil, errFactory
+			}
+			return &testkit.Stub{}, nil
+		})
+		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithMaxAge(time.Minute), respawn.WithRecreateTimeout(2*time.Minute), respawn.WithFactory(f.Make))...)
+		within(t, p, "order", func(ctx context.Context) { assert.ErrorIs(t, rt.Recreate(ctx), errFactory) })
+		assert.Equal(t, [][2]string{{"manual", "order"}, {"max_age", ""}}, parents(p))
+	})
+}
