@@ -220,7 +220,8 @@ func (t *telemetry) ended(told gate.Told) {
 	if told.Protocol != "" {
 		span.SetAttributes(semconv.NetworkProtocolVersion(told.Protocol))
 	}
-	if !about.Tripped.IsZero() && !record.OutageOpen { // one that lasts has no length yet
+	over := about.Since.Add(record.Outage) // if the outage does not last; it may have ended later than r
+	if !about.Tripped.IsZero() && !record.OutageOpen && !over.After(told.At) {
 		span.SetAttributes(keyOutage.Float64(record.Outage.Seconds()))
 	}
 	// One of these that panics does not take the others along.

@@ -2,7 +2,9 @@ package test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,5 +78,40 @@ func TestARecreationByAgeIsARootAlsoAfterAnOrder(t *testing.T) {
 		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithMaxAge(time.Minute), respawn.WithRecreateTimeout(2*time.Minute), respawn.WithFactory(f.Make))...)
 		within(t, p, "order", func(ctx context.Context) { assert.ErrorIs(t, rt.Recreate(ctx), errFactory) })
 		assert.Equal(t, [][2]string{{"manual", "order"}, {"max_age", ""}}, parents(p))
+	})
+}
+
+// A heldHandler holds up the first record that it gets.
+type heldHandler struct {
+	slog.Handler
+	held bool
+}
+
+func (h *heldHandler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.held {
+		h.held = true
+		time.Sleep(time.Minute)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// What a span tells is as of its end, however late a logger that was in the way lets it be
+// told: a rejection ends no outage that ends later.
+func TestASpanThatIsToldLateTellsOfNoLaterOutageEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		base := testkit.Dead(testkit.Refused())
+		rt := start(t, base, append(observed(p), respawn.WithFactory(fails), respawn.WithLogger(slog.New(&heldHandler{Handler: p.Logger().Handler()})))...)
+		go func() { _, _ = get(t.Context(), rt, "http://a.test/") }() // it trips, and tells of that
+		time.Sleep(time.Second)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		time.Sleep(5 * time.Second)
+		base.Fail(nil)
+		_, err = get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		assert.Len(t, p.Logged("recovered"), 1)
+		assert.NotContains(t, testkit.Attributes(recreationOf(t, p).Attributes()), "respawn.outage.duration")
 	})
 }
