@@ -207,15 +207,20 @@ func (t *telemetry) ended(told gate.Told) {
 	outcome := keyOutcome.String(string(record.Outcome))
 	attrs := []attribute.KeyValue{keyTrigger.String(string(record.Trigger)), outcome}
 	span := spanOf(r)
+	old := told.Generation // which this one replaced, or which stays
 	if told.What == core.WasRejected {
 		kind := semconv.ErrorTypeKey.String(told.Kind)
 		attrs = append(attrs, kind)
 		span.SetStatus(codes.Error, "")
 	} else {
 		t.promoted = r.Ctx
+		old--
 	}
 	span.SetAttributes(attrs...)
-	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyAge.Float64(told.Age.Seconds()), keyFailures.Int(about.Failures))
+	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyFailures.Int(about.Failures))
+	if old > 0 { // else there was none
+		span.SetAttributes(keyAge.Float64(told.Age.Seconds()))
+	}
 	span.SetAttributes(authorityAttributes(about.Authority)...)
 	if told.Protocol != "" {
 		span.SetAttributes(semconv.NetworkProtocolVersion(told.Protocol))

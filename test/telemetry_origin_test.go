@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
@@ -114,4 +115,34 @@ func TestASpanThatIsToldLateTellsOfNoLaterOutageEnd(t *testing.T) {
 		assert.Len(t, p.Logged("recovered"), 1)
 		assert.NotContains(t, testkit.Attributes(recreationOf(t, p).Attributes()), "respawn.outage.duration")
 	})
+}
+
+// Until there is a transport, none is in service that could have an age.
+func TestWhereThereWasNoTransportThereIsNoAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		f := testkit.NewFactory(func(_ context.Context, call int64) (http.RoundTripper, error) {
+			if call == 1 {
+				return nil, errFactory
+			}
+			return &testkit.Stub{}, nil
+		})
+		rt := start(t, nil, append(observed(p), respawn.WithFactory(f.Make))...)
+		time.Sleep(time.Hour)
+		require.Error(t, rt.Recreate(t.Context()))
+		for range 2 {
+			time.Sleep(time.Minute)
+			require.NoError(t, rt.Recreate(t.Context()))
+		}
+		synctest.Wait()
+		var ages []any
+		for _, s := range p.Recreations() {
+			ages = append(ages, age(s))
+		}
+		assert.Equal(t, []any{nil, nil, 60.0}, ages)
+	})
+}
+
+func age(s sdktrace.ReadOnlySpan) any {
+	return testkit.Attributes(s.Attributes())["respawn.transport.age"]
 }
