@@ -156,15 +156,15 @@ func (t *telemetry) Broke(g *generation.Generation, method string) {
 func (t *telemetry) Note(told gate.Told) { t.records.note(told) }
 
 // tripped logs a trip, at Info: it may be a false alarm, which should page nobody. It also
-// makes the counters of the host exist: a host that is silent counts nothing else before
-// its recreation ends.
+// makes the counters of the host exist, before a logger that blocks can keep the host from
+// its name: a host that is silent counts nothing else before its recreation ends.
 func (t *telemetry) tripped(told gate.Told) {
-	defer t.meet(told.About.Authority)
-	t.log(told.Ctx, slog.LevelInfo, "respawn: tripped, a fresh transport will be tried",
+	defer t.log(told.Ctx, slog.LevelInfo, "respawn: tripped, a fresh transport will be tried",
 		append(authorityLog(told.About.Authority),
 			slog.String(string(keyTrigger), told.About.Trigger),
 			slog.Int(string(keyFailures), told.About.Failures),
 			slog.Uint64(string(keyGeneration), told.Generation))...)
+	t.meet(told.About.Authority)
 }
 
 // recovered reports the end of an outage, which is its first answer. If the answer came on

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,22 @@ func TestWhatHasNoPortIsToldWithoutOne(t *testing.T) {
 			assert.Equal(t, "run.sock", attrs["server.address"])
 			assert.NotContains(t, attrs, "server.port")
 		}
+	})
+}
+
+// Nor does a host that is down have to wait for a logger until it has its name.
+func TestASilentHostHasItsNameThoughALoggerBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, staysSilent(nil), append(observed(p), patient(5*time.Second), respawn.WithHostMetrics(), respawn.WithFactory(fails),
+			respawn.WithLogger(slog.New(&heldHandler{Handler: p.Logger().Handler()})))...)
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		go func() { _, _ = get(ctx, rt, "http://a.test/") }()
+		time.Sleep(20 * time.Second)
+		require.Len(t, rt.Health().OpenOutages, 1)
+		assert.Equal(t, map[string]int64{"": 0, " a.test 80": 1}, points(p, "respawn.authority.tripped"))
+		leave()
+		time.Sleep(time.Minute)
 	})
 }

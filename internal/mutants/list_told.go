@@ -108,8 +108,11 @@ var told = []mutant{
 
 	// Hosts, and what a transport gave.
 	{"a host that is silent has no name", "otel.go",
-		"\tdefer t.meet(told.About.Authority)\n",
+		"\tt.meet(told.About.Authority)\n",
 		""},
+	{"a logger that blocks keeps a host from its name", "otel.go",
+		"\tdefer t.log(told.Ctx",
+		"\tt.log(told.Ctx"},
 	{"the first failure of a host is the only one that is counted from 0", "metrics.go",
 		"c.Add(context.Background(), 0, m.with(m.hosts.attributes(a), more...))",
 		"if a == (core.Authority{}) {\n\t\t\tc.Add(context.Background(), 0, m.with(nil, more...))\n\t\t}"},
