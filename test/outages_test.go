@@ -350,6 +350,8 @@ func TestAnEndedTransportIsAnOutage(t *testing.T) {
 		assert.Equal(t, time.Second, rt.Recreations()[0].Outage)
 		synctest.Wait()
 		assert.Equal(t, 1.0, testkit.Attributes(p.Recreations()[0].Attributes())["respawn.outage.duration"])
+		assert.Empty(t, p.Logged("recovered"), "it was over before anybody was answered")
+		assert.Nil(t, p.Metric("respawn.recovery.duration").Data)
 	})
 }
 
