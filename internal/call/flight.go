@@ -102,9 +102,7 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
 	if trial {
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
-		if c.core.Kind < core.Repeatable {
-			fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
-		}
+		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 	}
 	ctx := newLeash(c.req.Context())
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))

@@ -148,13 +148,21 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		}
 		st.tryLost, st.kind = true, o.Trigger
 		c.tryJudged(now, st)
-	case o.Verdict == Stall && now.Before(st.first.Add(headStart)):
+	case o.Verdict == Stall && st.tooEarly(now, t):
 		c.wake(st.authority) // its caller had no time: that is no verdict yet
 	case o.Verdict == Neutral || st.trials.n > 0 || st.answered != nil || st.refused:
 		c.wake(st.authority) // the next one goes on
 	default:
 		c.refuse(now, r, st, o.Trigger)
 	}
+}
+
+// tooEarly reports whether t, which has stalled, had no chance: its authority has tried the
+// candidate for less than a second, or for less than a trial's time where t got no connection.
+// A transport goes on with a dial when its caller has left, and the next trial may find the
+// connection made.
+func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
+	return now.Before(st.first.Add(headStart)) || t.asked && !t.connected && now.Before(st.until)
 }
 
 // refuse: r did not help the authority of st. It stays for the others.

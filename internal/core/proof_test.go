@@ -219,6 +219,41 @@ func TestAStallWithinASecondIsNoVerdict(t *testing.T) {
 	}
 }
 
+// A trial that had no connection when its caller's time was over says nothing of the candidate,
+// which may be about to have one, until the authority's trials have had their time.
+func TestAStallWithoutAConnectionIsNoVerdictInTheTimeOfTrials(t *testing.T) {
+	for _, tt := range []struct {
+		asked, connected bool
+		began            time.Duration // after the first trial
+		refused          bool
+	}{
+		{true, false, 0, false}, {true, true, 0, true}, {false, false, 0, true},
+		{true, false, 8*time.Second - 1, false}, {true, false, 8 * time.Second, true},
+	} {
+		s := newScene(t)
+		s.offered("a.test")
+		fresh := s.Candidate()
+		stalls := func() {
+			trial := s.tries(s.call(Copyable, "GET"))
+			if tt.asked {
+				s.Asks(trial)
+			}
+			if tt.connected {
+				s.Connected(s.now, trial)
+			}
+			s.after(2 * time.Second)
+			s.Failed(s.now, trial, Outcome{Verdict: Stall, Trigger: "stall", Again: true})
+		}
+		stalls()
+		if tt.began > 0 {
+			require.Equal(t, fresh, s.Candidate())
+			s.after(tt.began - 2*time.Second)
+			stalls()
+		}
+		assert.Equal(t, tt.refused, s.Candidate() != fresh, "%+v", tt)
+	}
+}
+
 // A method is remembered once, however often the candidate answers it, and leaves room for
 // others.
 func TestAMethodThatIsAnsweredOftenLeavesRoomForOthers(t *testing.T) {

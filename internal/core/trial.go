@@ -14,11 +14,12 @@ import "time"
 //
 // If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
 // another trial of the authority is under way, an answered copy waits for its verdict, the
-// trial's end was neutral, or it was a stall within a second of the authority's first trial of
-// this candidate. If the authority's trials are not answered either, it refuses the candidate
-// after WithRecreateTimeout or, if that is longer, the patience of a trial (tryOn; passedOf in
-// clock.go). Copies alone have no such limit (slow.go). After a refusal the authority's next trial needs a
-// failure in service that is newer (hasEvidence).
+// trial's end was neutral, or it was a stall that came too early: within a second of the
+// authority's first trial of this candidate, or, if the trial had no connection yet, within the
+// time of its trials (tooEarly). That is WithRecreateTimeout or, if it is longer, the patience
+// of a trial (tryOn). Trials that are under way at its end are not waited for: the authority
+// refuses the candidate (passedOf in clock.go). Copies alone have no such limit (slow.go). After
+// a refusal the authority's next trial needs a failure in service that is newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
 // (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
