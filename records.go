@@ -118,11 +118,11 @@ func recordOf(t gate.Told) RecreationRecord {
 }
 
 // whose returns what a recreation is reported to be about: the authority that decided, if
-// the candidate was promoted, and otherwise the one that it was built for. It also returns
-// the trigger.
+// the candidate was promoted, or the client, if its transport had ended; and otherwise what the
+// candidate was built for. It also returns the trigger.
 func whose(t gate.Told) (about core.About, trigger string) {
 	about, trigger = t.Recreation.Need, t.Recreation.Trigger
-	if t.What == core.WasPromoted && t.About.Authority != (core.Authority{}) {
+	if t.What == core.WasPromoted && (t.About.Authority != (core.Authority{}) || t.About.Trigger != "") {
 		about = t.About
 	}
 	if !t.Recreation.Planned && about.Trigger != "" {

@@ -146,3 +146,57 @@ func TestWhereThereWasNoTransportThereIsNoAge(t *testing.T) {
 func age(s sdktrace.ReadOnlySpan) any {
 	return testkit.Attributes(s.Attributes())["respawn.transport.age"]
 }
+
+// A request that is silent has its candidate built when the backoff allows that, with no event
+// of its own: time passes, or another request brings news.
+func TestARecreationForOneThatWaitsBelongsToItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		f := testkit.NewFactory(func(_ context.Context, call int64) (http.RoundTripper, error) {
+			if call == 1 {
+				return nil, errFactory // the next is built when the interval is over
+			}
+			return &testkit.Stub{}, nil
+		})
+		rt := start(t, staysSilent(nil), append(observed(p), patient(5*time.Second), every(700*time.Millisecond), respawn.WithFactory(f.Make))...)
+		go within(t, p, "waits", func(ctx context.Context) { _, _ = get(ctx, rt, "http://a.test/") })
+		time.Sleep(time.Minute)
+		assert.Equal(t, [][2]string{{"silence", "waits"}, {"silence", "waits"}}, parents(p))
+	})
+}
+
+// What was being built for another reason when the transport ended takes the place of that, and
+// so ends the client's outage.
+func TestWhateverSucceedsAnEndedTransportEndsTheClientsOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		base := &testkit.SessionStub{}
+		rt := start(t, base, append(observed(p), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+			time.Sleep(2 * time.Second)
+			return &testkit.Stub{}, nil
+		}))...)
+		go func() { assert.NoError(t, rt.Recreate(t.Context())) }()
+		time.Sleep(time.Second)
+		base.End(errSessionClosed)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		require.Len(t, rt.Health().EndedOutages, 1)
+		assert.Equal(t, 1.0, testkit.Attributes(recreationOf(t, p).Attributes())["respawn.outage.duration"])
+		assert.Equal(t, time.Second, rt.Recreations()[0].Outage)
+	})
+}
+
+// Recreate waits for no interval of a backoff, whatever came of the calls before it.
+func TestAnOrderTellsOfNoBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, &testkit.Stub{}, append(observed(p), every(time.Hour), respawn.WithFactory(fails))...)
+		for range 3 {
+			assert.Error(t, rt.Recreate(t.Context()))
+		}
+		synctest.Wait()
+		for _, s := range p.Recreations() {
+			assert.Zero(t, testkit.Attributes(s.Attributes())["respawn.backoff.delay"])
+		}
+	})
+}

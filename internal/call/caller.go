@@ -1,6 +1,7 @@
 package call
 
 import (
+	"context"
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
@@ -27,6 +28,9 @@ func (c *call) Recall(a *core.Attempt) {
 		}
 	}
 }
+
+// Context implements [gate.Caller].
+func (c *call) Context() context.Context { return c.req.Context() }
 
 // Part implements [gate.Caller].
 func (c *call) Part() {

@@ -49,7 +49,7 @@ func (c *Client) offerCopy(now time.Time, s *suspect) time.Time {
 		return later(s.ripeAt, s.copyAt)
 	case r != nil && !c.givesWay(now, r, s):
 		return time.Time{}
-	case !c.pace.due(now), !c.replace(now, s):
+	case !c.pace.due(now), !c.replace(now, s, q):
 		return c.pace.notBefore
 	}
 	return time.Time{}

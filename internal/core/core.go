@@ -124,6 +124,7 @@ type Build struct {
 	Trigger string
 	Planned bool
 	Need    About         // whom it is built for
+	Asked   *Call         // who asked for it; nil: its age, an order, or the end of the transport
 	Delay   time.Duration // the interval that was waited for it
 	Epoch   uint64        // of the pace: another one takes a new policy
 }

@@ -77,6 +77,9 @@ func (c *Client) plan(now time.Time) {
 		trigger = Manual
 	}
 	c.begin(now, trigger, true, About{})
+	if ordered {
+		c.todo.Build.Delay = 0 // an order waits for no interval
+	}
 	for _, o := range c.orders {
 		if o.candidate == 0 {
 			o.candidate = c.cand.id

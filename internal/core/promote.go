@@ -19,7 +19,10 @@ import "time"
 func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 	r := c.cand
 	about := About{}
-	if by != nil {
+	switch {
+	case by == nil && c.ended && !c.absent:
+		about = c.aboutEnded()
+	case by != nil:
 		if s := c.suspect(by.Call.Authority); s != nil {
 			about = s.about()
 		} else {

@@ -73,10 +73,10 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 // had no control yet.
 func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
 
-// replace builds the next candidate for s, and reports whether it did: ending a
-// candidate that had no verdict yet starts an interval of the backoff, in which
+// replace builds the next candidate for s, of which q asked for it, and reports whether it did:
+// ending a candidate that had no verdict yet starts an interval of the backoff, in which
 // nothing is built.
-func (c *Client) replace(now time.Time, s *suspect) bool {
+func (c *Client) replace(now time.Time, s *suspect, q *Call) bool {
 	if r := c.cand; r != nil {
 		c.makeWay(now, r)
 	}
@@ -84,6 +84,7 @@ func (c *Client) replace(now time.Time, s *suspect) bool {
 		return false
 	}
 	c.begin(now, s.trigger, false, s.about())
+	c.todo.Build.Asked = q
 	return true
 }
 

@@ -84,7 +84,7 @@ func (c *Client) waitForVerdict(now time.Time, q *Call, r *candidate) (Step, boo
 // allows it and the present one may go, and waits for it.
 func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
 	r := c.cand
-	if q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s) {
+	if q.outOfTime(now) || !c.pace.due(now) || r != nil && !c.givesWay(now, r, s) || !c.replace(now, s, q) {
 		return Step{}, false
 	}
 	q.waitedFor = c.cand.id

@@ -72,10 +72,11 @@ func (l *listener) events() []core.Event {
 // A caller is woken, and called back.
 type caller struct{ woken, recalled atomic.Int32 }
 
-func (c *caller) Wake()                { c.woken.Add(1) }
-func (c *caller) Recall(*core.Attempt) { c.recalled.Add(1) }
-func (c *caller) Part()                {}
-func (c *caller) Copy(Flight)          {}
+func (c *caller) Wake()                    { c.woken.Add(1) }
+func (c *caller) Recall(*core.Attempt)     { c.recalled.Add(1) }
+func (c *caller) Part()                    {}
+func (c *caller) Context() context.Context { return context.Background() }
+func (c *caller) Copy(Flight)              {}
 
 var (
 	au      = core.Authority{Scheme: "http", Host: "a.test", Port: "80"}

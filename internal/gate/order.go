@@ -82,11 +82,14 @@ func (g *Gate) dropLocked(o *order) {
 	g.orders = slices.DeleteFunc(g.orders, func(p *order) bool { return p == o })
 }
 
-// originLocked returns the context of whoever asked for b. The event with which a planned
-// build begins may be anybody's: an order waits until another planned candidate is over. ctx
-// is that of the event.
+// originLocked returns the context of whoever asked for b. The event with which a build begins
+// may be anybody's: an order waits until another planned candidate is over, and a request that is
+// silent until a copy of it is due. ctx is that of the event.
 func (g *Gate) originLocked(ctx context.Context, b *core.Build) context.Context {
-	if !b.Planned {
+	switch {
+	case b.Asked != nil:
+		return b.Asked.Ticket.(Caller).Context()
+	case !b.Planned:
 		return ctx
 	}
 	for _, o := range g.orders {

@@ -173,4 +173,13 @@ var told = []mutant{
 	{"an answer in plain text is no TLS error", "internal/evidence/kind.go",
 		" || isA[tls.RecordHeaderError](err) ||",
 		" ||"},
+	{"what is built for one that waits is whose event it is", "internal/gate/order.go",
+		"case b.Asked != nil:",
+		"case false:"},
+	{"an order has waited for the backoff", "internal/core/plan.go",
+		"c.todo.Build.Delay = 0",
+		"_ = now"},
+	{"what succeeds an ended transport ends no outage of the client", "internal/core/promote.go",
+		"case by == nil && c.ended && !c.absent:",
+		"case false:"},
 }
