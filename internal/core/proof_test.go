@@ -228,7 +228,7 @@ func TestAStallWithoutAConnectionIsNoVerdictInTheTimeOfTrials(t *testing.T) {
 		refused          bool
 	}{
 		{true, false, 0, false}, {true, true, 0, true}, {false, false, 0, true},
-		{true, false, 8*time.Second - 1, false}, {true, false, 8 * time.Second, true},
+		{true, false, 8*time.Second - 1, false}, {true, false, 10 * time.Second, true},
 	} {
 		s := newScene(t)
 		s.offered("a.test")
