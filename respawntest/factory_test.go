@@ -46,7 +46,7 @@ var goodFactories = map[string]func(w *world) respawn.Factory{
 			if err != nil {
 				panic(err)
 			}
-			h2.ReadIdleTimeout = 30 * time.Second
+			h2.ReadIdleTimeout = 30 * time.Second //lint:ignore SA1019 as above
 			return t
 		})
 	},
