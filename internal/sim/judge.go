@@ -65,7 +65,21 @@ func (w *world) trippedAt(au int, at time.Duration) bool {
 			tripped = o.tripped
 		}
 	}
-	return tripped
+	return tripped && w.askedSince(au, at-outageFor, at)
+}
+
+// outageFor is how long the client remembers an outage that nobody asks about. It logs
+// nothing when it forgets one.
+const outageFor = 10 * time.Minute
+
+// askedSince reports whether a request to au was under way between the two times.
+func (w *world) askedSince(au int, from, to time.Duration) bool {
+	for _, o := range w.orders {
+		if o.au == au && o.began < to && (!o.done || o.ended >= from) {
+			return true
+		}
+	}
+	return false
 }
 
 // hadEnded reports whether a transport that was in service between the two times had ended. If so,
