@@ -88,6 +88,35 @@ func TestWhoMetAnOutageHasItsLastAttemptsAlsoWhenItIsOver(t *testing.T) {
 		a := s.does(q, Send)
 		assert.Equal(t, s.current, a.On)
 	})
+	t.Run("its own failure tripped it, and an answer in service ended it", func(t *testing.T) {
+		s := newScene(t)
+		q := s.call(Copyable, "GET")
+		s.refused(s.does(q, Send))
+		s.refused(s.does(q, Send))
+		last, other := s.does(q, Send), s.asks()
+		s.refused(last)
+		s.Answered(s.now, other)
+		require.Nil(t, s.suspect(q.Authority))
+		s.does(q, Send)
+	})
+	for name, k := range map[string]Kind{"GET": Copyable, "POST": Once} {
+		t.Run("its "+name+" was under way when the transport was replaced by plan", func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(k, name)
+			s.refused(s.does(q, Send))
+			s.refused(s.does(q, Send))
+			last := s.does(q, Send)
+			s.refused(s.asks())
+			require.True(t, s.suspect(q.Authority).outage())
+			s.Recreate(s.now, &Order{})
+			s.Built(s.now, s.cand.id, true, Draw{Interval: time.Second})
+			require.NotEqual(t, last.On, s.Current())
+			s.Answered(s.now, s.asks())
+			require.Nil(t, s.suspect(q.Authority))
+			s.refused(last)
+			s.does(q, Send)
+		})
+	}
 	for name, k := range map[string]Kind{"GET": Copyable, "POST": Once} {
 		t.Run("its "+name+" was under way meanwhile", func(t *testing.T) {
 			s := newScene(t)
