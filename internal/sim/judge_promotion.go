@@ -69,22 +69,22 @@ func (r *run) provedBeside(c, trial *try) bool {
 // provedByLike reports whether c, another request of the same method, failed or was silent in
 // service. A request that can be sent only once has no control of its own.
 func (w *world) provedByLike(r *run, c, trial *try) bool {
-	if c.failed() && c.returned >= w.lastProof(trial) && c.returned <= r.end {
+	since := w.lastProof(trial)
+	if c.failed() && c.arrived >= since && c.returned <= r.end {
 		return true
 	}
 	passed := c.arrived + headStart
-	return passed >= trial.arrived && passed <= r.end && c.silentAt(passed, headStart)
+	return c.arrived >= since && passed <= r.end && c.silentAt(passed, headStart)
 }
 
 // lastProof returns from when on a failure in service may be the trial's control. That is the last
-// answer that another candidate gave to a request like it or, if there is none, the beginning of the
+// answer that another candidate gave its authority or, if there is none, the beginning of the
 // trial: if a proof takes several answers, a control may come before its trial.
 func (w *world) lastProof(trial *try) time.Duration {
 	last := time.Duration(-1)
 	for _, l := range w.links {
 		for _, t := range l.tries {
-			if l != trial.link && t.trial && t.order.au == trial.order.au && t.order.method == trial.order.method &&
-				t.answered > 0 && t.answered < trial.arrived {
+			if l != trial.link && t.trial && t.order.au == trial.order.au && t.answered > 0 && t.answered < trial.arrived {
 				last = max(last, t.answered)
 			}
 		}
