@@ -10,10 +10,10 @@ import (
 //   - to a request that failed in service after the candidate was ready (hasControl in
 //     trial.go);
 //   - to a copy, whose control stays silent or fails (slow.go);
-//   - to what can be asked only once, if another of the same method, which began
-//     after the trial, failed in service, or was silent there for a second (hasLike). If none
-//     did, the next one like it is asked in service, and the candidate is proven if that
-//     fails or is silent for a second (controlFailed; passed in clock.go);
+//   - to what can be asked only once, if another of the same method was sent in service after
+//     the trial began, and failed or was silent for a second there (hasLike). If there is none,
+//     the next one like it is sent in service, and the candidate is proven if that one fails or
+//     is silent for a second (controlFailed; passed in clock.go);
 //   - to anything, if the candidate was planned, and the request's authority was well when the
 //     request tried it (plan.go).
 //

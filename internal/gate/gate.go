@@ -140,7 +140,7 @@ func (g *Gate) do(ctx context.Context, event func(c *core.Client, now time.Time)
 
 // doAside is do for a caller that no logger and no tracer may hold up: it may be called by
 // one, and may have promised to return in time. told is closed when the reports have been
-// delivered, if that was left to this event.
+// delivered; at once, if another goroutine is delivering already, which takes these along.
 func (g *Gate) doAside(ctx context.Context, event func(c *core.Client, now time.Time)) (told <-chan struct{}) {
 	done := make(chan struct{})
 	if !g.act(ctx, event) {

@@ -80,7 +80,7 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 	kind := factoryKind(err)
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
 		if err != nil {
-			if c.Candidate() == r.ID { // else it was called off, and its error is of that
+			if c.Candidate() == r.ID { // else the build was called off, and err comes of that
 				r.fault, g.unbuilt = err, err
 			}
 			c.NotBuilt(now, r.ID, kind, d)
