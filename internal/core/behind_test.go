@@ -80,3 +80,57 @@ func TestATrialOnARejectedCandidateMovesToThePromotedOne(t *testing.T) {
 		})
 	}
 }
+
+// renewed: what is in service is replaced by plan.
+func (s *scene) renewed() {
+	s.t.Helper()
+	before := s.Current()
+	s.Todo()
+	_, copied := s.tried()
+	s.Answered(s.now, copied)
+	require.Greater(s.t, s.Current(), before)
+}
+
+// A GET makes its last attempt on a candidate that another authority's proof puts in service, and
+// that is then replaced by plan and stays silent. Nothing else would end the wait of a caller
+// without a deadline, so that it moves all the same. A PUT may not be in two places: its last
+// attempt stays, since an upstream may take longer to answer than transports serve.
+func TestWhoIsSilentOnAReplacedTransportMovesWithItsLastAttempt(t *testing.T) {
+	for name, k := range map[string]Kind{"GET": Copyable, "PUT": Repeatable} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(k, name)
+			for range 3 {
+				s.refused(s.does(q, Send))
+			}
+			s.does(q, Wait)
+			s.tripped("b.test", Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			s.refused(s.does(q, Send)) // its control
+			last := s.does(q, Try)
+			other := s.call(Copyable, "GET")
+			other.Authority.Host = "b.test"
+			s.refused(s.does(other, Send))
+			s.Answered(s.now, s.does(other, Try))
+			require.Equal(t, last.On, s.Current())
+			s.Answered(s.now, s.asks())
+
+			for range 2 { // replaced by plan, and again
+				s.renewed()
+				for range 3 {
+					s.Todo()
+					s.now = s.now.Add(5 * time.Second)
+					s.Silent(s.now, last)
+				}
+				todo := s.Todo()
+				moves := len(todo.Part) + len(todo.Recall)
+				if k == Repeatable {
+					assert.Zero(t, moves)
+					return
+				}
+				require.Equal(t, 1, moves)
+				last = s.does(q, Send)
+			}
+		})
+	}
+}

@@ -14,10 +14,8 @@ func (w *world) perform() {
 		if f == nil {
 			continue
 		}
-		if f.beside = f.trial || f.copy; f.trial {
-			f.x.tries--
-			f.trial = false
-		}
+		f.beside = f.trial || f.copy
+		w.uncount(f)
 	}
 	if t.Promote != 0 {
 		w.must(w.built != 0 && t.Promote == w.built, "promoted %d, and the candidate is %d", t.Promote, w.built)
@@ -172,15 +170,21 @@ func (w *world) part(q *Call) {
 	}
 }
 
+// uncount: f, which its request leaves, was no attempt if it was on a candidate that was not
+// promoted, or if it may be in two places and was silent on what was replaced.
+func (w *world) uncount(f *flight) {
+	if f.trial || f.x.q.Kind == Copyable && w.longBehind(f) {
+		f.x.tries--
+		f.trial = false
+	}
+}
+
 // partings: the core has left attempts behind.
 func (w *world) partings() {
 	for _, f := range w.flights {
 		if f.a.role == leftBehind && !f.left {
 			f.left = true
-			if f.trial { // of a candidate that was rejected: it is not counted
-				f.x.tries--
-				f.trial = false
-			}
+			w.uncount(f)
 			w.must(f.x.q.Kind == Copyable, "left behind is what may not be in two places")
 			w.must(w.roleOf(f) == retired, "left behind is what was not replaced")
 		}

@@ -9,8 +9,9 @@ import "time"
 //     service after its head start, if it has an attempt left. So does, with an attempt left or
 //     not, what waits on a candidate that was rejected (condemn, rescue).
 //   - Of other authorities, or after a promotion by plan, it moves once it has been silent for
-//     as many patiences as trip an authority. A request that may not be in two places moves
-//     then only if its caller has no deadline (silentBehind).
+//     as many patiences as trip an authority, with an attempt left or not. A request that may
+//     not be in two places moves then only if its caller has no deadline and it has an attempt
+//     left (silentBehind).
 //   - What moves and may be in two places also stays, and its caller gets the first answer,
 //     unless the transport that was replaced had been proved dead (replaced).
 
@@ -157,6 +158,9 @@ func (c *Client) silentBehind(now time.Time, a *Attempt) {
 	}
 	a.silentIn(now, nil)
 	if a.silent.n >= c.rules.Stalls && now.Sub(a.silent.first) >= c.rules.StallSpan {
+		if q.Kind == Copyable {
+			q.attempts-- // it moves with its last attempt, too: nothing else would end its wait
+		}
 		c.Condemned(now, a)
 	}
 }

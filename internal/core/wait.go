@@ -41,8 +41,9 @@ import (
 //     an outage, failed on a transport that was replaced for one, or was silent for long on a
 //     transport that was replaced (spare, meets in table.go). An attempt is not counted if its
 //     error said too little, once (note in events.go); if it tried a planned candidate and did
-//     not get its answer there (plan.go); or if it was called back from a candidate, or moved
-//     from one that was rejected (uncount in attempt.go).
+//     not get its answer there (plan.go); if it was called back from a candidate, or moved
+//     from one that was rejected (uncount in attempt.go); or if it may be in two places and was
+//     silent for long on a transport that was replaced (silentBehind in promote.go).
 //
 // Its caller gets the error of its latest attempt in service; if none has failed there, that of
 // its trial; and if none has failed at all, the reason why the wait ended, such as the
