@@ -21,12 +21,6 @@ import (
 	"github.com/respawnhttp/respawn/internal/generation"
 )
 
-// A Listener is told of events that the core does not report.
-type Listener interface {
-	Failed(ctx context.Context, a core.Authority, trigger string) // an attempt failed in service
-	Resent(ctx context.Context, a core.Authority, n int)          // the request is sent again, for the n-th time
-}
-
 // A Maker makes the calls of one client. Its fields are read-only.
 type Maker struct {
 	Config   *config.Config
@@ -77,6 +71,8 @@ type call struct {
 
 	mu       sync.Mutex // guards the below
 	sent     int
+	resent   int       // of these, how many the listener was told of as sent again
+	telling  bool      // somebody is telling the listener
 	flights  []*flight // under way
 	recalled []*core.Attempt
 	aboard   bool      // its caller waits in the transport of its first flight
@@ -194,24 +190,6 @@ func (c *call) divert() (*http.Response, error, bool) {
 		c.Gate.Served(began)
 	}
 	return c.lender.Restore(resp, req), err, true
-}
-
-// count counts an attempt, and says so if it is not the first.
-func (c *call) count() {
-	c.mu.Lock()
-	c.sent++
-	again := c.sent - 1
-	c.mu.Unlock()
-	if again > 0 {
-		c.tell(func(l Listener) { l.Resent(c.req.Context(), c.core.Authority, again) })
-	}
-}
-
-// tell calls the listener. The listener's meter or span is the user's: if that panics,
-// only this report is lost.
-func (c *call) tell(what func(Listener)) {
-	defer func() { _ = recover() }()
-	what(c.Listener)
 }
 
 var errCanceled = errors.New("respawn: request canceled while waiting for a fresh transport")
