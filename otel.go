@@ -93,8 +93,8 @@ func (t *telemetry) Begin(r *gate.Recreation) context.Context {
 		trace.WithAttributes(authorityAttributes(r.Need.Authority)...),
 	}
 	for _, w := range r.Need.Witnesses {
-		if sc := w.(trace.SpanContext); !sc.Equal(parent) {
-			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
+		if sc := w.(*trace.SpanContext); !sc.Equal(parent) {
+			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: *sc}))
 		}
 	}
 	ctx, span := t.tracer(r.Ctx).Start(r.Ctx, spanName, opts...)

@@ -250,6 +250,26 @@ func TestTracerOfTheRequest(t *testing.T) {
 	})
 }
 
+// A request makes up to three attempts in service. Its failures are one link.
+func TestASpanLinksOnceToARequestThatFailedThrice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.NewProbe(t)
+		rt := start(t, testkit.Dead(testkit.Refused()), append(observed(p), respawn.WithThreshold(4), respawn.WithFactory(stubs().Make))...)
+		ctx, first := p.TracerProvider().Tracer("test").Start(t.Context(), "GET")
+		_, err := get(ctx, rt, "http://a.test/")
+		require.Error(t, err)
+		first.End()
+		ctx, second := p.TracerProvider().Tracer("test").Start(t.Context(), "GET")
+		_, err = get(ctx, rt, "http://a.test/")
+		require.NoError(t, err)
+		second.End()
+		s := recreationOf(t, p)
+		assert.EqualValues(t, 5, testkit.Attributes(s.Attributes())["respawn.failure.count"], "three of the first, and the control")
+		require.Len(t, s.Links(), 1)
+		assert.Equal(t, first.SpanContext().SpanID(), s.Links()[0].SpanContext.SpanID())
+	})
+}
+
 func TestLinksAreCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.NewProbe(t)

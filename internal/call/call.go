@@ -261,10 +261,11 @@ func (c *call) finish() {
 	close(c.over)
 }
 
-// witness returns the span context of req, to which a recreation's span can link.
+// witness returns the span context of req, to which a recreation's span can link. It is a
+// pointer, since span contexts cannot be compared.
 func witness(req *http.Request) any {
 	if sc := trace.SpanContextFromContext(req.Context()); sc.IsValid() {
-		return sc
+		return &sc
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Call struct {
 	Deadline  time.Time     // its caller's; zero: none
 	Ready     time.Duration // how long it waits for ready; 0: not at all
 	Ticket    any           // the shell's
-	Witness   any           // the shell's, for whoever wants to know what led to a recreation; nil: there is none
+	Witness   any           // the shell's, comparable, for whoever wants to know what led to a recreation; nil: there is none
 
 	main   *Attempt // under way for its caller; nil: it asks, or waits
 	copy   *Attempt // under way beside main

@@ -66,9 +66,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 	s = c.suspectOrNew(now, a.Call.Authority)
 	s.failed, s.asked, s.trigger = now, now, o.Trigger // whoever was in flight was still asking
-	if a.silent.n == 0 {
-		s.see(a.Call.Witness) // once, however often it is silent
-	}
+	s.see(a.Call.Witness)
 	if s.opened == 0 {
 		s.opened, s.from = a.began, c.now
 	}
@@ -183,8 +181,9 @@ func rowOf(now time.Time, a *Attempt, o Outcome) row {
 	return broke
 }
 
+// see keeps the first few requests that failed or were silent, each once.
 func (s *suspect) see(witness any) {
-	if witness != nil && len(s.witnesses) < maxWitnesses {
+	if witness != nil && len(s.witnesses) < maxWitnesses && !slices.Contains(s.witnesses, witness) {
 		s.witnesses = append(s.witnesses, witness)
 	}
 }

@@ -89,6 +89,17 @@ func TestWhatIsLeftWhenStallsAreTakenBack(t *testing.T) {
 	}
 }
 
+// A request that fails again and again leaves room for the others that led to the outage.
+func TestARequestThatFailsAgainIsOneWitness(t *testing.T) {
+	s := newScene(t)
+	q, other := s.call(Copyable, "GET"), s.call(Copyable, "GET")
+	q.Witness, other.Witness = new("its trace"), new("its trace")
+	s.refused(s.does(q, Send))
+	s.refused(s.does(q, Send))
+	s.refused(s.does(other, Send))
+	assert.Equal(t, []any{q.Witness, other.Witness}, s.suspect(q.Authority).witnesses)
+}
+
 // Witnesses, and hostile methods, take no more than some room.
 func TestABoundedNumberOfMethodsIsRemembered(t *testing.T) {
 	o := &suspect{}
