@@ -143,12 +143,8 @@ func New(base http.RoundTripper, opts ...Option) (*RecoveringRoundTripper, error
 // within returns the client that t is, or wraps, as far as t says what it wraps
 // (WrappedRoundTripper); nil if there is none to be seen.
 func within(t http.RoundTripper) *RecoveringRoundTripper {
-	for layer := range build.Layers(t) {
-		if rt, ok := layer.(*RecoveringRoundTripper); ok {
-			return rt
-		}
-	}
-	return nil
+	rt, _ := build.Outermost[*RecoveringRoundTripper](t)
+	return rt
 }
 
 // RoundTrip implements [http.RoundTripper]. It returns the transport's own response and

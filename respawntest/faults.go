@@ -72,10 +72,6 @@ func (i *inspection) owned(t http.RoundTripper) error {
 
 // recovers reports whether t goes through respawn, as far as it can be seen.
 func recovers(t http.RoundTripper) bool {
-	for l := range build.Layers(t) {
-		if _, ok := l.(*respawn.RecoveringRoundTripper); ok {
-			return true
-		}
-	}
-	return false
+	rt, _ := build.Outermost[*respawn.RecoveringRoundTripper](t)
+	return rt != nil
 }

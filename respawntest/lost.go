@@ -11,7 +11,8 @@ func (i *inspection) loses(fresh http.RoundTripper, baseSaid, freshSaid answers)
 	if i.base == nil {
 		return
 	}
-	was, is := netHTTP(i.base), netHTTP(fresh)
+	was, _ := build.Outermost[*http.Transport](i.base)
+	is, _ := build.Outermost[*http.Transport](fresh)
 	switch {
 	case lostProtocol(baseSaid, freshSaid), offersHTTP2(was) && is != nil && !offersHTTP2(is):
 		i.found("HTTP/2 is lost: base speaks it, and the factory's transport does not; an http.Transport with a TLSClientConfig or dialer of its own needs ForceAttemptHTTP2, and Protocols and TLSNextProto must not rule it out")
@@ -31,16 +32,6 @@ func lostProtocol(base, fresh answers) bool {
 		}
 	}
 	return false
-}
-
-// netHTTP returns the layer of rt that is net/http's; nil if none is.
-func netHTTP(rt http.RoundTripper) *http.Transport {
-	for l := range build.Layers(rt) {
-		if t, ok := l.(*http.Transport); ok {
-			return t
-		}
-	}
-	return nil
 }
 
 // offersHTTP2 goes by the docs of [http.Transport]: Protocols, where it is set;

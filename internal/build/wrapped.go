@@ -57,7 +57,7 @@ func CloseIdle(rt http.RoundTripper) {
 	if Shares(rt, http.DefaultTransport) {
 		return
 	}
-	if c, _ := outermost[interface{ CloseIdleConnections() }](rt); c != nil {
+	if c, _ := Outermost[interface{ CloseIdleConnections() }](rt); c != nil {
 		c.CloseIdleConnections()
 	}
 }
@@ -66,16 +66,17 @@ func CloseIdle(rt http.RoundTripper) {
 // says that idle connections need no closing after that. http.DefaultTransport is
 // nobody's to close.
 func Closer(rt http.RoundTripper) (c io.Closer, all bool) {
-	c, depth := outermost[io.Closer](rt)
+	c, depth := Outermost[io.Closer](rt)
 	if l, ok := c.(http.RoundTripper); !ok || SameInstance(l, http.DefaultTransport) {
 		return nil, false
 	}
-	idle, idleDepth := outermost[interface{ CloseIdleConnections() }](rt)
+	idle, idleDepth := Outermost[interface{ CloseIdleConnections() }](rt)
 	return c, idle == nil || idleDepth <= depth
 }
 
-// outermost returns the outermost layer of rt that is a T, and its depth.
-func outermost[T any](rt http.RoundTripper) (layer T, depth int) {
+// Outermost returns the outermost layer of rt that is a T, and its depth. If none is, it
+// returns the zero T.
+func Outermost[T any](rt http.RoundTripper) (layer T, depth int) {
 	for l := range Layers(rt) {
 		if t, ok := l.(T); ok {
 			return t, depth

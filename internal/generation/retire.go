@@ -60,18 +60,11 @@ func (g *Generation) Retire(drainTimeout time.Duration, h Heir) {
 	// net/http's idle connections can be closed at once. http3 takes a connection for
 	// idle once the headers have come, and would cut the body.
 	if !g.quiet {
-		go g.attempt("CloseIdleConnections", func() { build.CloseIdle(netHTTP(g.Transport)) })
+		go g.attempt("CloseIdleConnections", func() {
+			t, _ := build.Outermost[*http.Transport](g.Transport)
+			build.CloseIdle(t)
+		})
 	}
-}
-
-// netHTTP returns the layer of rt that is net/http's; nil if none is.
-func netHTTP(rt http.RoundTripper) http.RoundTripper {
-	for l := range build.Layers(rt) {
-		if _, ok := l.(*http.Transport); ok {
-			return l
-		}
-	}
-	return nil
 }
 
 // drain lets no new request in and calls then, once, when the last one in
