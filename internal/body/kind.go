@@ -75,12 +75,5 @@ func (r Replay) Repeatable(req *http.Request) bool {
 // Copyable reports whether req may be in two places at once: it is a GET, HEAD, OPTIONS
 // or TRACE without a body, and asks for no other protocol.
 func (r Replay) Copyable(req *http.Request) bool {
-	if r != Idempotent || Has(req) || req.Header.Get("Upgrade") != "" {
-		return false
-	}
-	switch req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
+	return r == Idempotent && isSafe(req.Method) && !Has(req) && req.Header.Get("Upgrade") == ""
 }

@@ -63,13 +63,22 @@ func (r Replay) Allows(req *http.Request, unsent bool) bool {
 	return false // conservatively: it may have been processed
 }
 
+// isIdempotent is net/http's isReplayable (net/http/request.go), but for the body.
 func isIdempotent(req *http.Request) bool {
-	switch req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+	if isSafe(req.Method) {
 		return true
 	}
 	// The header is there or not; net/http does not look at its value.
 	_, key := req.Header["Idempotency-Key"]
 	_, xkey := req.Header["X-Idempotency-Key"]
 	return key || xkey
+}
+
+// isSafe reports whether a request with this method only asks. "" means GET.
+func isSafe(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
 }
