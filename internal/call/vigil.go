@@ -125,12 +125,17 @@ func (v *vigil) vanish() {
 func (v *vigil) failed(r result) (*http.Response, error) {
 	fl := v.seen()
 	c := v.newCall(v.req)
+	v.handOver(c)
+	return c.resume(fl, v.gen, v.began, r.resp, r.err)
+}
+
+// handOver gives the request's body to the call that is made of the request.
+func (v *vigil) handOver(c *call) {
 	if v.lender != nil {
 		c.lender = *v.lender
 	} else {
 		c.lender.Lent()
 	}
-	return c.resume(fl, v.gen, v.began, r.resp, r.err)
 }
 
 // seen is the flight, as far as it was looked at.
@@ -189,11 +194,7 @@ func (v *vigil) adopt() *flight {
 // flightLocked is the flight of a request of which a call was made.
 func (v *vigil) flightLocked(c *call) *flight {
 	c.sent, c.aboard = 1, true
-	if v.lender != nil {
-		c.lender = *v.lender
-	} else {
-		c.lender.Lent()
-	}
+	v.handOver(c)
 	fl := v.seen()
 	fl.call, fl.leash = c, &v.rope
 	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, v.start), Generation: v.gen, Stripe: v.stripe}
