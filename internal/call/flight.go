@@ -204,7 +204,7 @@ func (fl *flight) Since() time.Time {
 	switch {
 	case fl.watch.Watched():
 		since = fl.watch.Since()
-	case hasPlaces(fl.Generation.Transport):
+	case evidence.HasPlaces(fl.Generation.Transport):
 		return time.Time{} // it may have waited for a place
 	}
 	read, reading := body.LastRead(fl.req)

@@ -93,7 +93,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 		body generation.Held
 	}{vigil: vigil{Maker: m, req: req, gen: gen, alert: alert, rope: newRope(req.Context())}}
 	begun := v.begin(func() {
-		if hasPlaces(gen.Transport) {
+		if evidence.HasPlaces(gen.Transport) {
 			v.watched = &flight{}
 			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Transport, v.start))
 			v.watched.req = v.sent
@@ -141,13 +141,6 @@ func kindOf(req *http.Request, r body.Replay) core.Kind {
 		return core.Sealed
 	}
 	return core.Once
-}
-
-// hasPlaces reports whether requests may wait for a place in the transport's own
-// pool, which is nobody's silence, and nothing but a hook tells.
-func hasPlaces(transport http.RoundTripper) bool {
-	t, ok := transport.(*http.Transport)
-	return ok && t.MaxConnsPerHost > 0
 }
 
 // Resume takes over a request that the healthy path began at an instant of the core, and

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -22,15 +23,19 @@ func AuthorityOf(u *url.URL) core.Authority {
 		Host:   strings.ToLower(clip(host, maxHost)),
 		Port:   clip(u.Port(), maxPort),
 	}
-	if a.Port == "" {
-		switch a.Scheme {
-		case "http":
-			a.Port = "80"
-		case "https":
-			a.Port = "443"
-		}
-	}
+	a.Port = cmp.Or(a.Port, portOf(a.Scheme))
 	return a
+}
+
+// portOf returns the port of a URL that names none; "" if its scheme has none.
+func portOf(scheme string) string {
+	switch scheme {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	}
+	return ""
 }
 
 // What a URL can be expected to hold, in bytes: a host name of RFC 1035, with

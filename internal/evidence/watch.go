@@ -3,6 +3,7 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -97,13 +98,13 @@ func WatchOf(req *http.Request) *Watch {
 // Begin returns the context under ctx for an attempt that starts now, is for u and is
 // made on transport. With it, the attempt's errors can be told by phase.
 func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripper, now time.Time) context.Context {
-	t, own := transport.(*http.Transport)
+	_, own := transport.(*http.Transport)
 	w.Context, w.own, w.start = ctx, own, now
 	w.phase = Silent
 	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
 	if !own {
 		w.host, w.port = targetOf(u)
-	} else if w.places = t.MaxConnsPerHost > 0; w.places {
+	} else if w.places = HasPlaces(transport); w.places {
 		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }
 		w.trace.ConnectStart = func(string, string) { w.dials() }
 		w.trace.TLSHandshakeStart = w.dials
@@ -118,21 +119,20 @@ func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripp
 	return httptrace.WithClientTrace(w, &trace)
 }
 
+// HasPlaces reports whether requests may wait for a place in the transport's own pool. Such
+// a wait is nobody's fault, and only the hooks show it.
+func HasPlaces(transport http.RoundTripper) bool {
+	t, ok := transport.(*http.Transport)
+	return ok && t.MaxConnsPerHost > 0
+}
+
 // targetOf is the host and the port that GetConn names together (net/http/transport.go,
 // canonicalAddr), but for names that are not ASCII.
 func targetOf(u *url.URL) (host, port string) {
 	if u == nil {
 		return "", ""
 	}
-	port = u.Port()
-	switch {
-	case port != "":
-	case u.Scheme == "http":
-		port = "80"
-	case u.Scheme == "https":
-		port = "443"
-	}
-	return u.Hostname(), port
+	return u.Hostname(), cmp.Or(u.Port(), portOf(u.Scheme))
 }
 
 // isTarget reports whether the attempt itself asks for hostPort.
