@@ -165,7 +165,7 @@ func (c *Client) trip(now time.Time, s *suspect) {
 	if s.state == Healing {
 		s.refusals++ // the transport that was promoted has failed, too
 	}
-	s.stand(Tripped)
+	s.moveTo(Tripped)
 	s.tripAt = c.now
 	c.sweepAt = first(c.sweepAt, s.expiry())
 	c.report(now, Report{What: HasTripped, About: s.about()})

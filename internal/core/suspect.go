@@ -79,7 +79,7 @@ type methodFailure struct {
 	began  Instant
 }
 
-func (s *suspect) stand(to State) { s.state = to }
+func (s *suspect) moveTo(to State) { s.state = to }
 
 // outage reports whether its callers have something to recover from.
 func (s *suspect) outage() bool { return s.state != Suspected }
@@ -231,7 +231,7 @@ func (c *Client) renew() {
 			authority: s.authority, since: s.since, tripped: s.tripped, trigger: s.trigger,
 			witnesses: s.witnesses, asked: s.asked, failed: s.failed,
 		}
-		healing.stand(Healing)
+		healing.moveTo(Healing)
 		kept = append(kept, healing)
 	}
 	c.suspectOnly(kept)

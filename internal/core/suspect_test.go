@@ -14,7 +14,7 @@ func TestTheOutageThatNobodyAsksForMakesRoom(t *testing.T) {
 	for i, failures := range []int{5, 3} {
 		o := s.suspectOrNew(s.now.Add(time.Duration(i)), named(i))
 		o.failures = failures
-		o.stand(Tripped)
+		o.moveTo(Tripped)
 	}
 	s.evict(s.now)
 	assert.Nil(t, s.suspect(named(0)))
