@@ -56,7 +56,7 @@ func (b *Builder) Build(ctx context.Context) (http.RoundTripper, error) {
 		}
 		fresh, err = product, ErrExited // should the product's Err end this goroutine
 		if ended(product) {
-			err = ErrEnded
+			err = errEnded
 			return
 		}
 		select {

@@ -22,8 +22,7 @@ var (
 	errNil    = NewKindError("factory_nil", "the factory returned a nil transport and no error")
 	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, or a wrapper around one: return a new one each time")
 	errShared = NewKindError("factory_shared", "the factory returned http.DefaultTransport, or a wrapper around it: that one belongs to the whole process, so use a clone of it")
-	// ErrEnded is the error of a product that reports that it has ended.
-	ErrEnded = NewKindError("factory_ended", "the factory returned a transport that has ended already")
+	errEnded  = NewKindError("factory_ended", "the factory returned a transport that has ended already")
 )
 
 // Fault returns the kind of the fault that this package found in a factory or its product;

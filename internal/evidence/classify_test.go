@@ -609,7 +609,7 @@ func TestErrorsKeepTheirSecrets(t *testing.T) {
 	const secret = "hunter2"
 	closed := []string{
 		TriggerRefused, TriggerReset, TriggerClosed, TriggerDialTimeout, TriggerDialError, TriggerName, TriggerTLS,
-		TriggerStall, TriggerEnded, TriggerMaxAge, TriggerManual, TriggerOther,
+		TriggerStall, TriggerEnded, TriggerOther,
 	}
 	text := errors.New(secret)
 	for _, err := range []error{

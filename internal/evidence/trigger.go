@@ -8,8 +8,7 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// The values of respawn.trigger that an error, the operator or a plan may give; the core
-// adds start.
+// The values of respawn.trigger that an attempt's end may give. The core adds its own.
 const (
 	TriggerRefused     = "connection_refused"
 	TriggerReset       = "connection_reset"
@@ -19,10 +18,7 @@ const (
 	TriggerName        = "name_resolution_error"
 	TriggerTLS         = "tls_error"
 	TriggerStall       = "stall"
-	TriggerSilence     = core.Silence
-	TriggerEnded       = "transport_ended"
-	TriggerMaxAge      = "max_age"
-	TriggerManual      = "manual"
+	TriggerEnded       = core.TransportEnded
 	TriggerOther       = "_OTHER"
 )
 

@@ -77,14 +77,6 @@ func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
 // [http.ClientConn] can.
 func (g *Generation) Ended() bool { return g.erring != nil && build.SaysEnded(g.erring) }
 
-// Fit returns the reason why a candidate cannot be put in service, or nil.
-func (g *Generation) Fit() error {
-	if g.Ended() {
-		return build.ErrEnded
-	}
-	return nil
-}
-
 // Enter counts a request in. It returns nil once the generation is retired. The
 // request's address picks the stripe: requests under way at once have different
 // ones, and Fibonacci hashing keeps neighbors apart. It is only read as a number,
