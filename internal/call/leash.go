@@ -29,26 +29,27 @@ func newLeash(caller context.Context) *leash {
 	return l
 }
 
-// end ends the context, and reports whether it had not ended yet.
-func (l *leash) end(err error) bool {
+// end ends the context, if it has not ended yet.
+func (l *leash) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return false
-	}
-	l.err = err
-	close(l.done)
-	return true
+	l.endLocked(err)
 }
 
-// pull calls the flight back.
+func (l *leash) endLocked(err error) {
+	if l.err == nil {
+		l.err = err
+		close(l.done)
+	}
+}
+
+// pull calls the flight back. A transport that sees the context end finds it pulled.
 func (l *leash) pull() {
 	l.stop()
-	if l.end(context.Canceled) {
-		l.mu.Lock()
-		l.back = true
-		l.mu.Unlock()
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.back = l.back || l.err == nil
+	l.endLocked(context.Canceled)
 }
 
 // pulled reports whether the flight was called back.

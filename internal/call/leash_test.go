@@ -77,3 +77,16 @@ func TestALeashOfACallerThatHasGoneIsNotLoosened(t *testing.T) {
 		assert.False(t, l.loose())
 	})
 }
+
+// Whether a flight was called back is asked as soon as its transport has seen its context
+// end.
+func TestALeashThatIsPulledIsSeenToEndThen(t *testing.T) {
+	for range 10_000 {
+		l := newLeash(t.Context())
+		go l.pull()
+		<-l.Done()
+		if !l.pulled() {
+			t.Fatal("it has ended, and nobody has pulled it")
+		}
+	}
+}
