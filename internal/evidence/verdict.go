@@ -43,7 +43,7 @@ func Classify(req *http.Request, err error) Verdict {
 	if err == nil {
 		return Neutral
 	}
-	w := WatchOf(req)
+	w := watchOf(req)
 	switch gone, late := CallerGone(req); {
 	case late && (w.beganLate(req) || w.Reached() == Queued || body.Awaited(req)):
 		return Neutral

@@ -89,8 +89,8 @@ func (w *Watch) Value(key any) any {
 	return w.Context.Value(key)
 }
 
-// WatchOf returns the Watch of the attempt that req belongs to, or nil.
-func WatchOf(req *http.Request) *Watch {
+// watchOf returns the Watch of the attempt that req belongs to, or nil.
+func watchOf(req *http.Request) *Watch {
 	w, _ := req.Context().Value(watchKey{}).(*Watch)
 	return w
 }
