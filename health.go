@@ -21,7 +21,8 @@ const (
 	// StateHealthy: the client serves, and nothing has tripped.
 	StateHealthy State = "healthy"
 	// StateRecovering: the client serves what the current transport can. A fresh one is
-	// being tried, or will be when the backoff allows.
+	// being tried, or will be when the backoff allows; or it is in service, and an
+	// authority that was down has not answered since.
 	StateRecovering State = "recovering"
 	// StateFailing: the client can serve nobody for now. Three things hold: the
 	// transport has ended, or an authority is tripped and the factory gave no transport

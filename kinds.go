@@ -87,7 +87,8 @@ const (
 type OutageEnd string
 
 const (
-	// OutageEndSwap: a fresh transport took over, and its first requests were answered.
+	// OutageEndSwap: a request was answered on a fresh transport. If the transport itself
+	// had ended, the swap alone ended the outage.
 	OutageEndSwap OutageEnd = "swap"
 	// OutageEndUpstreamReturned: a request was answered on a transport that had failed
 	// in the outage, after fresh transports had failed, too.

@@ -275,8 +275,10 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	}
 }
 
-// WithLogger sets where trips, rejections and recoveries are logged. The default is
-// what [slog.Default] returns when a record is logged. A nil logger is an error; use
+// WithLogger sets where trips, swaps, rejections and recoveries are logged. The default is
+// what [slog.Default] returns when a record is logged. A record is often logged on the
+// goroutine of the request that was its reason: a handler that blocks holds up that
+// request, even past its deadline. A nil logger is an error; use
 // slog.New([slog.DiscardHandler]) for silence.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {

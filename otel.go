@@ -269,7 +269,8 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 }
 
 // quiet are the kinds of rejection that nobody has to look into: the transport in
-// service was well, or the recreation was called off.
+// service was well, or the recreation was called off. Untried is not among them, since a
+// host may still be down that nobody has asked for in the meantime.
 var quiet = []string{core.CurrentRecovered, core.UpstreamSlow, core.Superseded, core.GivenUp, core.ClosedMeanwhile}
 
 func (t *telemetry) log(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {

@@ -24,9 +24,10 @@ func (s *Stripe) Track(req *http.Request, resp *http.Response) *http.Response {
 }
 
 // bodiless reports whether resp has no body to wait for, as its request's method, its
-// status or its body's type says. An upgraded connection is one, whatever the method was. What it gives for its length says nothing: a body
-// may follow all the same. A value without a field, like http.NoBody and the empty
-// body of HTTP/2, has no stream behind it.
+// status or its body's type says. An upgraded connection is always waited for, whatever the
+// method was. The length that resp gives says nothing: a body may follow all the same. A
+// value without a field, like http.NoBody and the empty body of HTTP/2, has no stream
+// behind it.
 func bodiless(req *http.Request, resp *http.Response) bool {
 	if isEmpty(resp) {
 		return true
