@@ -117,9 +117,11 @@ silence:
 # Random faults under load. SOAK is how long, SEED repeats one.
 soak:
 	@set -o pipefail; cd integration && go test -count=1 -timeout=0 -v -run '^TestSoak$$' . -soak=$(SOAK) $(if $(SEED),-seed=$(SEED)) | grep -v level=
+
 # Breaks the library on purpose, one bug at a time, and shows which test notices.
 mutants:
 	go run ./internal/mutants
+
 # The exported API against api/ and, once there is one, the last tag.
 api: tools
 	.ci/api

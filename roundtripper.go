@@ -156,7 +156,7 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	// atomic addition holds up the processor until it is done.
 	g := rt.gate.Current()
 	if g == nil {
-		return nil, shut(req)
+		return nil, turnAway(req)
 	}
 	alert := rt.gate.Alert()
 	if alert != nil && alert.Covers(evidence.AuthorityOf(req.URL)) || g.Ended() {
@@ -189,8 +189,8 @@ func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
 	return rt.cfg.Replay.NeedsWatch(req) && rt.cfg.ReplayOf(req).NeedsWatch(req)
 }
 
-// shut returns the error of a request after Close, and closes the request's body.
-func shut(req *http.Request) error {
+// turnAway returns the error of a request after Close, and closes the request's body.
+func turnAway(req *http.Request) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}

@@ -3,7 +3,7 @@
 // tests are not kept here: Suites tests a copy of what Go has, with one test file
 // added.
 //
-//	go run . > ../docs/trust-suites.part.md
+//	go run .
 package main
 
 import (

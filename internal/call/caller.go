@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+
 	"github.com/respawnhttp/respawn/internal/build"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"

@@ -12,7 +12,7 @@ import (
 type work struct {
 	todo    core.Todo
 	retire  []*generation.Generation
-	old     *generation.Generation // of retire, what was in service
+	old     *generation.Generation // the one of retire that was in service; nil: none was
 	cancel  *Recreation
 	build   *Recreation
 	copies  []Flight

@@ -30,8 +30,8 @@ type Generation struct {
 	// requests which run at once seldom share one.
 	stripes [1 << stripeBits]Stripe
 	drained sync.Once
-	onDrain func() // written before the stripes are closed
-	heir    Heir   // the same, as quiet
+	onDrain func() // this, heir and quiet are written before the stripes are closed
+	heir    Heir   // hears of the generation's end
 	quiet   bool   // nothing was in flight when it was retired
 
 	protocol atomic.Int64 // of its latest answer that was noted
