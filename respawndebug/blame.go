@@ -14,7 +14,8 @@ func during(c client, o respawn.OutageHealth) (all []respawn.RecreationRecord) {
 	end := o.Begin.Add(o.Duration)
 	for _, r := range c.Recreations {
 		ours := r.Authority == o.Authority || r.Authority == "" || r.Outcome == respawn.OutcomePromoted
-		if ours && !r.Time.Before(o.Begin) && !r.Time.After(end) {
+		isStart := r.Trigger == respawn.TriggerStart // it built what then failed
+		if ours && !isStart && !r.Time.Before(o.Begin) && !r.Time.After(end) {
 			all = append(all, r)
 		}
 	}

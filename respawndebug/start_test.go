@@ -140,3 +140,15 @@ func TestAStartIsToldInWords(t *testing.T) {
 		})
 	}
 }
+
+// An outage can begin at the very instant of the start, by a clock as coarse as that. The
+// first transport is then the one that fails, and not a fresh one that has failed as well.
+func TestTheFirstTransportOfAClientIsNoFreshOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigWithoutTransport(t, "llm")
+		r.trip(api)
+		said := answered(ask(t, http.MethodGet, "?format=text", r.rt).Body.String())
+		assert.Equal(t, "Not known yet: no fresh transport has been proven or rejected.", said.Transport)
+		assert.NotContains(t, said.Next, "a restart of this process does not help")
+	})
+}
