@@ -271,7 +271,7 @@ func stateOf(v gate.View, ended bool) State {
 
 // Check returns nil if the client is fit to serve, which includes the time while it
 // recovers. Otherwise it returns an error that says why not. Check has the signature
-// that health libraries expect. It never blocks, and ignores its context.
+// that health libraries expect. It blocks only where Health does, and ignores its context.
 func (rt *RecoveringRoundTripper) Check(context.Context) error {
 	switch h := rt.Health(); h.State {
 	case StateClosed:

@@ -45,9 +45,10 @@ func (v Verdict) String() string {
 }
 
 // A Classifier says what err, returned by a transport for req, tells about the
-// transport. It is called once for each failed attempt, concurrently, on the
-// caller's goroutine, and must not keep or change req, which may be a copy of
-// the caller's. err is never nil.
+// transport. It is called at most once for each failed attempt, concurrently, on the
+// caller's goroutine or on one of respawn's, and must not keep or change req, which may be
+// a copy of the caller's. err is never nil. If a classifier panics, [DefaultClassifier]
+// decides. A value other than the four constants counts as [Neutral].
 type Classifier func(req *http.Request, err error) Verdict
 
 // DefaultClassifier is the [Classifier] used without [WithClassifier]. It goes by the
@@ -167,7 +168,9 @@ func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Conte
 // A Factory builds a fresh transport, down to its dialer, tunnel or certificates. Each
 // recreation calls it from one goroutine, never under a lock. Its context carries the
 // recreation's span, and ends when the factory returns or after [WithRecreateTimeout]:
-// the transport must not depend on that context.
+// the transport must not depend on that context. A call that goes on after its context has
+// ended can overlap with later calls; once eight are under way, further recreations are
+// rejected ([ErrorTypeFactoryStuck]).
 //
 // A factory that fails, hangs, panics or returns nil costs nothing but the attempt: the
 // current transport stays. It must return a new transport every time: a transport that
