@@ -1,6 +1,7 @@
 package respawndebug
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -63,7 +64,7 @@ func late(all []respawn.LateHealth) string {
 // writeLate lists the hosts whose requests are late, the longest wait first.
 func writeLate(w io.Writer, c client) {
 	name := "late"
-	for _, l := range slices.SortedFunc(slices.Values(c.Late), func(a, b respawn.LateHealth) int { return int(b.Longest - a.Longest) }) {
+	for _, l := range slices.SortedFunc(slices.Values(c.Late), func(a, b respawn.LateHealth) int { return cmp.Compare(b.Longest, a.Longest) }) {
 		fmt.Fprintf(w, "  %-23s%s: %s, the longest for %s; patience %s\n",
 			name, host(l.Authority), count(l.Waiting, "request"), duration(l.Longest), duration(l.Patience))
 		name = ""
