@@ -10,18 +10,18 @@ func (c *Client) Tick(now time.Time) {
 	if c.closed {
 		return
 	}
-	c.passed(now, func(at time.Time) bool { return !at.IsZero() && !now.Before(at) })
+	c.passed(now)
 	c.settle(now)
 }
 
-// passed performs each deadline of Deadline for which over holds.
-func (c *Client) passed(now time.Time, over func(time.Time) bool) {
+// passed does what is due at each deadline of Deadline that has passed.
+func (c *Client) passed(now time.Time) {
 	c.rescue(now)
-	if over(c.sweepAt) {
+	if hasPassed(c.sweepAt, now) {
 		c.sweep(now)
 	}
 	for _, s := range slices.Clone(c.busy) {
-		if p := s.probe; p != nil && over(p.start.Add(headStart)) {
+		if p := s.probe; p != nil && hasPassed(p.start.Add(headStart), now) {
 			s.probe = nil
 			if st := c.standOf(p.Call); st.servedBefore(p) && !st.refused {
 				c.promoteServed(now, st, p.Call.Method)
@@ -33,28 +33,28 @@ func (c *Client) passed(now time.Time, over func(time.Time) bool) {
 		return
 	}
 	for _, st := range r.stands {
-		c.passedOf(now, r, st, over)
+		c.passedOf(now, r, st)
 		if c.cand != r {
 			return
 		}
 	}
-	if over(r.until) {
+	if hasPassed(r.until, now) {
 		c.expire(now, r)
 	}
 }
 
 // passedOf performs the deadlines of one authority's stand.
-func (c *Client) passedOf(now time.Time, r *candidate, st *stand, over func(time.Time) bool) {
-	if st.callback != nil && over(st.callback.start.Add(headStart)) {
+func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
+	if st.callback != nil && hasPassed(st.callback.start.Add(headStart), now) {
 		c.callBackTry(now, st)
 	}
-	if st.holder != nil && over(st.holder.start.Add(headStart)) {
+	if st.holder != nil && hasPassed(st.holder.start.Add(headStart), now) {
 		c.stopHolding(st)
 	}
-	if st.answered != nil && over(st.answered.judgeAt) {
+	if st.answered != nil && hasPassed(st.answered.judgeAt, now) {
 		c.judge(now, r, st)
 	}
-	if c.cand == r && !st.late && st.try == nil && over(st.until) {
+	if c.cand == r && !st.late && st.try == nil && hasPassed(st.until, now) {
 		st.late = true
 		if st.onlyCopies() {
 			c.wake(st.authority) // a copy costs nobody anything: it goes when it is in the way
@@ -118,6 +118,10 @@ func (r *candidate) deadline() time.Time {
 	return at
 }
 
+// hasPassed reports whether a deadline has passed; a zero one never does.
+func hasPassed(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// first returns the earlier of two deadlines, of which a zero one is none.
 func first(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -132,7 +132,7 @@ var rulesBroken = []mutant{
 		"case a.Copy() || a.unsent() || st.try == a.Call && a.Call.Kind != Once:",
 		"case true:"},
 	{"a trial holds back its authority for good", "internal/core/clock.go",
-		"if st.holder != nil && over(st.holder.start.Add(headStart)) {",
+		"if st.holder != nil && hasPassed(st.holder.start.Add(headStart), now) {",
 		"if false {"},
 	{"a candidate that nobody wants stays", "internal/core/sharing.go",
 		"if r.stage == Ready && !c.wanted(r) {\n\t\t\tc.end(now, kind)",
