@@ -43,7 +43,8 @@ func WithClient(client *http.Client) MiddlewareOption {
 // Handlers take it with [ClientFromContext], or with [NamedClientFromContext] if there
 // are several. If the transport says that it has ended, Middleware starts its
 // replacement but does not wait for it: RoundTrip does that. The ResponseWriter is
-// passed on unchanged. Middleware panics if rt or an option is nil, or an option makes
+// passed on unchanged, and the form and the pattern that handlers leave in the request are
+// handed back. Middleware panics if rt or an option is nil, or an option makes
 // no sense.
 func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.Handler) http.Handler {
 	if rt == nil {
@@ -66,9 +67,18 @@ func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			rt.gate.Prepare(req.Context())
 			h := &handed{rt.cfg.Name, client, handedTo(req.Context())}
-			next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), clientKey{}, h)))
+			inner := req.WithContext(context.WithValue(req.Context(), clientKey{}, h))
+			defer handBack(req, inner)
+			next.ServeHTTP(w, inner)
 		})
 	}
+}
+
+// handBack gives req what handlers left in inner, the copy of it that they got, and that
+// those around them look for: the form, whose temporary files the server removes, and the
+// pattern that a ServeMux found.
+func handBack(req, inner *http.Request) {
+	req.MultipartForm, req.Pattern = inner.MultipartForm, inner.Pattern
 }
 
 // goesAround reports whether t is seen to end elsewhere than in rt.

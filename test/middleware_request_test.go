@@ -1,0 +1,76 @@
+package test
+
+import (
+	"bytes"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// Handlers get a copy of the inbound request. What they leave in it is for those who have the
+// request itself, as without the middleware: net/http's server removes the files of a form
+// that was too large for memory, and telemetry names a request by the pattern that a ServeMux
+// found. Whoever recovers a panic has them, too.
+func TestWhatHandlersLeaveInTheRequestIsHandedBack(t *testing.T) {
+	dir := t.TempDir() // where multipart puts its files, by one variable or the other
+	t.Setenv("TMPDIR", dir)
+	t.Setenv("TMP", dir)
+	var form bytes.Buffer
+	parts := multipart.NewWriter(&form)
+	part, err := parts.CreateFormFile("upload", "large")
+	require.NoError(t, err)
+	_, err = part.Write(bytes.Repeat([]byte("x"), 1<<20))
+	require.NoError(t, err)
+	require.NoError(t, parts.Close())
+
+	for _, proto := range protocols {
+		for _, path := range []string{"/upload/answers", "/upload/panics"} {
+			t.Run(proto.name+path, func(t *testing.T) {
+				noLeaks(t)
+				rt := start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
+				mux := http.NewServeMux()
+				mux.HandleFunc("POST /upload/{how}", func(w http.ResponseWriter, req *http.Request) {
+					assert.NoError(t, req.ParseMultipartForm(1))
+					files, err := os.ReadDir(dir)
+					assert.NoError(t, err)
+					assert.Len(t, files, 1, "the form must have a file for this test")
+					if req.PathValue("how") == "panics" {
+						panic(http.ErrAbortHandler)
+					}
+				})
+				behind := respawn.Middleware(rt)(mux)
+				left := make(chan http.Request, 1)
+				srv, transport := proto.serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					defer func() { left <- *req }()
+					behind.ServeHTTP(w, req)
+				}))
+				req := request(t.Context(), http.MethodPost, srv.URL+path, bytes.NewReader(form.Bytes()))
+				req.Header.Set("Content-Type", parts.FormDataContentType())
+				resp, err := transport().RoundTrip(req)
+				if err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					require.NoError(t, resp.Body.Close())
+				}
+
+				got := <-left
+				assert.Equal(t, "POST /upload/{how}", got.Pattern)
+				require.NotNil(t, got.MultipartForm)
+				srv.Close()                   // when all that its connections had to do is done
+				if path == "/upload/panics" { // HTTP/1 leaves this to whoever recovers
+					require.NoError(t, got.MultipartForm.RemoveAll())
+				}
+				files, err := os.ReadDir(dir)
+				require.NoError(t, err)
+				assert.Empty(t, files, "the server must remove the form's files")
+			})
+		}
+	}
+}
