@@ -29,9 +29,10 @@ func (b *heedingBody) Read([]byte) (int, error) {
 
 func (b *heedingBody) Close() error { return b.ctx.Err() }
 
-// The context of an accompanied request lasts until its body is closed, also where
-// there is nothing in that body: HTTP/3 has a stream behind every one.
-func TestTheContextOfAnAccompaniedRequestLastsUntilItsBodyIsClosed(t *testing.T) {
+// The context of an accompanied request lasts until its body is at its end or closed, also
+// where there is nothing in that body: HTTP/3 has a stream behind every one. A Close that
+// heeds it after the end fails for nobody.
+func TestTheContextOfAnAccompaniedRequestLastsAsLongAsItsBody(t *testing.T) {
 	for _, tt := range []struct {
 		name, method string
 		status       int
@@ -52,6 +53,7 @@ func TestTheContextOfAnAccompaniedRequestLastsUntilItsBodyIsClosed(t *testing.T)
 					}), patient(5*time.Second), respawn.WithFactory(fails))
 					resp, err := rt.RoundTrip(request(t.Context(), tt.method, "http://a.test/", nil))
 					require.NoError(t, err)
+					require.NoError(t, sent.Err(), "there may be a stream behind the body")
 					_, err = io.ReadAll(resp.Body)
 					require.NoError(t, err)
 					assert.Zero(t, rt.Health().InFlight, "it is out at its body's end")

@@ -46,7 +46,7 @@ func (r *rope) drop() {
 }
 
 // untie cannot let go of the caller's context and leave the flight its own, which
-// therefore lasts until the body is closed, or as long as the caller's.
+// therefore lasts until the body is at its end or closed, or as long as the caller's.
 func (r *rope) untie() bool { return false }
 
 func (r *rope) loosen() {}

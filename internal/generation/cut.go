@@ -81,6 +81,12 @@ func (b *Bond) Out() bool {
 	return true
 }
 
+func (b *Bond) isOut() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out
+}
+
 // sever cuts the attempt, whatever its transport and its reader do.
 func (b *Bond) sever() {
 	b.mu.Lock()
@@ -115,11 +121,13 @@ func (b *Bond) named(err error) error {
 
 func (b *Bond) leave() { b.Leave() }
 
-// ends: the body is at its end. The attempt's context lasts until Close, which on
-// HTTP/2 looks at it, and says so if it has ended.
+// ends: the body is at its end, and holds nothing of its caller's any more, whether or not
+// it is ever closed.
 func (b *Bond) ends() {
 	b.Out()
-	b.holder.Untie()
+	if !b.holder.Untie() {
+		b.holder.End()
+	}
 }
 
 // Track is [Stripe.Track] for a bond.
@@ -211,8 +219,9 @@ func (b *boundBody) read(p []byte) (int, error) {
 }
 
 func (b *boundBody) Close() error {
+	out := b.bond.isOut()
 	defer b.bond.Leave()
-	return b.ReadCloser.Close()
+	return closing(out, b.ReadCloser.Close())
 }
 
 // severedRead is how long a Read has to return of itself when its context has ended.

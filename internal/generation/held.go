@@ -7,8 +7,7 @@ import (
 )
 
 // A Held is the body of an attempt that has a context of its own, and the attempt's
-// hold on that. It is a part of something else, so that it costs no allocation. If a body
-// is read to its end and not closed, its context lasts until the caller's ends.
+// hold on that. It is a part of something else, so that it costs no allocation.
 type Held struct {
 	io.ReadCloser
 	heldSeat
@@ -43,15 +42,11 @@ func (h *Held) Track(s *Stripe, req *http.Request, resp *http.Response, release 
 	return resp
 }
 
-// Read counts the request out at the body's end. The context lasts until Close, which
-// on HTTP/2 looks at it, and says so if it has ended.
+// Read lets go of the context at the body's end: that of a body which is never closed would
+// stay with the caller's, and that may last as long as the program.
 func (h *Held) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
-	switch err {
-	case nil:
-	case io.EOF:
-		h.seat.leave()
-	default:
+	if err != nil {
 		h.leave()
 	}
 	return n, err
@@ -59,6 +54,16 @@ func (h *Held) Read(p []byte) (int, error) {
 
 // Close closes the body, and the request has left.
 func (h *Held) Close() error {
+	out := h.left.Load()
 	defer h.leave()
-	return h.ReadCloser.Close()
+	return closing(out, h.ReadCloser.Close())
+}
+
+// closing returns the error of a body's Close. If the request was out before, so may its
+// context have been let go of: where Close looks at that, the caller is not told.
+func closing(out bool, err error) error {
+	if out && err == context.Canceled {
+		return nil
+	}
+	return err
 }
