@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"time"
 )
 
@@ -36,4 +38,32 @@ func CallerGone(req *http.Request) (gone, late bool) {
 func LegacyCancel(req *http.Request) <-chan struct{} {
 	//lint:ignore SA1019 a RoundTripper has to honor it as long as net/http sets it
 	return req.Cancel
+}
+
+// heed notes if the caller's own hook of trace refuses a 1xx response, which is how a caller
+// bounds them: net/http then ends the attempt, and says that the connection broke.
+func (w *Watch) heed(trace *httptrace.ClientTrace) {
+	got := trace.Got1xxResponse
+	if got == nil {
+		return
+	}
+	trace.Got1xxResponse = func(code int, header textproto.MIMEHeader) error {
+		err := got(code, header)
+		if err != nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refused = true
+		}
+		return err
+	}
+}
+
+// refusedByCaller reports whether the caller's own hook ended the attempt.
+func (w *Watch) refusedByCaller() bool {
+	if !w.Watched() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused
 }

@@ -31,7 +31,8 @@ const (
 //	the caller has gone otherwise                           Neutral
 //	out of files, ports, buffers or memory                  Neutral
 //	the caller's own body failed, as far as it is observed  Neutral
-//	 (NeedsShield in internal/body/kind.go)
+//	 (NeedsShield in internal/body/kind.go), or its own
+//	 hook refused a 1xx response, if the attempt is watched
 //	the request is malformed, or the answer, as net/http    Neutral
 //	 finds (saysText in text.go)
 //	the server sent GOAWAY and closed the connection        Neutral
@@ -52,7 +53,7 @@ func Classify(req *http.Request, err error) Verdict {
 	case gone:
 		return Neutral
 	}
-	if here().isExhausted(err) || body.Broke(req, err) {
+	if here().isExhausted(err) || body.Broke(req, err) || w.refusedByCaller() {
 		return Neutral
 	}
 	switch saysText(err) {

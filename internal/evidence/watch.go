@@ -54,6 +54,7 @@ type Watch struct {
 	phase   Phase
 	waiting bool          // for a connection of its own
 	shown   bool          // some connection was shown
+	refused bool          // by the caller's own hook
 	nested  int32         // requests of others that have no connection yet
 	placed  time.Duration // when it had its place, after start
 }
@@ -116,7 +117,9 @@ func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripp
 	// dialer, by httptrace alone.
 	trace := w.trace
 	w.trace = httptrace.ClientTrace{}
-	return httptrace.WithClientTrace(w, &trace)
+	ctx = httptrace.WithClientTrace(w, &trace) // and trace has all hooks now
+	w.heed(&trace)
+	return ctx
 }
 
 // HasPlaces reports whether requests may wait for a place in the transport's own pool. Such
