@@ -92,3 +92,44 @@ func TestABodyReadToItsEndHoldsNothingOfItsCallersContext(t *testing.T) {
 		}
 	}
 }
+
+// HTTP/3 has a stream behind each body, also where there is nothing in it, and many do not close
+// those. A caller's end then reaches the transport, as it does without respawn; after a Close
+// nothing is held.
+func TestWhatIsBehindABodyWithoutContentHeedsItsCaller(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method string
+		status int
+	}{"HEAD": {http.MethodHead, http.StatusOK}, "204": {http.MethodGet, http.StatusNoContent}, "POST 204": {http.MethodPost, http.StatusNoContent}} {
+		for path, opts := range map[string][]respawn.Option{
+			"accompanied":        nil,
+			"with a drain limit": {respawn.WithDrainTimeout(time.Hour)},
+			"without patience":   {respawn.WithPatience(0)},
+		} {
+			t.Run(name+"/"+path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var sent context.Context
+					rt := start(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+						sent = req.Context()
+						return &http.Response{StatusCode: tt.status, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
+					}), append(opts, respawn.WithFactory(fresh))...)
+
+					ctx, cancel := context.WithCancel(t.Context())
+					_, err := rt.RoundTrip(request(ctx, tt.method, "http://a.test/", nil))
+					require.NoError(t, err)
+					assert.Zero(t, rt.Health().InFlight)
+					require.NoError(t, sent.Err())
+					cancel()
+					synctest.Wait()
+					assert.ErrorIs(t, sent.Err(), context.Canceled, "the stream would stay for good")
+
+					held := &heldContext{Context: t.Context()}
+					resp, err := rt.RoundTrip(request(held, tt.method, "http://a.test/", nil))
+					require.NoError(t, err)
+					require.NoError(t, resp.Body.Close())
+					assert.Zero(t, held.held.Load())
+				})
+			})
+		}
+	}
+}

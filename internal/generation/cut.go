@@ -133,7 +133,7 @@ func (b *Bond) ends() {
 // Track is [Stripe.Track] for a bond.
 func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 	if bodiless(req, resp) {
-		if b.Out() && !b.holder.Untie() { // the request's own body may be on its way yet
+		if b.Out() {
 			b.holdOn(resp)
 		}
 		return resp
@@ -152,14 +152,34 @@ func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 	return resp
 }
 
-// holdOn keeps the context of an attempt that is out until Close, for the stream that
-// may be behind the body of resp.
+// holdOn keeps the contexts of an attempt that is out until Close, the caller's, too, for
+// the stream that may be behind the body of resp.
 func (b *Bond) holdOn(resp *http.Response) {
 	if isEmpty(resp) {
-		b.holder.End()
+		b.ends()
 		return
 	}
-	resp.Body = &boundBody{ReadCloser: resp.Body, bond: b}
+	resp.Body = &hollowBody{resp.Body, b}
+}
+
+// A hollowBody is a body without content that has a stream behind it. The request's own body
+// may be on its way yet when it is closed, and is not cut.
+type hollowBody struct {
+	io.ReadCloser
+	bond *Bond
+}
+
+func (h *hollowBody) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	if err != nil {
+		h.bond.ends()
+	}
+	return n, err
+}
+
+func (h *hollowBody) Close() error {
+	defer h.bond.ends()
+	return closing(true, h.ReadCloser.Close())
 }
 
 // attach tells the bond which connection to close when it is cut, which may have happened
