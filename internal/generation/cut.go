@@ -17,10 +17,10 @@ var ErrDrained = build.NewKindError("drained", "respawn: cut off: the transport 
 type Holder interface {
 	// End lets go of the attempt's context, which ends. It may be called twice.
 	End()
-	// Untie lets go of the caller's context alone: the caller has its whole answer, and
-	// the transport may go on with the attempt. It returns false, and lets go of nothing,
-	// if the attempt cannot do without the caller's context.
-	Untie() bool
+	// Untie lets go of the caller's context: the caller has its whole answer. The transport
+	// may go on with the attempt, unless the attempt cannot do without the caller's context,
+	// and ends.
+	Untie()
 	// Gone reports whether the caller has given up.
 	Gone() bool
 }
@@ -125,9 +125,7 @@ func (b *Bond) leave() { b.Leave() }
 // it is ever closed.
 func (b *Bond) ends() {
 	b.Out()
-	if !b.holder.Untie() {
-		b.holder.End()
-	}
+	b.holder.Untie()
 }
 
 // Track is [Stripe.Track] for a bond.
