@@ -28,9 +28,10 @@ type Call struct {
 	copy   *Attempt // under way beside main
 	behind *Attempt // the first that waits on a transport that was replaced, beside what the call does next
 
-	attempts  int  // of this round
-	tripped   bool // its authority was, or the transport had ended, while it was under way
-	forgiven  bool // one that could not trip was not counted
+	since     time.Time // its first attempt of this round that somebody looked at
+	attempts  int       // of this round
+	tripped   bool      // its authority was, or the transport had ended, while it was under way
+	forgiven  bool      // one that could not trip was not counted
 	failure   failure
 	waitedFor uint64    // the candidate that it has waited for; it waits for no other one
 	readyBy   time.Time // zero until it first waits for ready
@@ -69,7 +70,7 @@ func (q *Call) fresh() bool { return q.failure.none() }
 // Adopt makes an attempt known that the healthy path began on a transport at the
 // given instant. start is zero if nobody looked at the clock.
 func (q *Call) Adopt(on uint64, began Instant, start time.Time) *Attempt {
-	q.main = &Attempt{Call: q, On: on, began: began, start: start}
+	q.main, q.since = &Attempt{Call: q, On: on, began: began, start: start}, start
 	q.attempts++
 	return q.main
 }

@@ -209,3 +209,24 @@ func TestAnAnswerOfAReplacedTransportTeachesPatience(t *testing.T) {
 	assert.True(t, s.Answered(s.now, a))
 	assert.Equal(t, 2*time.Minute, s.Patience(s.now, a.Call.Authority))
 }
+
+// Where no answer is known, nobody knows how long a trial may take. An answer that comes on a
+// candidate that was refused meanwhile tells it, and the next candidate has that time.
+func TestAnAnswerOfARefusedCandidateTeachesPatience(t *testing.T) {
+	s := newScene(t)
+	s.rules.Patience, s.patience.least = 0, 0
+	s.tripped("b.test", Wait) // wants the candidate, and never tries it
+	q := s.call(Once, "POST")
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), broken)
+	}
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	trial := s.does(q, Try)
+	s.Connected(s.now, trial)
+	s.after(s.rules.RecreateTimeout)
+	require.True(t, s.cand.refusedBy(q.Authority))
+	s.after(2 * time.Second)
+	assert.True(t, s.Answered(s.now, trial))
+	assert.Equal(t, 2*(s.rules.RecreateTimeout+2*time.Second), s.patience.ofTrial(s.now, q.Authority))
+}

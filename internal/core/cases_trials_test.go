@@ -200,3 +200,41 @@ func TestAThousandAtOnceTakeOneRecreation(t *testing.T) {
 		}
 	})
 }
+
+// As case B24, asked so seldom that each request meets a transport that takes most of its
+// caller's time to fail, or to be found silent.
+func TestWhereFailuresLeaveATrialLittleTimeTheDeadOneIsReplaced(t *testing.T) {
+	for _, method := range []string{"GET", "PUT", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			overDraws(t, func(d *draw) {
+				s := newSim(d, d.rules())
+				s.c.rules.Threshold = min(s.c.rules.Threshold, 3)
+				left := d.between(4*sec, 10*sec)
+				takes := d.between(0, left/3)
+				s.factory = func(int) (time.Duration, string) { return takes, "" }
+				fails := time.Duration((0.2 + 0.5*d.Float64()) * float64(left))
+				s.deadFrom(sec, oneOf(d, fate{dial: fails, refused: true}, fate{dial: ms, answer: fails, broken: true}, fateDark, fateHangs))
+				dead := s.world
+				well := fate{dial: left / 10, answer: d.between(ms, left/4)}
+				s.world = func(v *visit, on uint64) fate {
+					if on == 1 {
+						return dead(v, on)
+					}
+					return well
+				}
+				period := d.between(10*sec, time.Minute)
+				lost := time.Duration(0)
+				s.traffic(2*sec, period, 20*period, visit{host: "a", method: method, left: left, then: func(v *visit) {
+					if v.got != "answered" {
+						lost = s.since()
+					}
+				}})
+				s.run(21 * period)
+				if len(s.swaps) != 1 {
+					d.fail("%d swaps", len(s.swaps))
+				}
+				d.atMost("requests until the last that was lost", lost.Seconds()/period.Seconds(), 9)
+			})
+		})
+	}
+}

@@ -10,7 +10,8 @@ import (
 // of what its caller had left (headStartOf), if its caller has time for another one (hasTime).
 // Of several the youngest is copied (ripest). The first copy asks for a candidate if there
 // is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered,
-// the authority's time on the candidate is over (opensFor), or the outage ends (offerCopy). Only
+// the authority's time on the candidate is over while a copy is unanswered (opensFor), or the
+// outage ends (offerCopy). If no copy is, the next one has all the time again (tryOn). Only
 // what may be in two places is copied: see Copyable in internal/body/kind.go. What a copy's
 // answer proves is in slow.go.
 
@@ -58,7 +59,7 @@ func (c *Client) offerCopy(now time.Time, s *suspect) time.Time {
 // opensFor reports whether a copy of a may try r now.
 func (r *candidate) opensFor(a Authority) bool {
 	st := r.stand(a)
-	return st == nil || !st.refused && !st.late && st.holder == nil && st.answered == nil
+	return st == nil || r.standsFor(a) && st.holder == nil && st.answered == nil
 }
 
 // ripest returns the youngest call that can be copied and has had its head start,

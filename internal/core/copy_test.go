@@ -186,3 +186,27 @@ func TestAnAnswerMakesCopiesFrequentAgain(t *testing.T) {
 		}
 	}
 }
+
+// A candidate whose time with an authority is over, but that nobody of it is waiting for any more,
+// has had no verdict: the next copy goes there, and has all the time again.
+func TestACandidateWithoutAVerdictIsTriedAgainByTheNextCopy(t *testing.T) {
+	s := newScene(t)
+	waiting, copied := s.dark(1)
+	fresh := s.Candidate()
+	s.after(5 * time.Second)
+	s.Failed(s.now, waiting[0], Outcome{Verdict: Stall, Trigger: "stall", Left: true}) // too early to tell
+	require.True(t, copied.over)
+	s.after(time.Minute)
+	require.Equal(t, fresh, s.Candidate())
+	s.asks()
+	s.after(headStart)
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	require.Equal(t, fresh, copies[0].On)
+	s.asks() // is copied, too
+	s.after(s.rules.RecreateTimeout - 1)
+	s.asks()
+	assert.Equal(t, fresh, s.Candidate(), "it has its time")
+	s.after(headStart)
+	assert.NotEqual(t, fresh, s.Candidate())
+}

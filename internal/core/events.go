@@ -55,8 +55,8 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 }
 
 // left ends what is left of q, whose caller has gone unanswered: its copy, too. If
-// the caller left by its deadline, and the copy had at least a quarter of the
-// control's wait (headShare), the stall counts against the candidate as well.
+// the caller left by its deadline, and the copy had most of its time (hurried), the
+// stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	c.untry(q)
 	c.forsake(q)
@@ -65,7 +65,7 @@ func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 		return
 	}
 	st := c.standOf(q)
-	counts := st != nil && t.role == asCopy && o.Verdict == Stall && headShare*t.waited(now) >= a.waited(now)
+	counts := st != nil && t.role == asCopy && o.Verdict == Stall && !t.hurried(now)
 	c.callBack(t)
 	if counts {
 		c.trialFailed(now, c.cand, st, t, o)
@@ -122,6 +122,8 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 	case a.On < c.current: // slow, but well
 		c.patience.answered(now, q.Authority, a.waited(now))
 		c.stopWaiting(q)
+	default: // its candidate was over too soon: the next one has as long
+		c.patience.answered(now, q.Authority, a.waited(now))
 	}
 	c.dismiss(q)
 	c.settle(now)

@@ -21,18 +21,18 @@ func (s *scene) moved() (behind, again *Attempt) {
 }
 
 // A deadline that ends a request and its copy speaks against the candidate, too, if the
-// copy had at least a quarter of the control's wait. No other end of the control does.
-func TestADeadlineSpeaksAgainstACandidateThatHadAQuarterOfTheWait(t *testing.T) {
+// copy had at least two thirds of the request's time. No other end of the control does.
+func TestADeadlineSpeaksAgainstACandidateThatHadTwoThirdsOfTheTime(t *testing.T) {
 	stall := Outcome{Verdict: Stall, Trigger: "stall", Left: true}
 	for name, tt := range map[string]struct {
 		copied  time.Duration // after 15 s
 		o       Outcome
 		refused bool
 	}{
-		"a quarter":              {5 * time.Second, stall, true},
-		"less":                   {5*time.Second - 1, stall, false},
-		"the caller just leaves": {5 * time.Second, Outcome{Left: true}, false},
-		"an error, and it left":  {5 * time.Second, Outcome{Verdict: Failure, Trigger: "connection_reset", Left: true}, false},
+		"two thirds":             {30 * time.Second, stall, true},
+		"less":                   {30*time.Second - 1, stall, false},
+		"the caller just leaves": {30 * time.Second, Outcome{Left: true}, false},
+		"an error, and it left":  {30 * time.Second, Outcome{Verdict: Failure, Trigger: "connection_reset", Left: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)

@@ -158,11 +158,19 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 }
 
 // tooEarly reports whether t, which has stalled, had no chance: its authority has tried the
-// candidate for less than a second, or for less than a trial's time where t got no connection.
+// candidate for less than a second; or for less than a trial's time, and t got no connection, or
+// had little of its caller's time.
 // A transport goes on with a dial when its caller has left, and the next trial may find the
-// connection made.
+// connection made. The next trial has more time, too: nothing comes before it, not even a build.
 func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
-	return now.Before(st.first.Add(headStart)) || t.asked && !t.connected && now.Before(st.until)
+	return now.Before(st.first.Add(headStart)) || now.Before(st.early) && (t.asked && !t.connected || t.hurried(now))
+}
+
+// hurried reports whether a, a trial that its caller's leaving ends, had less than two thirds of
+// the time that its caller took. A caller that waits for a build, or for attempts in service that
+// take long to fail, may have left before a fresh transport could answer.
+func (a *Attempt) hurried(now time.Time) bool {
+	return trialParts*a.waited(now) < (trialParts-1)*now.Sub(a.Call.since)
 }
 
 // refuse: r did not help the authority of st. It stays for the others.

@@ -410,3 +410,59 @@ func TestAFailedControlProvesOneAnswer(t *testing.T) {
 	s.after(headStart)
 	assert.Equal(t, 1, s.suspects[0].proofs)
 }
+
+// A trial that comes after attempts in service that took long to fail has what these left of its
+// caller's time. If that was less than two thirds, its stall is no verdict; but not for ever, since
+// what can be asked only once goes there meanwhile.
+func TestATrialThatHadLittleOfItsCallersTimeIsNoVerdict(t *testing.T) {
+	stall := Outcome{Verdict: Stall, Trigger: "stall", Left: true}
+	for name, tt := range map[string]struct {
+		before, trial time.Duration // the attempts in service, and the trial
+		later         bool          // after the time of its authority's trials
+		refused       bool
+	}{
+		"two thirds":               {900 * time.Millisecond, 1800 * time.Millisecond, false, true},
+		"less":                     {900 * time.Millisecond, 1800*time.Millisecond - 1, false, false},
+		"less, and the second one": {900 * time.Millisecond, 1800*time.Millisecond - 1, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.tripped("b.test", Wait) // wants the candidate, and never tries it
+			s.tripped("a.test", Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			fails := func() {
+				q := s.call(Repeatable, "PUT")
+				control := s.does(q, Send)
+				s.now = s.now.Add(tt.before)
+				s.refused(control)
+				trial := s.does(q, Try)
+				s.Connected(s.now, trial)
+				s.after(tt.trial)
+				s.Failed(s.now, trial, stall)
+			}
+			fails()
+			if tt.later {
+				s.after(s.rules.RecreateTimeout)
+				fails()
+			}
+			assert.Equal(t, tt.refused, s.cand.refusedBy(s.call(Repeatable, "PUT").Authority))
+		})
+	}
+}
+
+// With WithWaitForReady a request's time begins anew with each round: what it rested is not its
+// transport's.
+func TestATrialsShareIsOfItsRound(t *testing.T) {
+	s := newScene(t)
+	q := s.call(Repeatable, "PUT")
+	q.Ready = time.Minute
+	s.tripped("a.test", Wait)
+	s.NotBuilt(s.now, s.cand.id, "factory_failed", Draw{Interval: time.Second})
+	s.refused(s.does(q, Send))
+	s.does(q, Wait) // a round later
+	require.Zero(t, q.attempts)
+	s.after(time.Second)
+	a := s.does(q, Send)
+	assert.Equal(t, s.now, q.since)
+	assert.Equal(t, s.now, a.start)
+}

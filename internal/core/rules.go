@@ -19,6 +19,9 @@ const (
 	headStart = time.Second
 	// headShare bounds the head start by what its caller has left: a quarter.
 	headShare = 4
+	// trialParts: a trial that its caller's leaving ends is no verdict if it had less than
+	// two of three parts of the caller's time.
+	trialParts = 3
 	// answerGap is how much longer than its copy's answer a control must stay
 	// silent: an event that answers both is no proof.
 	answerGap = 100 * time.Millisecond

@@ -149,6 +149,7 @@ type stand struct {
 	trials    attempts  // that could still be answered
 	holder    *Attempt  // the one of trials that holds back the others
 	first     time.Time // when it was first tried
+	early     time.Time // until then a trial that had no chance is no verdict
 	until     time.Time // when its trials have had their time; zero before the first
 	late      bool      // they have
 	refused   bool

@@ -40,7 +40,7 @@ import "time"
 //     began after the candidate was ready (controlFailed in proof.go).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
 //     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
-//     nothing if the copy had less than a quarter of the control's wait (left in events.go).
+//     nothing if the copy had less than two thirds of its caller's time (left in events.go).
 //   - Neither is answered: the candidate is no better. If the authority's trials are copies
 //     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
 //     sharing.go). Each refusal of a silent authority doubles its patience, until the outage is

@@ -38,7 +38,7 @@ func (c *Client) Next(now time.Time, q *Call) Step {
 	c.plan(now) // what is due by now is not begun after a build for q
 	step := c.round(now, q)
 	if step.Do == GiveUp && q.mayStartOver(now) {
-		q.attempts, q.forgiven, q.failure = 0, false, failure{}
+		q.since, q.attempts, q.forgiven, q.failure = time.Time{}, 0, false, failure{}
 		step = c.wait(q, forRound, earlier(q.readyBy, now.Add(roundRest)))
 		step.Round = true
 	}
@@ -153,6 +153,7 @@ func (c *Client) meets(q *Call, s *suspect) {
 // send makes an attempt on the transport in service.
 func (c *Client) send(now time.Time, q *Call, s *suspect) Step {
 	a := &Attempt{Call: q, On: c.current, began: c.now, start: now, under: s}
+	q.since = first(q.since, now)
 	q.main = a
 	q.attempts++
 	if s != nil {

@@ -15,11 +15,12 @@ import "time"
 // If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
 // another trial of the authority is under way, an answered copy waits for its verdict, the
 // trial's end was neutral, or it was a stall that came too early: within a second of the
-// authority's first trial of this candidate, or, if the trial had no connection yet, within the
-// time of its trials (tooEarly). That is WithRecreateTimeout or, if it is longer, the patience
-// of a trial (tryOn). Trials that are under way at its end are not waited for: the authority
-// refuses the candidate (passedOf in clock.go). Copies alone have no such limit (slow.go). After
-// a refusal the authority's next trial needs a failure in service that is newer (hasEvidence).
+// authority's first trial of this candidate, or, if the trial had no connection yet or less than
+// two thirds of its caller's time, within the time of its trials (tooEarly). That is
+// WithRecreateTimeout or, if it is longer, the patience of a trial (tryOn). Trials that are under
+// way at its end are not waited for: the authority refuses the candidate (passedOf in clock.go).
+// Copies alone have no such limit (slow.go). After a refusal the authority's next trial needs a
+// failure in service that is newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
 // (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
@@ -144,15 +145,18 @@ func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 		a.row = s.row
 	}
 	st.trials.add(a)
-	if st.until.IsZero() {
-		st.first = now
-		st.until = now.Add(max(c.rules.RecreateTimeout, c.patience.ofTrial(now, q.Authority)))
+	switch limit := now.Add(max(c.rules.RecreateTimeout, c.patience.ofTrial(now, q.Authority))); {
+	case st.until.IsZero():
+		st.first, st.early, st.until = now, limit, limit
+	case st.late && r == asCopy: // nobody tries it any more, and there is no verdict: see opensFor
+		st.late, st.until = false, limit
 	}
 	if a.Copy() {
 		q.copy = a
 		c.todo.Copies = append(c.todo.Copies, a)
 		return a
 	}
+	q.since = first(q.since, now)
 	q.attempts++
 	q.main = a
 	return a
