@@ -39,6 +39,7 @@ type Attempt struct {
 	connected bool // something of it may have been sent
 	told      bool // a copy that has ended, since its caller has gone: it is over with its call's main
 	control   bool // the same request failed in service before it
+	brief     bool // its caller was about to leave when it began
 
 	// Of a copy that was answered, until its verdict.
 	judgeAt time.Time

@@ -28,7 +28,7 @@ type Call struct {
 	copy   *Attempt // under way beside main
 	behind *Attempt // the first that waits on a transport that was replaced, beside what the call does next
 
-	since     time.Time // its first attempt of this round that somebody looked at
+	since     time.Time // when it first asked in this round, or its first attempt began; zero where nobody looked
 	attempts  int       // of this round
 	tripped   bool      // its authority was, or the transport had ended, while it was under way
 	forgiven  bool      // one that could not trip was not counted

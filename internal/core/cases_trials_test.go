@@ -238,3 +238,35 @@ func TestWhereFailuresLeaveATrialLittleTimeTheDeadOneIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// While a transport is being built for as long as callers wait, there is always one that is about
+// to leave, and it is the first to ask when that is there.
+func TestTheCandidateIsTriedByThoseWhoHaveTimeForItsAnswer(t *testing.T) {
+	for _, method := range []string{"GET", "PUT", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			overSome(t, 20, func(d *draw) {
+				s := newSim(d, d.rules())
+				takes, left := d.between(5*sec, 9*sec), d.between(3*sec, 5*sec)
+				s.factory = func(int) (time.Duration, string) { return takes, "" }
+				ill, period := oneOf(d, fateRefused, fateReset), d.between(50*ms, 100*ms)
+				connects := d.between(0, 1500*ms)
+				s.world = func(_ *visit, on uint64) fate {
+					switch ready := s.builtAt(on).Add(takes + connects + time.Second); {
+					case on == 1 && s.since() >= sec:
+						return ill
+					case on > 1 && s.now.Before(ready):
+						return fate{dial: connects, answer: 2 * period}
+					}
+					return fate{answer: 2 * period}
+				}
+				first := s.firstAnswer("a", sec)
+				s.traffic(sec, period, 40*sec, visit{host: "a", method: method, left: left})
+				s.run(time.Minute)
+				d.answeredWithin(first(), takes+5*sec)
+				if len(s.swaps) != 1 {
+					d.fail("%d swaps", len(s.swaps))
+				}
+			})
+		})
+	}
+}

@@ -170,7 +170,8 @@ func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
 // the time that its caller took. A caller that waits for a build, or for attempts in service that
 // take long to fail, may have left before a fresh transport could answer.
 func (a *Attempt) hurried(now time.Time) bool {
-	return trialParts*a.waited(now) < (trialParts-1)*now.Sub(a.Call.since)
+	since := a.Call.since
+	return !since.IsZero() && trialParts*a.waited(now) < (trialParts-1)*now.Sub(since)
 }
 
 // refuse: r did not help the authority of st. It stays for the others.

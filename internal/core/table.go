@@ -31,6 +31,7 @@ type Step struct {
 // ready.
 func (c *Client) Next(now time.Time, q *Call) Step {
 	c.stopWaiting(q)
+	q.since = first(q.since, now)
 	if c.closed {
 		c.forsake(q)
 		return Step{Do: Shut}
@@ -153,7 +154,6 @@ func (c *Client) meets(q *Call, s *suspect) {
 // send makes an attempt on the transport in service.
 func (c *Client) send(now time.Time, q *Call, s *suspect) Step {
 	a := &Attempt{Call: q, On: c.current, began: c.now, start: now, under: s}
-	q.since = first(q.since, now)
 	q.main = a
 	q.attempts++
 	if s != nil {

@@ -8,9 +8,9 @@ import "time"
 // request that fails there before the candidate is ready waits for the candidate, and then
 // sends its control. The first request whose control fails makes the trial. While that is the
 // authority's only trial, it holds back the others for up to a second (try, heldBack in
-// wait.go). Where the authority's latest counted failure had no connection, the others are held
-// back only until the trial has one (Connected in events.go). Then each of them whose control
-// has failed makes a trial, too.
+// wait.go), unless its caller is about to leave (hasTime). Where the authority's latest counted
+// failure had no connection, the others are held back only until the trial has one (Connected in
+// events.go). Then each of them whose control has failed makes a trial, too.
 //
 // If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
 // another trial of the authority is under way, an answered copy waits for its verdict, the
@@ -105,10 +105,28 @@ func (c *Client) hasControl(q *Call, s *suspect) bool {
 // try makes q the trial of its authority, which holds back the others for a while.
 func (c *Client) try(now time.Time, q *Call, control bool) Step {
 	a := c.tryOn(now, q, onTrial, control)
-	if st := c.cand.stand(q.Authority); st.trials.n == 1 {
+	a.brief = !q.hasTime(now)
+	if st := c.cand.stand(q.Authority); st.firstWithTime() == a {
 		st.holder = a
 	}
 	return Step{Do: Try, Attempt: a}
+}
+
+// hasTime reports whether q's caller will wait for another head start, or for half of all that it
+// waits if that is less. Who has waited longest asks first, and if each of them held back those
+// behind it, only to leave, the candidate would be tried by nobody that has time for its answer.
+func (q *Call) hasTime(now time.Time) bool {
+	return q.Deadline.IsZero() || q.Deadline.Sub(now) >= min(headStart, q.Deadline.Sub(q.since)/2)
+}
+
+// firstWithTime returns the oldest of the trials whose caller had time for it; nil: there is none.
+func (st *stand) firstWithTime() *Attempt {
+	for a := st.trials.first; a != nil; a = a.next {
+		if !a.brief {
+			return a
+		}
+	}
+	return nil
 }
 
 // stopHolding: the trial of st goes on, and the next may begin.
@@ -156,7 +174,6 @@ func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 		c.todo.Copies = append(c.todo.Copies, a)
 		return a
 	}
-	q.since = first(q.since, now)
 	q.attempts++
 	q.main = a
 	return a

@@ -233,3 +233,44 @@ func TestWhatWasNotSentOnTheCandidateGoesThereAgain(t *testing.T) {
 	s.refused(second)
 	s.does(second.Call, Try)
 }
+
+// A trial whose caller has less than a second left, and less than half of its time, holds back
+// nobody. The next one that has time does.
+func TestWhoIsAboutToLeaveHoldsBackNobody(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left, waits time.Duration // at the trial, and before it
+		want        Do
+	}{
+		"a second":            {time.Second, time.Minute, Wait},
+		"less":                {time.Second - 1, time.Minute, Try},
+		"half of its time":    {300 * time.Millisecond, 300 * time.Millisecond, Wait},
+		"less than half":      {300*time.Millisecond - 2, 300 * time.Millisecond, Try},
+		"as long as it takes": {0, time.Minute, Wait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.tripped("b.test", Wait) // wants the candidate, and never tries it
+			first := s.call(Once, "POST")
+			if tt.left > 0 {
+				first.Deadline = s.now.Add(tt.waits + tt.left)
+			}
+			for range 3 {
+				s.Failed(s.now, s.does(s.call(Once, "POST"), Send), broken)
+			}
+			s.does(first, Wait)
+			s.now = s.now.Add(tt.waits)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			trial := s.does(first, Try)
+			s.Asks(trial)
+			s.Connected(s.now, trial)
+			s.after(0)
+			if tt.want == Wait {
+				s.does(s.call(Once, "POST"), Wait)
+				return
+			}
+			s.does(s.call(Once, "POST"), Send) // the control
+			s.does(s.call(Once, "POST"), Try)
+			s.does(s.call(Once, "POST"), Wait) // for that one
+		})
+	}
+}
