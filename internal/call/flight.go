@@ -187,7 +187,7 @@ func (r result) raise() {
 func (fl *flight) End() { fl.leash.drop() }
 
 // Untie implements [generation.Holder].
-func (fl *flight) Untie() { fl.leash.untie() }
+func (fl *flight) Untie() bool { return fl.leash.untie() }
 
 // Gone implements [generation.Holder].
 func (fl *flight) Gone() bool {

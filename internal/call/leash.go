@@ -66,7 +66,10 @@ func (l *leash) drop() {
 }
 
 // untie lets go of the caller's context, whose end then does not end the flight.
-func (l *leash) untie() { l.stop() }
+func (l *leash) untie() bool {
+	l.stop()
+	return true
+}
 
 // loosen lets the flight go on without its caller.
 func (l *leash) loosen() {

@@ -10,7 +10,7 @@ type tether interface {
 	pull()        // calls the flight back
 	pulled() bool // the flight was called back before it ended
 	drop()        // the flight is over
-	untie()       // lets go of the caller's context: the caller has its whole answer
+	untie() bool  // lets go of the caller's context; false: the flight cannot do without it
 	loosen()      // the flight goes on without its caller
 	loose() bool
 }
@@ -45,9 +45,9 @@ func (r *rope) drop() {
 	}
 }
 
-// untie cannot let go of the caller's context and leave the flight its own, so the flight is
-// over. Nothing of it is under way: what has a context of its own here has no body to send.
-func (r *rope) untie() { r.drop() }
+// untie cannot let go of the caller's context and leave the flight its own, which
+// therefore lasts until the body is at its end or closed, or as long as the caller's.
+func (r *rope) untie() bool { return false }
 
 func (r *rope) loosen() {}
 

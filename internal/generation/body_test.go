@@ -68,9 +68,9 @@ func request(method string) *http.Request {
 // A holder notes what its bond tells it.
 type holder struct{ ended, untied, gone atomic.Bool }
 
-func (h *holder) End()       { h.ended.Store(true) }
-func (h *holder) Untie()     { h.untied.Store(true) }
-func (h *holder) Gone() bool { return h.gone.Load() }
+func (h *holder) End()        { h.ended.Store(true) }
+func (h *holder) Untie() bool { h.untied.Store(true); return true }
+func (h *holder) Gone() bool  { return h.gone.Load() }
 
 // A response without a body is out at once, and its body is the transport's own, unless an
 // attempt with a context has to hear of its end.

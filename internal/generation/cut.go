@@ -17,10 +17,10 @@ var ErrDrained = build.NewKindError("drained", "respawn: cut off: the transport 
 type Holder interface {
 	// End lets go of the attempt's context, which ends. It may be called twice.
 	End()
-	// Untie lets go of the caller's context: the caller has its whole answer. The transport
-	// may go on with the attempt, unless the attempt cannot do without the caller's context,
-	// and ends.
-	Untie()
+	// Untie lets go of the caller's context alone: the caller has its whole answer, and
+	// the transport may go on with the attempt. It returns false, and lets go of nothing,
+	// if the attempt cannot do without the caller's context.
+	Untie() bool
 	// Gone reports whether the caller has given up.
 	Gone() bool
 }
@@ -81,12 +81,6 @@ func (b *Bond) Out() bool {
 	return true
 }
 
-func (b *Bond) isOut() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out
-}
-
 // sever cuts the attempt, whatever its transport and its reader do.
 func (b *Bond) sever() {
 	b.mu.Lock()
@@ -121,11 +115,12 @@ func (b *Bond) named(err error) error {
 
 func (b *Bond) leave() { b.Leave() }
 
-// ends: the body is at its end, and holds nothing of its caller's any more, whether or not
-// it is ever closed.
-func (b *Bond) ends() {
-	b.Out()
-	b.holder.Untie()
+// letGo lets go of the caller's context, and of an attempt that cannot do without. What else is
+// under way of the attempt goes on: its request's own body may be.
+func (b *Bond) letGo() {
+	if !b.holder.Untie() {
+		b.holder.End()
+	}
 }
 
 // Track is [Stripe.Track] for a bond.
@@ -154,7 +149,7 @@ func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 // the stream that may be behind the body of resp.
 func (b *Bond) holdOn(resp *http.Response) {
 	if isEmpty(resp) {
-		b.ends()
+		b.letGo()
 		return
 	}
 	resp.Body = &hollowBody{resp.Body, b}
@@ -170,14 +165,14 @@ type hollowBody struct {
 func (h *hollowBody) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	if err != nil {
-		h.bond.ends()
+		h.bond.holder.Untie()
 	}
 	return n, err
 }
 
 func (h *hollowBody) Close() error {
-	defer h.bond.ends()
-	return closing(true, h.ReadCloser.Close())
+	defer h.bond.letGo()
+	return h.ReadCloser.Close()
 }
 
 // attach tells the bond which connection to close when it is cut, which may have happened
@@ -207,6 +202,7 @@ func closeSevered(body *boundBody, conn io.Closer) {
 // A boundBody is the body of an attempt with a bond.
 type boundBody struct {
 	io.ReadCloser
+	finished
 	bond *Bond
 	turn chan struct{} // holds one while somebody reads; nil if nothing can cut the body
 }
@@ -224,11 +220,14 @@ func (b *boundBody) Read(p []byte) (int, error) {
 }
 
 func (b *boundBody) read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, io.EOF
+	}
 	n, err := b.ReadCloser.Read(p)
 	switch err {
 	case nil:
 	case io.EOF:
-		b.bond.ends()
+		b.ends()
 	default:
 		err = b.bond.named(err) // before the bond lets go
 		b.bond.Leave()
@@ -236,10 +235,21 @@ func (b *boundBody) read(p []byte) (int, error) {
 	return n, err
 }
 
+// ends lets go of the caller's context at the body's end, as Held does.
+func (b *boundBody) ends() {
+	b.bond.Out()
+	if !b.bond.holder.Untie() {
+		defer b.bond.holder.End()
+		b.finish(b.ReadCloser)
+	}
+}
+
 func (b *boundBody) Close() error {
-	out := b.bond.isOut()
+	if b.closed.Swap(false) {
+		return b.fault
+	}
 	defer b.bond.Leave()
-	return closing(out, b.ReadCloser.Close())
+	return b.ReadCloser.Close()
 }
 
 // severedRead is how long a Read has to return of itself when its context has ended.

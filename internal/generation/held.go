@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 )
 
 // A Held is the body of an attempt that has a context of its own, and the attempt's
@@ -11,6 +12,18 @@ import (
 type Held struct {
 	io.ReadCloser
 	heldSeat
+	finished
+}
+
+// A finished body was closed at its end, for a reader that may never do so.
+type finished struct {
+	closed atomic.Bool // and its reader has not closed it
+	fault  error       // of that
+}
+
+func (f *finished) finish(body io.Closer) {
+	f.fault = body.Close()
+	f.closed.Store(true)
 }
 
 // A heldSeat lets go of a context, too, when the request leaves.
@@ -42,11 +55,21 @@ func (h *Held) Track(s *Stripe, req *http.Request, resp *http.Response, release 
 	return resp
 }
 
-// Read lets go of the context at the body's end: that of a body which is never closed would
-// stay with the caller's, and that may last as long as the program.
+// Read closes the body at its end, and lets go of the context: that of a body that its reader
+// never closes would stay with the caller's, which may last as long as the program. The body is
+// closed first, since HTTP/2's Close waits for the end of the stream only while the context lasts.
 func (h *Held) Read(p []byte) (int, error) {
+	if h.closed.Load() {
+		return 0, io.EOF
+	}
 	n, err := h.ReadCloser.Read(p)
-	if err != nil {
+	switch err {
+	case nil:
+	case io.EOF:
+		h.seat.leave()
+		defer h.leave()
+		h.finish(h.ReadCloser)
+	default:
 		h.leave()
 	}
 	return n, err
@@ -54,16 +77,9 @@ func (h *Held) Read(p []byte) (int, error) {
 
 // Close closes the body, and the request has left.
 func (h *Held) Close() error {
-	out := h.left.Load()
-	defer h.leave()
-	return closing(out, h.ReadCloser.Close())
-}
-
-// closing returns the error of a body's Close. If the request was out before, so may its
-// context have been let go of: where Close looks at that, the caller is not told.
-func closing(out bool, err error) error {
-	if out && err == context.Canceled {
-		return nil
+	if h.closed.Swap(false) {
+		return h.fault
 	}
-	return err
+	defer h.leave()
+	return h.ReadCloser.Close()
 }
