@@ -132,6 +132,10 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	return Step{}, false
 }
 
+// isTry reports whether t is the try of a planned candidate. A call whose try failed may make
+// a trial as well, once its authority has tripped.
+func (st *stand) isTry(t *Attempt) bool { return st.try == t.Call && !st.tryLost }
+
 // tryJudged: a try of a planned candidate is in vain where the candidate failed
 // what the transport in service answered.
 func (c *Client) tryJudged(now time.Time, st *stand) {

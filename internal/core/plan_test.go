@@ -215,3 +215,29 @@ func TestATryThatHasFailedIsInVainHoweverSlowItsControlIs(t *testing.T) {
 	s.Failed(s.now, copied, lost)
 	assert.True(t, s.inVain(), "it was not called back itself")
 }
+
+// A request tries a planned candidate by a copy, in vain, and then waits in silence until its
+// authority trips. The next copy is a trial like any other: if the transport in service answers
+// the request after the copy's answer, that proves nothing.
+func TestATrialAfterATryInVainNeedsItsControl(t *testing.T) {
+	s := newScene(t)
+	control, try := s.tried()
+	s.refused(try)
+	s.silent([]*Attempt{control})
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	s.Connected(s.now, copies[0])
+	s.Answered(s.now, copies[0])
+	require.NotEqual(t, copies[0].On, s.Current())
+	s.Answered(s.now, control)
+	assert.NotEqual(t, copies[0].On, s.Current())
+
+	s = newScene(t)
+	control, try = s.tried()
+	s.refused(try)
+	s.silent([]*Attempt{control})
+	copies = s.Todo().Copies
+	s.Answered(s.now, copies[0])
+	s.after(answerGap)
+	assert.Equal(t, copies[0].On, s.Current(), "the control stays silent")
+}

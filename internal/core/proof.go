@@ -42,7 +42,7 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	q, s := t.Call, c.suspect(t.Call.Authority)
 	switch {
-	case t.role == asPlanned || st.try == q || s == nil:
+	case t.role == asPlanned || st.isTry(t) || s == nil:
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
@@ -138,7 +138,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		s.proofs = 0 // they are to come in a row
 	}
 	switch {
-	case st.try == t.Call:
+	case st.isTry(t):
 		if t.role == onTrial {
 			t.Call.attempts-- // it could trip nothing
 		}
