@@ -119,7 +119,7 @@ var rulesBroken = []mutant{
 		""},
 	{"a trial has had its chance whatever it had of its caller's time", "internal/core/proof.go",
 		"return !since.IsZero() && trialParts*a.waited(now) < (trialParts-1)*now.Sub(since)",
-		"return false"},
+		"return since.IsZero() && false"},
 	{"who is about to leave holds back the others", "internal/core/trial.go",
 		"a.brief = !q.hasTime(now)",
 		"a.brief = false"},
