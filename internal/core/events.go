@@ -122,7 +122,7 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 	case a.On < c.current: // slow, but well
 		c.patience.answered(now, q.Authority, a.waited(now))
 		c.stopWaiting(q)
-	default: // its candidate was over too soon: the next one has as long
+	default: // the candidate was given up too soon: the next one is waited for as long
 		c.patience.answered(now, q.Authority, a.waited(now))
 	}
 	c.dismiss(q)

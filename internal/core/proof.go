@@ -159,9 +159,9 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 
 // tooEarly reports whether t, which has stalled, had no chance: its authority has tried the
 // candidate for less than a second; or for less than a trial's time, and t got no connection, or
-// had little of its caller's time.
-// A transport goes on with a dial when its caller has left, and the next trial may find the
-// connection made. The next trial has more time, too: nothing comes before it, not even a build.
+// had little of its caller's time. A transport goes on with a dial when its caller has left, and
+// the next trial may find the connection made. The next trial may also have more time, since its
+// caller has no build to wait for.
 func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
 	return now.Before(st.first.Add(headStart)) || now.Before(st.early) && (t.asked && !t.connected || t.hurried(now))
 }

@@ -8,7 +8,7 @@ import "time"
 // request that fails there before the candidate is ready waits for the candidate, and then
 // sends its control. The first request whose control fails makes the trial. While that is the
 // authority's only trial, it holds back the others for up to a second (try, heldBack in
-// wait.go), unless its caller is about to leave (hasTime). Where the authority's latest counted
+// wait.go), unless its caller is about to leave (hasTimeToTry). Where the authority's latest counted
 // failure had no connection, the others are held back only until the trial has one (Connected in
 // events.go). Then each of them whose control has failed makes a trial, too.
 //
@@ -105,17 +105,17 @@ func (c *Client) hasControl(q *Call, s *suspect) bool {
 // try makes q the trial of its authority, which holds back the others for a while.
 func (c *Client) try(now time.Time, q *Call, control bool) Step {
 	a := c.tryOn(now, q, onTrial, control)
-	a.brief = !q.hasTime(now)
+	a.brief = !q.hasTimeToTry(now)
 	if st := c.cand.stand(q.Authority); st.firstWithTime() == a {
 		st.holder = a
 	}
 	return Step{Do: Try, Attempt: a}
 }
 
-// hasTime reports whether q's caller will wait for another head start, or for half of all that it
+// hasTimeToTry reports whether q's caller will wait for another head start, or for half of all that it
 // waits if that is less. Who has waited longest asks first, and if each of them held back those
 // behind it, only to leave, the candidate would be tried by nobody that has time for its answer.
-func (q *Call) hasTime(now time.Time) bool {
+func (q *Call) hasTimeToTry(now time.Time) bool {
 	return q.Deadline.IsZero() || q.Deadline.Sub(now) >= min(headStart, q.Deadline.Sub(q.since)/2)
 }
 
