@@ -21,7 +21,7 @@ func (c *call) tell(what func(Listener)) {
 
 // count counts an attempt, and says so if it is not the first. A copy is counted on another
 // goroutine than its call's. Whoever is telling the listener tells of that one, too: the
-// listener hears the numbers in their order, and keeps the last.
+// listener hears the numbers in their order, and the request's span keeps the last.
 func (c *call) count() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -55,8 +55,8 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 }
 
 // left ends what is left of q, whose caller has gone unanswered: its copy, too. If
-// the caller left by its deadline, and the copy had most of its time (hurried), the
-// stall counts against the candidate as well.
+// the caller left by its deadline, and the copy had two thirds of the caller's time (hurried),
+// the stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	c.untry(q)
 	c.forsake(q)

@@ -112,9 +112,9 @@ func (c *Client) try(now time.Time, q *Call, control bool) Step {
 	return Step{Do: Try, Attempt: a}
 }
 
-// hasTimeToTry reports whether q's caller will wait for another head start, or for half of all that it
-// waits if that is less. Who has waited longest asks first, and if each of them held back those
-// behind it, only to leave, the candidate would be tried by nobody that has time for its answer.
+// hasTimeToTry reports whether q's caller will wait for another head start, or for half of all
+// that it waits if that is less. Who has waited longest asks first. If each of them held back
+// those behind it, only to leave, nobody who has time for an answer would try the candidate.
 func (q *Call) hasTimeToTry(now time.Time) bool {
 	return q.Deadline.IsZero() || q.Deadline.Sub(now) >= min(headStart, q.Deadline.Sub(q.since)/2)
 }
