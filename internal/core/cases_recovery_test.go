@@ -138,10 +138,10 @@ func TestAnUpstreamOfOneMinuteIsToldFromADeadTransport(t *testing.T) {
 
 // Case B13.
 func TestHostsKnownToBeDeadDoNotHoldBackTheFirstOutageOfOthers(t *testing.T) {
-	for _, n := range []int{0, 20, 60, 240} {
+	for _, n := range []int{0, 20, 60, 240, 600} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			overSome(t, map[int]int{0: 37, 20: 9, 60: 3, 240: 1}[n], func(d *draw) {
+			overSome(t, map[int]int{0: 37, 20: 9, 60: 3, 240: 1, 600: 1}[n], func(d *draw) {
 				s := newSim(d, d.rules())
 				dies := d.between(90*sec, 2*time.Minute)
 				again := d.chance(0.5) // a candidate of before then is dead, too

@@ -100,13 +100,15 @@ func (c *Client) suspectOrNew(now time.Time, a Authority) *suspect {
 	return s
 }
 
-// evict makes room: the least failures first, among those the one that has been
-// quiet for longest. A flood of invented names that fail once cannot push out an
-// outage.
+// evict makes room. A flood of invented names that fail once cannot push out an outage.
+// Outages, however many, leave a quarter of the places to suspicions, so that an authority
+// that has just begun to fail is counted. Of suspicions the one with the fewest failures
+// goes first. Among equals, as among outages, it is the one that has been quiet for longest.
 func (c *Client) evict(now time.Time) {
+	crowded := c.outages() > maxSuspects-maxSuspects/4
 	least := slices.MinFunc(c.suspects, func(a, b *suspect) int {
 		if a.outage() != b.outage() {
-			if b.outage() {
+			if a.outage() == crowded {
 				return -1
 			}
 			return 1
@@ -120,6 +122,16 @@ func (c *Client) evict(now time.Time) {
 	if c.cand != nil {
 		c.cand.forget(least.authority)
 	}
+}
+
+// outages counts them.
+func (c *Client) outages() (n int) {
+	for _, s := range c.suspects {
+		if s.outage() {
+			n++
+		}
+	}
+	return n
 }
 
 // expiry is when s is forgotten if nothing happens.

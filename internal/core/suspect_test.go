@@ -164,6 +164,28 @@ func TestAFloodOfNamesPushesOutNoOutage(t *testing.T) {
 	assert.Equal(t, Tripped, s.suspects[0].state)
 }
 
+// However many outages there are, an authority that fails slowly is counted beside others
+// that fail once: a quarter of the places is for suspicions.
+func TestOutagesLeaveAQuarterOfThePlacesToSuspicions(t *testing.T) {
+	s := newScene(t)
+	for i := range maxSuspects {
+		s.suspectOrNew(s.now.Add(time.Duration(i)), named(i)).moveTo(Tripped)
+	}
+	s.now = s.now.Add(time.Second)
+	s.refused(s.asks())
+	slow := s.suspect(s.call(Copyable, "GET").Authority)
+	require.NotNil(t, slow)
+	for i := range maxSuspects/4 - 1 {
+		q := s.call(Copyable, "GET")
+		q.Authority = named(maxSuspects + i)
+		s.now = s.now.Add(1)
+		s.refused(s.does(q, Send))
+	}
+	assert.Same(t, slow, s.suspect(slow.authority))
+	assert.Equal(t, maxSuspects-maxSuspects/4, s.outages())
+	assert.Len(t, s.suspects, maxSuspects)
+}
+
 // Of suspicions the one with the least failures makes room, and of those the one that has
 // been quiet for longest.
 func TestTheLeastSuspicionMakesRoom(t *testing.T) {
