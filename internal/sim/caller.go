@@ -34,6 +34,7 @@ type order struct {
 	harmed  bool          // the network broke the connection on which it was being served
 	late    bool          // it began after Close
 	done    bool          // its RoundTrip has returned
+	tried   int           // how many tries had begun by then
 	ended   time.Duration // when
 	err     error
 	spoiled bool  // a callback panicked or ended its goroutine: its caller may get nothing
@@ -86,7 +87,7 @@ func (w *world) send(e errand) bool {
 	returned := w.guard(func() { resp, err = w.rt.RoundTrip(o.req) }, func(v any) bool { return o.spoiled || v == nil && o.deputyEnded() })
 
 	w.mu.Lock()
-	o.done, o.ended, o.err = true, w.now(), err
+	o.done, o.tried, o.ended, o.err = true, len(o.tries), w.now(), err
 	w.noteLocked(o.who(), "done: %v", err)
 	w.must(!returned || (resp == nil) == (err != nil), "r%d has both an answer and an error, or neither", o.id)
 	w.must(o.req.Body == given.Body && o.req.URL == given.URL && len(o.req.Header) == len(given.Header), "r%d was changed", o.id)
