@@ -8,9 +8,8 @@ import "time"
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go); it had no connection within a second for a request
-// that tried it first (callBackTry in plan.go); or it failed one that can be asked only once,
-// which has no control.
+// (tryAnswered in plan.go); it had no connection within a second for a request that tried it
+// first (callBackTry in plan.go); or it failed a request of kind Once, which has no control.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport

@@ -24,7 +24,7 @@ func (c *Client) passed(now time.Time) {
 		if p := s.probe; p != nil && hasPassed(p.start.Add(headStart), now) {
 			s.probe = nil
 			if st := c.standOf(p.Call); st.servedBefore(p) && !st.refused {
-				c.promoteServed(now, st, p.Call.Method)
+				c.proveServed(now, st, p.Call.Method)
 			}
 		}
 	}

@@ -39,11 +39,11 @@
 // nothing is sent.
 //
 // A call has evidence if an attempt of its own in service failed since its authority
-// last refused a candidate; if it can be sent only once, such an attempt of another
-// call will do. A call is held back by a trial of its authority that is younger than a
-// head start. A candidate is free if it may give way. A wait is worth it if the call
-// has not waited for another candidate before. A call is ripe when its head start is
-// over.
+// last refused a candidate; if the call is asked once, and has not failed yet, such an
+// attempt of another call will do. A call is held back by a trial of its authority that
+// is younger than a head start. A candidate is free if it may give way. A wait is worth
+// it if the call has not waited for another candidate before. A call is ripe when its
+// head start is over.
 //
 // Each rule is in a file that is named after it and opens with it: streak.go (what
 // counts), trial.go and copy.go (who tries a candidate), proof.go and slow.go (what proves

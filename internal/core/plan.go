@@ -150,7 +150,7 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 }
 
 // tryAnswered: the transport in service has answered the control of a try: the same
-// request, or one that came later if that can be asked only once. A try that was
+// request, or, for a call of kind Once, one that came later. A try that was
 // called back had a head start of time, and its control has no more.
 func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
 	if st.tryLost && st.kind == TrialTimeout && control.waited(now) > headStart {

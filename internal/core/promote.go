@@ -85,7 +85,7 @@ func (c *Client) enterService(st *stand) {
 		}
 		c.enters(a)
 	}
-	c.unjudged(st)
+	c.releaseControl(st)
 }
 
 // enters: a, which is on the transport just promoted, is in service.

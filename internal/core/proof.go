@@ -7,19 +7,21 @@ import (
 
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
-//   - to a request that failed in service after the candidate was ready (hasControl in
-//     trial.go);
+//   - to a request whose latest attempt in service began after the candidate was ready, and
+//     failed (hasControl in trial.go);
 //   - to a copy, whose control stays silent or fails (slow.go);
-//   - to what can be asked only once, if another of the same method was sent in service after
-//     the trial began, and failed or was silent for a second there (hasLike). If there is none,
-//     the next one like it is sent in service, and the candidate is proven if that one fails or
-//     is silent for a second (controlFailed; passed in clock.go);
-//   - to anything, if the candidate was planned, and the request's authority was well when the
-//     request tried it (plan.go).
+//   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
+//     sent in service after the trial began, and failed or was silent for a second there
+//     (hasLike). If there is none, the next one like it is sent in service, and the candidate is
+//     proven if that one fails or is silent for a second (controlFailed; passed in clock.go).
+//
+// Where a candidate was planned, the answer to a request whose authority was well when it tried
+// the candidate is enough (plan.go).
 //
 // A promotion for an authority did not help if there is a stall of that authority, or it trips,
-// within a minute. Its next proof takes four answers in a row then, and after that eight, until
-// a minute has passed without (prove, didNotHelp in memory.go). If a trial fails, its authority
+// within a minute. The authority's next proof then takes four answers in a row, and after another
+// such promotion eight, until a minute has passed without a stall or a trip (prove; didNotHelp in
+// memory.go). If a trial fails, its authority
 // refuses the candidate, with the exceptions that trial.go names (trialFailed).
 
 // prove: t was answered, and its control was not. After promotions that did not
@@ -101,7 +103,7 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 			c.wake(q.Authority)
 		}
 	case o.Verdict != Neutral && st.servedBefore(a) && !st.refused:
-		c.promoteServed(now, st, q.Method)
+		c.proveServed(now, st, q.Method)
 	case st.tryLost:
 		c.untry(q) // both failed: it says nothing
 	}
@@ -126,8 +128,9 @@ func (st *stand) servedBefore(a *Attempt) bool {
 	})
 }
 
-// promoteServed: the candidate has answered what the transport in service did not.
-func (c *Client) promoteServed(now time.Time, st *stand, method string) {
+// proveServed: the control of a request that the candidate has answered failed, or stayed
+// silent. That answer is a proof, or one of those that a proof takes.
+func (c *Client) proveServed(now time.Time, st *stand, method string) {
 	st.served = nil
 	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
 }
@@ -158,10 +161,10 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 }
 
 // tooEarly reports whether t, which has stalled, had no chance: its authority has tried the
-// candidate for less than a second; or for less than a trial's time, and t got no connection, or
-// had little of its caller's time. A transport goes on with a dial when its caller has left, and
-// the next trial may find the connection made. The next trial may also have more time, since its
-// caller has no build to wait for.
+// candidate for less than a second; or for less than a trial's time, and t asked its transport
+// for a connection and got none, or had little of its caller's time. A transport goes on with a
+// dial when its caller has left, and the next trial may find the connection made. The next trial
+// may also have more time, since its caller has no build to wait for.
 func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
 	return now.Before(st.first.Add(headStart)) || now.Before(st.early) && (t.asked && !t.connected || t.hurried(now))
 }

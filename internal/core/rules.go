@@ -49,7 +49,7 @@ const (
 	moreAnswers = 4
 	mostAnswers = 8
 	// onceEvery is how many intervals pass between two requests that leave the
-	// fallback to ask the transport in service, where they can be asked only once.
+	// fallback to ask the transport in service, where they are asked once.
 	onceEvery = 4
 
 	// suspectFor and outageFor are how long an authority is remembered that did

@@ -73,7 +73,7 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 // had no control yet.
 func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
 
-// replace builds the next candidate for s, of which q asked for it, and reports whether it did:
+// replace builds the next candidate for s, at the request of q, and reports whether it did:
 // ending a candidate that had no verdict yet starts an interval of the backoff, in which
 // nothing is built.
 func (c *Client) replace(now time.Time, s *suspect, q *Call) bool {
@@ -101,8 +101,8 @@ func (c *Client) makeWay(now time.Time, r *candidate) {
 	}
 }
 
-// noLongerNeeded: s is tripped no more. What tried the candidate for it goes on in
-// service, where that is safe, and a candidate that nobody else wants is over.
+// noLongerNeeded: s is no suspect any more, since it was answered or forgotten. Its trials go on
+// in service, where that is safe, and a candidate that nobody else wants is over.
 func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 	c.callBackAll(&s.strays, nil)
 	c.patience.over(s.authority)
@@ -114,7 +114,7 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 			if st.slow && kind == CurrentRecovered {
 				kind = UpstreamSlow
 			}
-			c.unjudged(st)
+			c.releaseControl(st)
 			st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false
 			c.callBackAll(&st.trials, st.try) // what is planned is tried for its own sake
 			st.holder = nil
@@ -129,7 +129,7 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 // releaseTrials: the candidate of st is over for its authority. Copies end, what
 // was not sent is called back, and what was sent goes on and is no trial.
 func (c *Client) releaseTrials(st *stand) {
-	c.unjudged(st)
+	c.releaseControl(st)
 	st.holder, st.served = nil, nil
 	s := c.suspect(st.authority)
 	for a := st.trials.first; a != nil; a = st.trials.first {
@@ -151,7 +151,7 @@ type stand struct {
 	first     time.Time // when it was first tried
 	early     time.Time // until then a trial that had no chance is no verdict
 	until     time.Time // when its trials have had their time; zero before the first
-	late      bool      // they have
+	late      bool      // that time is over
 	refused   bool
 	answered  *Attempt         // a copy, whose control is still silent: it is judged at its judgeAt
 	slow      bool             // one such control was answered: the candidate was no faster
@@ -163,7 +163,7 @@ type stand struct {
 	tryLost  bool      // the candidate failed it
 	tryWell  bool      // the transport in service answered it, or one like it that came later
 	kind     string
-	inVain   bool // both
+	inVain   bool // tryLost and tryWell
 	callback *Attempt
 }
 
@@ -187,8 +187,9 @@ func (c *Client) standOf(q *Call) *stand {
 	return nil
 }
 
-// forget what an authority has made of r that nothing is known of any more: a flood
-// of names takes no more than maxSuspects.
+// forget drops what an evicted authority has made of r, so that a flood of names that fail
+// takes no more than maxSuspects. It stays if the authority has tried a planned candidate: it
+// shall do so once.
 func (r *candidate) forget(a Authority) {
 	if st := r.stand(a); st != nil && st.try == nil {
 		r.stands = slices.DeleteFunc(r.stands, func(o *stand) bool { return o == st })

@@ -43,8 +43,8 @@ import "time"
 //     nothing if the copy had less than two thirds of its caller's time (left in events.go).
 //   - Neither is answered: the candidate is no better. If the authority's trials are copies
 //     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
-//     sharing.go). Each refusal of a silent authority doubles its patience, until the outage is
-//     over (refused in memory.go).
+//     sharing.go). Each refusal by a silent authority, or because the time of the trials is over,
+//     doubles the authority's patience until the outage is over (refused in memory.go).
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another request with the same method, sent in service after the trial began, failed there or
@@ -77,7 +77,7 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 // judge: the control of the answered copy has been silent for long enough.
 func (c *Client) judge(now time.Time, r *candidate, st *stand) {
 	t := st.answered
-	c.unjudged(st)
+	c.releaseControl(st)
 	c.prove(now, st, t)
 }
 
@@ -99,9 +99,8 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 	}
 }
 
-// unjudged: there will be no verdict on the answered copy of st, so nobody waits
-// for its control any more.
-func (c *Client) unjudged(st *stand) {
+// releaseControl: nobody waits any more for the control of st's answered copy.
+func (c *Client) releaseControl(st *stand) {
 	t := st.answered
 	st.answered = nil
 	if t != nil && t.Call.main != nil {

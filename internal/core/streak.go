@@ -188,8 +188,8 @@ func (s *suspect) see(witness any) {
 	}
 }
 
-// failedLike notes that a, or the latest attempt of its method, may be the control of what can
-// be asked only once.
+// failedLike notes when the latest attempt of a's method began that failed in service: it may be
+// the control of a request that is asked once.
 func (s *suspect) failedLike(a *Attempt) {
 	method := a.Call.Method
 	for i := range s.methods {

@@ -19,7 +19,7 @@ const (
 type row uint8
 
 const (
-	noConnection row = iota // never got a connection, and failed quickly
+	noConnection row = iota // was not sent, as where there is no connection, and failed quickly
 	broke                   // was sent, and failed quickly
 	silent                  // was silent, or took long to fail
 )
@@ -29,9 +29,9 @@ type suspect struct {
 	authority  Authority
 	state      State
 	since      time.Time // its first failure
-	tripped    time.Time // the outage's begin; zero while it is none
+	tripped    time.Time // when its outage began; zero: it has none
 	tripAt     Instant   // the latest trip
-	youngUntil time.Time // until then its outage waits for no other's trial: it is young, and had none just before
+	youngUntil time.Time // until then no other authority's trial delays its next candidate: its outage is young
 	trigger    string    // the latest failure's kind
 	witnesses  []any
 
@@ -60,7 +60,7 @@ type suspect struct {
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
 	methods  []methodFailure
-	probe    *Attempt // once only, and asks the transport in service
+	probe    *Attempt // the control in service of requests that are asked once; nil: none is under way
 
 	// Copies of its requests.
 	copyGap time.Duration // from the latest to the next
@@ -100,10 +100,10 @@ func (c *Client) suspectOrNew(now time.Time, a Authority) *suspect {
 	return s
 }
 
-// evict makes room. A flood of invented names that fail once cannot push out an outage.
-// Outages, however many, leave a quarter of the places to suspicions, so that an authority
-// that has just begun to fail is counted. Of suspicions the one with the fewest failures
-// goes first. Among equals, as among outages, it is the one that has been quiet for longest.
+// evict makes room. While outages have more than three quarters of the places, the one that
+// has been quiet for longest goes, so that an authority that has just begun to fail is counted.
+// Otherwise it is the suspicion with the fewest failures, and of equals the quietest, so that a
+// flood of invented names that fail once cannot push out an outage.
 func (c *Client) evict(now time.Time) {
 	crowded := c.outages() > maxSuspects-maxSuspects/4
 	least := slices.MinFunc(c.suspects, func(a, b *suspect) int {
@@ -124,7 +124,7 @@ func (c *Client) evict(now time.Time) {
 	}
 }
 
-// outages counts them.
+// outages returns how many of the suspects are outages.
 func (c *Client) outages() (n int) {
 	for _, s := range c.suspects {
 		if s.outage() {
@@ -142,7 +142,7 @@ func (s *suspect) expiry() time.Time {
 	return s.failed.Add(suspectFor)
 }
 
-// sweep forgets whose time is over, and notes when that may be so of the next.
+// sweep forgets the suspects whose time is over, and notes when that may be so of the next one.
 func (c *Client) sweep(now time.Time) {
 	c.sweepAt = time.Time{}
 	for _, s := range slices.Clone(c.suspects) {
@@ -197,7 +197,7 @@ func (s *suspect) endedBy() string {
 	return ByCurrent
 }
 
-// forget: nobody has asked for s, or it has not failed, for long enough.
+// forget drops s: its time is over (expiry), or it makes room for another (evict).
 func (c *Client) forget(now time.Time, s *suspect) {
 	c.drop(s)
 	if s.outage() {

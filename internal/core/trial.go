@@ -18,7 +18,7 @@ import "time"
 // authority's first trial of this candidate, or, if the trial had no connection yet or less than
 // two thirds of its caller's time, within the time of its trials (tooEarly). That is
 // WithRecreateTimeout or, if it is longer, the patience of a trial (tryOn). Trials that are under
-// way at its end are not waited for: the authority refuses the candidate (passedOf in clock.go).
+// way when that time is over are not waited for: the authority refuses the candidate (passedOf in clock.go).
 // Copies alone have no such limit (slow.go). After a refusal the authority's next trial needs a
 // failure in service that is newer (hasEvidence).
 //
@@ -30,8 +30,9 @@ import "time"
 //
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
 // its head start makes the trial (ripest in copy.go). A request is asked once if the row of its
-// authority in the table below does not take it. It goes to the candidate without a control, and
-// holds back the others as any trial does. The next one that is asked once is sent in service,
+// authority in the table below does not take it. It goes to the candidate without a control,
+// unless it is the control's turn to be first (controlFirst in proof.go), and holds back the
+// others as any trial does. The next one that is asked once is sent in service,
 // as the control. The others go to the candidate, too, but for those that come while a trial has
 // no answer and no connection: these are sent in service (askOnce).
 //
@@ -50,7 +51,8 @@ import "time"
 //	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it,
 //	             |                           | service (askedOnce, askOnce)       | sent later, failed there
 
-// withTrial: q may make the trial of its tripped authority, ask for one, or wait.
+// withTrial: q, whose authority is tripped, may try the candidate, send its control, have a
+// candidate built, or wait.
 func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 	if !c.hasEvidence(q, s) {
 		return Step{}, false
@@ -64,7 +66,7 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return c.waitForNext(now, q, s)
 	case r.hadItsChance(q):
 		return c.waitForOthers(now, q)
-	case q.fresh(): // only what can be asked only once has evidence without a failure of its own
+	case q.fresh(): // only what is asked once has evidence without a failure of its own
 		return c.askOnce(now, q, s), true
 	case c.hasControl(q, s):
 		return c.try(now, q, true), true
@@ -72,8 +74,9 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 	return c.send(now, q, s), true // the control
 }
 
-// hasEvidence: an attempt of q failed in service since its authority last refused a
-// candidate; or q can be asked only once, and another's did.
+// hasEvidence reports whether q's latest failure was on the transport in service, came after
+// its authority last refused a candidate, and lets q be sent again. If q has not failed yet and
+// is asked once, another request's failure since that refusal will do.
 func (c *Client) hasEvidence(q *Call, s *suspect) bool {
 	if f := q.failure; !f.none() {
 		return f.on == c.current && f.at > s.refused && f.again
@@ -95,14 +98,15 @@ func askedOnce(q *Call, s *suspect) bool {
 }
 
 // hasControl: the transport in service had its chance with q since the candidate
-// is ready, and failed: without a connection, where it gave nobody one. That it may have
+// became ready, and failed: without a connection, where it gave nobody one. That it may have
 // been sent before, on a connection from the pool that was dead, is no matter here.
 func (c *Client) hasControl(q *Call, s *suspect) bool {
 	f := q.failure // or none, see hasEvidence: then it began before everything
 	return f.began >= c.cand.ready && (s.row != noConnection || f.apart)
 }
 
-// try makes q the trial of its authority, which holds back the others for a while.
+// try sends q on the candidate. If no trial before it has a caller with time, q holds back the
+// authority's other requests for a while.
 func (c *Client) try(now time.Time, q *Call, control bool) Step {
 	a := c.tryOn(now, q, onTrial, control)
 	a.brief = !q.hasTimeToTry(now)
@@ -113,8 +117,9 @@ func (c *Client) try(now time.Time, q *Call, control bool) Step {
 }
 
 // hasTimeToTry reports whether q's caller will wait for another head start, or for half of all
-// that it waits if that is less. Who has waited longest asks first. If each of them held back
-// those behind it, only to leave, nobody who has time for an answer would try the candidate.
+// that it waits if that is less. The request that has waited longest asks first. If each caller
+// that is about to leave held back the others, nobody with time for an answer would try the
+// candidate.
 func (q *Call) hasTimeToTry(now time.Time) bool {
 	return q.Deadline.IsZero() || q.Deadline.Sub(now) >= min(headStart, q.Deadline.Sub(q.since)/2)
 }
@@ -135,9 +140,10 @@ func (c *Client) stopHolding(st *stand) {
 	c.wake(st.authority)
 }
 
-// askOnce: q can be asked only once. It goes to the candidate; but one at a time
-// goes to the transport in service, as the control of what the candidate has
-// answered, or is silent about.
+// askOnce: q is asked once, on the candidate or in service. One at a time is sent in service, as
+// the control of what the candidate has answered, or is silent about; it goes first where it is
+// the control's turn (controlFirst in proof.go). All are sent in service while the trials under
+// way have no connection yet.
 func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	st := c.cand.stand(s.authority)
 	served := st.hasServed(q.Method)
