@@ -190,7 +190,11 @@ func (o *order) context() (context.Context, func()) {
 	}
 	o.legacy = make(chan struct{})
 	timer := time.AfterFunc(o.in, func() { close(o.legacy) })
-	return ctx, func() { timer.Stop() }
+	return ctx, func() {
+		if timer.Stop() {
+			close(o.legacy) // net/http watches it for good where a callback has ended its goroutine
+		}
+	}
 }
 
 func (o *order) request(ctx context.Context) {
