@@ -105,3 +105,33 @@ func TestNewsWaitsForAFirstInterval(t *testing.T) {
 		assert.Equal(t, s.now.Add(10*time.Second), s.next())
 	})
 }
+
+// What an authority meets is news again once a minute has passed since its latest outage, and
+// since the client's latest promotion for one.
+func TestATripIsNewsAMinuteAfterTheLatestOutageOrPromotion(t *testing.T) {
+	for name, ends := range map[string]func(*scene){
+		"the transport in service answers": func(s *scene) {
+			s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+			s.Answered(s.now, s.asks())
+		},
+		"a candidate is put in service": func(s *scene) {
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			q := s.call(Copyable, "GET")
+			s.refused(s.does(q, Send))
+			s.Answered(s.now, s.does(q, Try))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.tripped("a.test", Wait)
+			ends(s)
+			require.Empty(t, s.Suspects())
+			a := s.call(Copyable, "GET").Authority
+			assert.False(t, s.isNews(s.now.Add(calm-1), a))
+			assert.True(t, s.isNews(s.now.Add(calm), a))
+			a.Host = "b.test" // had no outage
+			assert.Equal(t, s.promoted.IsZero(), s.isNews(s.now.Add(calm-1), a))
+			assert.True(t, s.isNews(s.now.Add(calm), a))
+		})
+	}
+}
