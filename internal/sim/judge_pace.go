@@ -27,17 +27,17 @@ func (w *world) judgePace() {
 					judged = min(judged, f.at.at)
 				}
 			}
-			w.must(r.start >= judged+before.drawn || w.startsOver(before.start, r.start),
+			w.must(r.start >= judged+before.drawn || w.startsOver(before, r),
 				"recreation %d begins %v after the verdict on %d, in a window of %v", r.number, r.start-judged, before.number, before.drawn)
 		}
 		before = r
 	}
 }
 
-// startsOver reports whether a trip later than after, and no later than until, may have been news.
-func (w *world) startsOver(after, until time.Duration) bool {
+// startsOver reports whether a trip between the beginnings of two recreations may have been news.
+func (w *world) startsOver(before, next *run) bool {
 	for i, o := range w.outages {
-		if o.tripped && o.at.at > after && o.at.at <= until && w.isNews(i) {
+		if o.tripped && o.runs >= before.number && o.runs < next.number && w.isNews(i) {
 			return true
 		}
 	}

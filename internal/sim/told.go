@@ -16,6 +16,7 @@ type outage struct {
 	at      service // when, and the transport that was in service
 	au      int     // -1: the client's own, whose transport in service has ended
 	tripped bool    // else it has recovered
+	runs    int     // how many recreations had begun
 }
 
 // A refusal is an authority's verdict against a candidate.
@@ -30,7 +31,7 @@ func (w *world) told(message string, attrs map[string]any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	host, _ := attrs["server.address"].(string)
-	o := outage{service{w.serving(), w.now()}, auOf(host), strings.Contains(message, "tripped")}
+	o := outage{service{w.serving(), w.now()}, auOf(host), strings.Contains(message, "tripped"), len(w.runs)}
 	if o.tripped || strings.Contains(message, "recovered") {
 		w.outages = append(w.outages, o)
 	}
