@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -382,4 +383,42 @@ func TestACopyThatHasEndedIsOverWithAPromotion(t *testing.T) {
 	s.Failed(s.now, control, Outcome{Left: true})
 	assert.Empty(t, s.Todo().Recall)
 	assert.False(t, control.Call.Flying())
+}
+
+// A promotion is told to be about the request that proved the candidate; where nobody had to
+// try it, about the end of the transport in service; and about nobody if that is well, too.
+func TestAPromotionIsAboutWhatItWasFor(t *testing.T) {
+	for name, tt := range map[string]struct {
+		promotes func(*scene)
+		host     string
+		trigger  string
+	}{
+		"ordered, and nobody asks": {func(s *scene) {
+			s.Recreate(s.now, &Order{})
+			s.Built(s.now, s.cand.id, true, Draw{})
+		}, "", ""},
+		"in service has ended, and nobody asks": {func(s *scene) {
+			s.Ended(s.now, 1, true)
+			s.does(s.call(Copyable, "GET"), Wait)
+			s.Built(s.now, s.cand.id, true, Draw{})
+		}, "", TransportEnded},
+		"tried by who had tripped": {func(s *scene) {
+			s.tripped("a.test", Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			q := s.call(Copyable, "GET")
+			s.refused(s.does(q, Send))
+			s.Answered(s.now, s.does(q, Try))
+		}, "a.test", "connection_refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.Todo()
+			tt.promotes(s)
+			reports := s.Todo().Reports
+			i := slices.IndexFunc(reports, func(r Report) bool { return r.What == WasPromoted })
+			require.NotEqual(t, -1, i)
+			assert.Equal(t, tt.host, reports[i].About.Authority.Host)
+			assert.Equal(t, tt.trigger, reports[i].About.Trigger)
+		})
+	}
 }
