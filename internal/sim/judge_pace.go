@@ -35,9 +35,11 @@ func (w *world) judgePace() {
 }
 
 // startsOver reports whether a trip between the beginnings of two recreations may have been news.
+// What is told of one instant may be told in any order.
 func (w *world) startsOver(before, next *run) bool {
 	for i, o := range w.outages {
-		if o.tripped && o.runs >= before.number && o.runs < next.number && w.isNews(i) {
+		later := o.at.at > before.start || o.at.at == before.start && o.runs >= before.number
+		if o.tripped && later && o.at.at <= next.start && w.isNews(i) {
 			return true
 		}
 	}
