@@ -8,8 +8,9 @@ import "time"
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go); it had no connection within a second for a request that tried it
-// first (callBackTry in plan.go); or it failed a request of kind Once, which has no control.
+// (tryAnswered in plan.go); it had no connection for requests that tried it first (givenUp in
+// plan.go); or it failed a request of kind Once, which has no control. Nor is it put in service if
+// it left requests that tried it first without an answer, though for less than a second in all.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport
@@ -112,7 +113,7 @@ func (c *Client) expire(now time.Time, r *candidate) {
 		case st.try != nil && st.tryLost && st.try.Kind == Once:
 			c.end(now, st.kind) // it cannot have a control
 			return
-		case st.try != nil && st.tryWell:
+		case st.try != nil && st.tryWell, st.spent > 0:
 			c.end(now, TrialTimeout)
 			return
 		}

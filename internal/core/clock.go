@@ -45,7 +45,7 @@ func (c *Client) passed(now time.Time) {
 
 // passedOf performs the deadlines of one authority's stand.
 func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
-	if st.callback != nil && hasPassed(st.callback.start.Add(headStart), now) {
+	if st.callback != nil && hasPassed(st.callBackAt(), now) {
 		c.callBackTry(now, st)
 	}
 	if st.holder != nil && hasPassed(st.holder.start.Add(headStart), now) {
@@ -103,7 +103,7 @@ func (r *candidate) deadline() time.Time {
 	at := r.until
 	for _, st := range r.stands {
 		if st.callback != nil {
-			at = first(at, st.callback.start.Add(headStart))
+			at = first(at, st.callBackAt())
 		}
 		if st.holder != nil {
 			at = first(at, st.holder.start.Add(headStart))

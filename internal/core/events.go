@@ -58,7 +58,9 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 // the caller left by its deadline, and the copy had two thirds of the caller's time (hurried),
 // the stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
-	c.untry(q)
+	if st := c.standOf(q); st != nil && !st.judgedBy(q) {
+		c.untry(q)
+	}
 	c.forsake(q)
 	t := q.copy
 	if t == nil {

@@ -164,7 +164,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	case !counts:
 		acc.expects(w, h, f) // the same event, seen by another: its share counts
 		return
-	case o.Verdict == Stall || acc.waited(w, f) >= time.Second:
+	case o.Verdict == Stall || acc.waited(w, f) >= ownHeadStart(f):
 		h.row = silent
 	case o.Unsent:
 		h.row = noConnection
@@ -184,6 +184,14 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 		h.counted = w.c.Clock() + 1
 	}
 	acc.expects(w, h, f)
+}
+
+// ownHeadStart is what f has before its request is copied.
+func ownHeadStart(f *flight) time.Duration {
+	if f.x.q.Deadline.IsZero() {
+		return time.Second
+	}
+	return min(time.Second, f.x.q.Deadline.Sub(f.start)/4)
 }
 
 func (acc *account) expects(w *world, h *hostAccount, f *flight) {

@@ -77,6 +77,7 @@ func (k *keyer) candidate(r *candidate) {
 		k.attempt(st.callback)
 		k.call(st.try)
 		k.times(st.first, st.early, st.until, st.tried)
+		k.durations(st.spent)
 		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain)
 		for _, m := range st.served {
 			k.b = append(k.b, m.method...)

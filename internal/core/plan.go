@@ -9,11 +9,12 @@ import (
 // transport in service works, so the candidate must first answer an authority that is well.
 // It is tried by a copy of a request, while the transport in service answers the caller. If
 // no request that can be copied came within half of WithRecreateTimeout, the next request
-// tries the candidate first (tryPlanned). If that request has no connection within a second,
-// or no answer although it may be sent again, it goes on in service (callBackTry). An
-// authority tries the candidate once. The try was in vain if the candidate had no connection,
-// or failed a request that the transport in service answered (tryJudged). What becomes of a
-// planned candidate that nobody tries is in candidate.go.
+// tries the candidate first (tryPlanned). If that request has no connection within a second, or
+// within a quarter of its caller's time if that is less, or no answer although it may be sent
+// again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
+// callers have little time, until its tries have had a second in all (givenUp). The try was in
+// vain if the candidate had no connection, or failed a request that the transport in service
+// answered (tryJudged). What becomes of a planned candidate that nobody tries is in candidate.go.
 
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {
@@ -112,24 +113,31 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	if r == nil || !r.planned || r.stage != Ready || q.Kind == Sealed || !q.fresh() || q.attempts > 0 {
 		return Step{}, false
 	}
-	if st := r.stand(q.Authority); st != nil && st.try != nil {
+	if st := r.stand(q.Authority); st != nil && st.try != nil && !st.triedTooBriefly(q) {
 		return Step{}, false
 	}
 	switch {
 	case q.Kind == Copyable:
 		r.copied = true
 		step := c.send(now, q, nil)
-		st := r.standOrNew(q.Authority)
-		st.try, st.tried = q, now
+		r.standOrNew(q.Authority).isTriedBy(now, q)
 		c.tryOn(now, q, asPlanned, false)
 		return step, true
 	case !r.copied && !now.Before(r.halfway):
 		st := r.standOrNew(q.Authority)
-		st.try, st.tried = q, now
+		st.isTriedBy(now, q)
 		st.callback = c.tryOn(now, q, onTrial, false)
 		return Step{Do: Try, Attempt: st.callback}, true
 	}
 	return Step{}, false
+}
+
+func (st *stand) isTriedBy(now time.Time, q *Call) { st.try, st.tried, st.tryWell = q, now, false }
+
+// triedTooBriefly reports whether q may try the candidate after another call, whose try was called
+// back before anybody could tell (givenUp).
+func (st *stand) triedTooBriefly(q *Call) bool {
+	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
 }
 
 // isTry reports whether t is the try of a planned candidate. A call whose try failed may make
@@ -150,7 +158,7 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 }
 
 // tryAnswered: the transport in service has answered the control of a try: the same
-// request, or, for a call of kind Once, one that came later. A try that was
+// request, or, if that was of kind Once or its caller has gone, one that came later. A try that was
 // called back had a head start of time, and its control has no more.
 func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
 	if st.tryLost && st.kind == TrialTimeout && control.waited(now) > headStart {
@@ -160,9 +168,31 @@ func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
 	c.tryJudged(now, st)
 }
 
-// callBackTry: a try of a planned candidate had no connection within a head start,
-// or no answer if it may be sent again. It goes on in service. Without a connection
-// it was in vain.
+// callBackAt is when the try of st is called back: its caller must have time left for the
+// transport in service.
+func (st *stand) callBackAt() time.Time {
+	return st.callback.start.Add(headStartOf(st.callback.start, st.callback.Call))
+}
+
+// givenUp: t, a try of a planned candidate, had no answer, and nobody waits for one any more. That
+// is a verdict if the tries of its authority have had a second in all, or if t had most of its
+// caller's time (hurried); else the next request tries. Without a connection the try was in vain.
+func (c *Client) givenUp(now time.Time, st *stand, t *Attempt, left bool) {
+	st.spent += t.waited(now)
+	if st.spent < headStart && (!left || t.hurried(now)) {
+		return
+	}
+	st.tryLost, st.kind = true, TrialTimeout
+	st.tryWell = st.tryWell || !t.connected
+	c.tryJudged(now, st)
+}
+
+// judgedBy reports whether q has tried the candidate, and for long enough that its caller's leaving
+// does not matter.
+func (st *stand) judgedBy(q *Call) bool { return st.try == q && st.tryLost && st.spent > 0 }
+
+// callBackTry: a try of a planned candidate had no connection within its head start, or no
+// answer if it may be sent again. It goes on in service.
 func (c *Client) callBackTry(now time.Time, st *stand) {
 	a := st.callback
 	st.callback = nil
@@ -170,9 +200,5 @@ func (c *Client) callBackTry(now time.Time, st *stand) {
 		return // nobody knows
 	}
 	c.callBack(a)
-	st.tryLost, st.kind = true, TrialTimeout
-	if !a.connected {
-		st.tryWell = true
-		c.tryJudged(now, st)
-	}
+	c.givenUp(now, st, a, false)
 }

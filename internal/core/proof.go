@@ -144,6 +144,10 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 	case st.isTry(t):
 		if t.role == onTrial {
 			t.Call.attempts-- // it could trip nothing
+			if o.Left {
+				c.givenUp(now, st, t, o.Verdict == Stall)
+				return
+			}
 		}
 		if q := t.Call; o.Verdict == Neutral || q.main == nil && q.failure.on == c.current {
 			c.untry(q) // it says nothing, nor does it where both have failed: the next one tries

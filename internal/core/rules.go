@@ -25,8 +25,6 @@ const (
 	// answerGap is how much longer than its copy's answer a control must stay
 	// silent: an event that answers both is no proof.
 	answerGap = 100 * time.Millisecond
-	// quickly tells a failure from a silence: what took longer to fail was silent.
-	quickly = time.Second
 	// leaving: who leaves sooner without an answer may have changed its mind.
 	leaving = time.Second
 	// slack: an attempt that is still under way counts as one that did not fail once

@@ -163,8 +163,9 @@ type stand struct {
 	tryLost  bool      // the candidate failed it
 	tryWell  bool      // the transport in service answered it, or one like it that came later
 	kind     string
-	inVain   bool // tryLost and tryWell
-	callback *Attempt
+	inVain   bool          // tryLost and tryWell
+	callback *Attempt      // the try, until it is called back
+	spent    time.Duration // that tries have had which nobody waited for any longer
 }
 
 // stand returns what a has made of r, or nil if nothing yet.

@@ -24,9 +24,9 @@ import "time"
 // to by the rules below (of in memory.go).
 //
 // Whether the upstream is slow is found out once the authority is tripped, if the latest
-// failure that counted was a stall, or took a second (rowOf in streak.go). Then a copy of a
-// request that waits goes to the candidate, while the request itself waits on in service, as
-// the control (copy.go):
+// failure that counted was a stall, or took longer than a copy's head start (rowOf in streak.go).
+// Then a copy of a request that waits goes to the candidate, while the request itself waits on in
+// service, as the control (copy.go):
 //
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
@@ -94,7 +94,7 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 		c.patience.noFaster(now, q.Authority, 0)
 		c.wake(q.Authority)
 	}
-	if st.try == q || st.try != nil && st.try.Kind == Once && a.start.After(st.tried) {
+	if st.try == q || st.try != nil && (st.try.Kind == Once || !st.try.Flying()) && a.start.After(st.tried) {
 		c.tryAnswered(now, st, a)
 	}
 }

@@ -171,9 +171,11 @@ func (c *Client) trip(now time.Time, s *suspect) {
 	c.report(now, Report{What: HasTripped, About: s.about()})
 }
 
+// rowOf is how the end of a looked. What took longer to fail than the head start of a copy was
+// silent: a trial that begins only then would have less of the caller's time than a copy.
 func rowOf(now time.Time, a *Attempt, o Outcome) row {
 	switch {
-	case o.Verdict == Stall || a.waited(now) >= quickly:
+	case o.Verdict == Stall || a.waited(now) >= headStartOf(a.start, a.Call):
 		return silent
 	case o.Unsent:
 		return noConnection

@@ -19,9 +19,9 @@ const (
 type row uint8
 
 const (
-	noConnection row = iota // was not sent, as where there is no connection, and failed quickly
-	broke                   // was sent, and failed quickly
-	silent                  // was silent, or took long to fail
+	noConnection row = iota // was not sent, as where there is no connection, and failed within a head start
+	broke                   // was sent, and failed within a head start
+	silent                  // was silent, or took longer than that to fail
 )
 
 // A suspect is an authority that is not known to be well.

@@ -58,6 +58,8 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return Step{}, false
 	}
 	switch r := c.cand; {
+	case r != nil && r.stage == Building && s.probe == nil && c.mayNotSee(now, q, r):
+		return c.probe(now, q, s), true
 	case r != nil && (r.stage == Building || r.standsFor(s.authority) && r.heldBack(s.authority)):
 		return c.waitForVerdict(now, q, r)
 	case !c.spare(q):
@@ -150,14 +152,27 @@ func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	pending := st != nil && st.trials.n > 0
 	switch {
 	case s.probe == nil && (served || pending || c.controlFirst(now, s, q.Method)):
-		step := c.send(now, q, s)
-		s.probe = step.Attempt
-		c.attend(s)
-		return step
+		return c.probe(now, q, s)
 	case pending && !served && !st.connected():
 		return c.send(now, q, s)
 	}
 	return c.try(now, q, false)
+}
+
+// probe sends q, which is asked once, in service.
+func (c *Client) probe(now time.Time, q *Call, s *suspect) Step {
+	step := c.send(now, q, s)
+	s.probe = step.Attempt
+	c.attend(s)
+	return step
+}
+
+// mayNotSee reports whether q, a new request that is asked once, may have to leave before the
+// build of r has ended, which takes more than a head start. If all such requests waited for the
+// build, nobody would find out that the transport in service is well again.
+func (c *Client) mayNotSee(now time.Time, q *Call, r *candidate) bool {
+	built := c.paceOf(r.planned).built
+	return q.fresh() && !q.Deadline.IsZero() && !now.Before(built.Add(headStart)) && q.Deadline.Before(built.Add(c.rules.RecreateTimeout))
 }
 
 // tryOn begins a trial: q, or a copy of it, is sent on the candidate.

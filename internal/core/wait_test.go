@@ -163,3 +163,28 @@ func TestAVerdictWakesNobodyElse(t *testing.T) {
 	s.refused(trial)
 	assert.Equal(t, []*Call{waits["a.test"]}, s.Todo().Wake)
 }
+
+// Who is asked once, and may have to leave before a build must have ended, asks the transport
+// in service instead of waiting, one at a time, once the build has taken a second.
+func TestWhoMayNotSeeTheEndOfABuildAsksTheTransportInService(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	s.does(s.call(Once, "POST"), Wait)
+	in := func(d time.Duration) *Call {
+		q := s.call(Once, "POST")
+		q.Deadline = s.now.Add(d)
+		return q
+	}
+	s.after(time.Second - 1)
+	s.does(in(3*time.Second), Wait)
+	s.after(1)
+	s.does(s.call(Once, "POST"), Wait)
+	s.does(in(s.rules.RecreateTimeout-time.Second), Wait)
+	probe := s.does(in(s.rules.RecreateTimeout-time.Second-1), Send)
+	s.does(in(3*time.Second), Wait)
+	s.after(time.Second)
+	s.does(in(3*time.Second), Send)
+	s.Answered(s.now, probe)
+	s.does(in(3*time.Second), Send)
+	assert.Empty(t, s.Suspects())
+}
