@@ -18,6 +18,7 @@ func (k *keyer) client(c *Client) {
 		k.nums(hostOf(e.authority), len(e.authority.Host))
 		k.times(e.value.over, e.value.swapped, e.value.useless)
 		k.nums(e.value.answers)
+		k.instants(e.value.well)
 	}
 	k.nums(len(c.patience.entries))
 	for _, e := range c.patience.entries {
