@@ -192,3 +192,27 @@ func TestATryThatSaidNothingLeavesNoFailure(t *testing.T) {
 	s.Answered(s.now, again)
 	assert.False(t, s.inVain(), "its own copy is silent")
 }
+
+// Where callers have little time, tries add up: four quarters of a second are a verdict.
+func TestTriesOfAMomentAddUpToAVerdict(t *testing.T) {
+	for name, connects := range map[string]bool{"without a connection": false, "without an answer": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.halfway()
+			for range 4 {
+				require.False(t, s.cand.refusedBy(s.call(Repeatable, "PUT").Authority))
+				q := s.call(Repeatable, "PUT")
+				q.Deadline = s.now.Add(time.Second)
+				try := s.does(q, Try)
+				if connects {
+					s.Asks(try)
+					s.Connected(s.now, try)
+				}
+				s.after(headStart / 4)
+				s.Answered(s.now, s.does(q, Send)) // its control
+			}
+			assert.True(t, s.cand.refusedBy(s.call(Repeatable, "PUT").Authority))
+			s.does(s.call(Repeatable, "PUT"), Send)
+		})
+	}
+}
