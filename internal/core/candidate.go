@@ -8,7 +8,7 @@ import "time"
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go); it had no connection for requests that tried it first (givenUp in
+// (tryAnswered in plan.go); it had no connection for requests that tried it first (weigh in
 // plan.go); or it failed a request of kind Once, which has no control. Nor is it put in service if
 // it left requests that tried it first without an answer, though for less than a second in all.
 //
@@ -110,8 +110,8 @@ func (c *Client) expire(now time.Time, r *candidate) {
 		case st.inVain:
 			c.end(now, st.kind)
 			return
-		case st.try != nil && st.tryLost && st.try.Kind == Once:
-			c.end(now, st.kind) // it cannot have a control
+		case st.try != nil && st.tryLost && (st.try.Kind == Once || st.gone):
+			c.end(now, st.kind) // it can have no control of its own
 			return
 		case st.try != nil && st.tryWell, st.spent > 0:
 			c.end(now, TrialTimeout)

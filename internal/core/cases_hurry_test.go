@@ -136,3 +136,53 @@ func TestAPlannedCandidateThatConnectsSlowlyIsPromotedByHurriedCallers(t *testin
 		})
 	}
 }
+
+// Where requests are rarer than builds, each may be the one that starts a build in vain. It
+// must not be lost to that for ever once the upstream is back.
+func TestWhoStartsABuildInVainFindsOutThatTheTransportInServiceIsWell(t *testing.T) {
+	for _, fallback := range []bool{false, true} {
+		overDraws(t, func(d *draw) {
+			r := d.rules()
+			r.Fallback = fallback
+			s := newSim(d, r)
+			takes := d.between(3*sec, 12*sec)
+			s.factory = func(int) (time.Duration, string) { return takes, "factory_failed" }
+			s.world = func(*visit, uint64) fate {
+				if s.since() < 10*time.Minute {
+					return fateDark
+				}
+				return fateWell
+			}
+			period, lost := d.between(50*sec, 2*time.Minute), 0
+			s.traffic(0, period, 2*time.Hour, visit{host: "a", method: oneOf(d, "PUT", "POST"), left: d.between(sec, takes), then: func(v *visit) {
+				if v.got != "answered" && v.start.Sub(simStart) > 15*time.Minute {
+					lost++
+				}
+			}})
+			s.run(2 * time.Hour)
+			d.atMost("not answered, 5 min and more after the outage", float64(lost), 2)
+		})
+	}
+}
+
+// The upstream is down, or the transport has ended, and the factory takes longer than callers wait.
+func TestAFallbackServesWhoCannotOutwaitTheFactory(t *testing.T) {
+	overDraws(t, func(d *draw) {
+		r := d.rules()
+		r.Fallback = true
+		s := newSim(d, r)
+		takes := d.between(3*sec, 12*sec)
+		s.factory = func(int) (time.Duration, string) { return takes, "factory_failed" }
+		ends := d.chance(0.5)
+		s.ended = func(on uint64) bool { return ends && on == 1 }
+		s.world = func(*visit, uint64) fate { return fateRefused }
+		lost := 0
+		s.traffic(0, d.between(10*sec, 2*time.Minute), time.Hour, visit{host: "a", method: oneOf(d, "GET", "PUT", "POST"), left: d.between(sec, takes), then: func(v *visit) {
+			if v.got == "lost" && s.since() > 10*time.Minute {
+				lost++
+			}
+		}})
+		s.run(time.Hour)
+		d.atMost("lost", float64(lost), 0)
+	})
+}

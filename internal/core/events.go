@@ -58,7 +58,11 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 // the caller left by its deadline, and the copy had two thirds of the caller's time (hurried),
 // the stall counts against the candidate as well.
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
-	if st := c.standOf(q); st != nil && !st.judgedBy(q) {
+	switch st := c.standOf(q); {
+	case st == nil:
+	case st.try == q && st.tryLost && st.kind == TrialTimeout:
+		st.gone = true // what comes later is its control
+	default:
 		c.untry(q)
 	}
 	c.forsake(q)

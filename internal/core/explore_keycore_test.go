@@ -18,7 +18,6 @@ func (k *keyer) client(c *Client) {
 		k.nums(hostOf(e.authority), len(e.authority.Host))
 		k.times(e.value.over, e.value.swapped, e.value.useless)
 		k.nums(e.value.answers)
-		k.instants(e.value.well)
 	}
 	k.nums(len(c.patience.entries))
 	for _, e := range c.patience.entries {
@@ -51,7 +50,7 @@ func (k *keyer) pace(p *pace) {
 
 func (k *keyer) suspect(s *suspect) {
 	k.nums(hostOf(s.authority), int(s.state), s.failures, s.stalls, int(s.row), s.ended, s.lost, min(s.refusals, 1), s.proofs)
-	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.youngUntil)
+	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.youngUntil, s.probeAt)
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
@@ -78,7 +77,8 @@ func (k *keyer) candidate(r *candidate) {
 		k.attempt(st.callback)
 		k.call(st.try)
 		k.times(st.first, st.early, st.until, st.tried)
-		k.durations(st.spent)
+		k.durations(st.spent, st.had)
+		k.bools(st.gone, st.owed)
 		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain)
 		for _, m := range st.served {
 			k.b = append(k.b, m.method...)

@@ -51,23 +51,9 @@ type recently struct {
 	swapped time.Time // when a transport was promoted for it
 	answers int       // that its next proof takes; 0 is one
 	useless time.Time // when such a promotion was last seen not to help
-	well    Instant   // when the latest attempt began whose answer ended a streak
 }
 
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
-
-// answered: the answer to an attempt that began at that instant has ended a streak of a.
-func (r *recent) answered(now time.Time, a Authority, began Instant) {
-	m := r.use(now, a)
-	m.well = max(m.well, began)
-}
-
-// outlived reports whether a request of its authority that began after a was answered, and ended
-// a streak: that a is still silent says nothing of the transport as it is since then.
-func (r *recent) outlived(a *Attempt) bool {
-	m := r.get(a.Call.Authority)
-	return m != nil && a.began < m.well
-}
 
 // didNotHelp: a has stalled or tripped again. If a transport was promoted for a within the
 // last minute, a's next proof takes more answers, until a minute has passed in which a

@@ -12,9 +12,9 @@ import (
 // tries the candidate first (tryPlanned). If that request has no connection within a second, or
 // within a quarter of its caller's time if that is less, or no answer although it may be sent
 // again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
-// callers have little time, until its tries have had a second in all (givenUp). The try was in
+// callers have little time, until its tries have had a second in all (weigh). The try was in
 // vain if the candidate had no connection, or failed a request that the transport in service
-// answered (tryJudged). What becomes of a planned candidate that nobody tries is in candidate.go.
+// answered, in no more time than the try had (tryAnswered, tryJudged). What becomes of a planned candidate that nobody tries is in candidate.go.
 
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {
@@ -132,10 +132,12 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	return Step{}, false
 }
 
-func (st *stand) isTriedBy(now time.Time, q *Call) { st.try, st.tried, st.tryWell = q, now, false }
+func (st *stand) isTriedBy(now time.Time, q *Call) {
+	st.try, st.tried, st.tryWell, st.gone = q, now, false, false
+}
 
-// triedTooBriefly reports whether q may try the candidate after another call, whose try was called
-// back before anybody could tell (givenUp).
+// triedTooBriefly reports whether q may try the candidate after another call, whose try had too
+// little time for a verdict (weigh).
 func (st *stand) triedTooBriefly(q *Call) bool {
 	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
 }
@@ -157,15 +159,17 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 	c.report(now, Report{What: HasRefused, About: About{Authority: st.authority}, Candidate: c.cand.id, Kind: st.kind})
 }
 
-// tryAnswered: the transport in service has answered the control of a try: the same
-// request, or, if that was of kind Once or its caller has gone, one that came later. A try that was
-// called back had a head start of time, and its control has no more.
+// tryAnswered: the transport in service has answered the control of a try: the same request, or,
+// if that was of kind Once or its caller has gone, one that came later. A try that was given up had
+// its time, and its control has no more.
 func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
-	if st.tryLost && st.kind == TrialTimeout && control.waited(now) > headStart {
-		return
+	switch {
+	case !st.tryLost || st.kind != TrialTimeout:
+		st.tryWell = true
+		c.tryJudged(now, st)
+	case control.waited(now) <= st.had:
+		c.weigh(now, st)
 	}
-	st.tryWell = true
-	c.tryJudged(now, st)
 }
 
 // callBackAt is when the try of st is called back: its caller must have time left for the
@@ -174,22 +178,29 @@ func (st *stand) callBackAt() time.Time {
 	return st.callback.start.Add(headStartOf(st.callback.start, st.callback.Call))
 }
 
-// givenUp: t, a try of a planned candidate, had no answer, and nobody waits for one any more. That
-// is a verdict if the tries of its authority have had a second in all, or if t had most of its
-// caller's time (hurried); else the next request tries. Without a connection the try was in vain.
-func (c *Client) givenUp(now time.Time, st *stand, t *Attempt, left bool) {
-	st.spent += t.waited(now)
-	if st.spent < headStart && (!left || t.hurried(now)) {
-		return
+// givenUp: t, a try of a planned candidate, had no answer, and nobody waits for one any more. If t
+// had no connection, that speaks against the candidate. Otherwise it does once the control of t is
+// answered in as little time as t had.
+func (c *Client) givenUp(now time.Time, st *stand, t *Attempt) {
+	st.tryLost, st.kind, st.had = true, TrialTimeout, t.waited(now)
+	if !t.connected {
+		c.weigh(now, st)
 	}
-	st.tryLost, st.kind = true, TrialTimeout
-	st.tryWell = st.tryWell || !t.connected
-	c.tryJudged(now, st)
 }
 
-// judgedBy reports whether q has tried the candidate, and for long enough that its caller's leaving
-// does not matter.
-func (st *stand) judgedBy(q *Call) bool { return st.try == q && st.tryLost && st.spent > 0 }
+// weigh: the latest try speaks against the candidate. The tries of an authority are in vain when
+// they have had a second in all; until then the next request tries, too.
+func (c *Client) weigh(now time.Time, st *stand) {
+	if st.spent += st.had; st.spent < headStart {
+		st.tryLost = false
+		if st.gone {
+			st.try = nil
+		}
+		return
+	}
+	st.tryWell = true
+	c.tryJudged(now, st)
+}
 
 // callBackTry: a try of a planned candidate had no connection within its head start, or no
 // answer if it may be sent again. It goes on in service.
@@ -200,5 +211,15 @@ func (c *Client) callBackTry(now time.Time, st *stand) {
 		return // nobody knows
 	}
 	c.callBack(a)
-	c.givenUp(now, st, a, false)
+	c.givenUp(now, st, a)
+}
+
+// tryLeft: the caller of t, a try of a planned candidate, has gone. If t had most of its caller's
+// time, no other try is needed.
+func (c *Client) tryLeft(now time.Time, st *stand, t *Attempt, o Outcome) {
+	st.gone = true
+	if o.Verdict == Stall && !t.hurried(now) {
+		st.spent = headStart
+	}
+	c.givenUp(now, st, t)
 }

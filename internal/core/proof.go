@@ -8,7 +8,8 @@ import (
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
 //   - to a request whose latest attempt in service began after the candidate was ready, and
-//     failed (hasControl in trial.go);
+//     failed within its head start (hasControl in trial.go). What took longer to fail may have met
+//     an outage that was over when the trial began: its answer is treated as the one below;
 //   - to a copy, whose control stays silent or fails (slow.go);
 //   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
 //     sent in service after the trial began, and failed or was silent for a second there
@@ -48,7 +49,7 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case t.control || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
+	case t.control && !q.failure.slow || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
 		c.prove(now, st, t)
 	default:
 		if len(st.served) < maxMethods && !st.hasServed(q.Method) {
@@ -104,7 +105,7 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 		}
 	case o.Verdict != Neutral && st.servedBefore(a) && !st.refused:
 		c.proveServed(now, st, q.Method)
-	case st.tryLost:
+	case st.tryLost && !(o.Left && o.Verdict == Neutral):
 		c.untry(q) // both failed: it says nothing
 	}
 }
@@ -145,7 +146,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		if t.role == onTrial {
 			t.Call.attempts-- // it could trip nothing
 			if o.Left {
-				c.givenUp(now, st, t, o.Verdict == Stall)
+				c.tryLeft(now, st, t, o)
 				return
 			}
 		}
@@ -156,6 +157,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		st.tryLost, st.kind = true, o.Trigger
 		c.tryJudged(now, st)
 	case o.Verdict == Stall && st.tooEarly(now, t):
+		st.owed = st.owed || !t.control && !t.Copy() && !now.Before(st.first.Add(headStart))
 		c.wake(st.authority) // its caller had no time: that is no verdict yet
 	case o.Verdict == Neutral || st.trials.n > 0 || st.answered != nil || st.refused:
 		c.wake(st.authority) // the next one goes on

@@ -150,6 +150,7 @@ type stand struct {
 	holder    *Attempt  // the one of trials that holds back the others
 	first     time.Time // when it was first tried
 	early     time.Time // until then a trial that had no chance is no verdict
+	owed      bool      // there was such a trial without a control: the next request is sent in service
 	until     time.Time // when its trials have had their time; zero before the first
 	late      bool      // that time is over
 	refused   bool
@@ -165,7 +166,9 @@ type stand struct {
 	kind     string
 	inVain   bool          // tryLost and tryWell
 	callback *Attempt      // the try, until it is called back
-	spent    time.Duration // that tries have had which nobody waited for any longer
+	gone     bool          // the caller of the try has left
+	had      time.Duration // how long the latest try that was given up was there
+	spent    time.Duration // the same in all, of those that spoke against the candidate
 }
 
 // stand returns what a has made of r, or nil if nothing yet.

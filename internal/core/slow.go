@@ -36,9 +36,6 @@ import "time"
 //     the authority's patience grows (controlAnswered, outwaited). The outage is over if
 //     the control began after the streak did, or if the failures and stalls of other requests
 //     do not reach a threshold (served, takeBack in streak.go).
-//   - A request that began later than the control has been answered in service, and ended a
-//     streak: what an outage has left waiting says nothing of the transport as it is since then
-//     (outlived in memory.go). The copy's answer is its caller's, and proves nothing.
 //   - The control fails before that: the copy's answer proves the candidate, if the control
 //     began after the candidate was ready (controlFailed in proof.go).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
@@ -62,8 +59,6 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 	s.copyGap = 0
 	control, f := t.Call.main, t.Call.failure
 	switch {
-	case control != nil && c.recent.outlived(control):
-		c.wake(s.authority) // dismiss cancels the control
 	case control != nil && st.answered == nil:
 		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
 		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
@@ -99,7 +94,7 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 		c.patience.noFaster(now, q.Authority, 0)
 		c.wake(q.Authority)
 	}
-	if st.try == q || st.try != nil && (st.try.Kind == Once || !st.try.Flying()) && a.start.After(st.tried) {
+	if st.try == q || st.try != nil && (st.try.Kind == Once || st.gone) && a.start.After(st.tried) {
 		c.tryAnswered(now, st, a)
 	}
 }

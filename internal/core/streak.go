@@ -242,7 +242,6 @@ func (c *Client) served(now time.Time, a *Attempt) {
 		s.ended++
 	}
 	if a.began > s.opened || c.takeBack(s, a) {
-		c.recent.answered(now, s.authority, a.began)
 		c.acquit(now, s)
 	}
 }

@@ -60,7 +60,8 @@ type suspect struct {
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
 	methods  []methodFailure
-	probe    *Attempt // the control in service of requests that are asked once; nil: none is under way
+	probe    *Attempt  // the control in service of requests that are asked once; nil: none is under way
+	probeAt  time.Time // during a build, before which the next is not sent
 
 	// Copies of its requests.
 	copyGap time.Duration // from the latest to the next
@@ -118,6 +119,9 @@ func (c *Client) evict(now time.Time) {
 		}
 		return a.asked.Compare(b.asked)
 	})
+	if least.outage() {
+		c.recent.over(now, least.authority) // if it trips again, that is no news
+	}
 	c.forget(now, least)
 	if c.cand != nil {
 		c.cand.forget(least.authority)

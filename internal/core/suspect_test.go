@@ -186,6 +186,16 @@ func TestOutagesLeaveAQuarterOfThePlacesToSuspicions(t *testing.T) {
 	assert.Len(t, s.suspects, maxSuspects)
 }
 
+// An outage that had to make room is no news when it trips again.
+func TestAnOutageThatMadeRoomIsNoNews(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	a := s.suspects[0].authority
+	s.evict(s.now)
+	require.Empty(t, s.Suspects())
+	assert.False(t, s.isNews(s.now, a))
+}
+
 // Of suspicions the one with the least failures makes room, and of those the one that has
 // been quiet for longest.
 func TestTheLeastSuspicionMakesRoom(t *testing.T) {

@@ -79,7 +79,10 @@ func (c *Client) withoutTransport(now time.Time, q *Call) Step {
 	case c.rules.Fallback && q.maySend() && !starts:
 		return Step{Do: Divert}
 	case c.cand != nil && q.maySend() && !q.outOfTime(now):
-		return c.wait(q, forVerdict, q.readyBy)
+		if step, ok := c.waitOn(now, q, c.cand); ok {
+			return step
+		}
+		return Step{Do: Divert}
 	case q.fresh() && c.spare(q) && !c.absent:
 		return c.send(now, q, c.suspect(q.Authority))
 	}

@@ -58,7 +58,8 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return Step{}, false
 	}
 	switch r := c.cand; {
-	case r != nil && r.stage == Building && s.probe == nil && c.mayNotSee(now, q, r):
+	case r != nil && r.stage == Building && s.probe == nil && !now.Before(s.probeAt) && c.mayNotSee(now, q, r) && (!c.rules.Fallback || c.controlDue(now, q, s)):
+		s.probeAt = now.Add(headStart)
 		return c.probe(now, q, s), true
 	case r != nil && (r.stage == Building || r.standsFor(s.authority) && r.heldBack(s.authority)):
 		return c.waitForVerdict(now, q, r)
@@ -143,15 +144,18 @@ func (c *Client) stopHolding(st *stand) {
 }
 
 // askOnce: q is asked once, on the candidate or in service. One at a time is sent in service, as
-// the control of what the candidate has answered, or is silent about; it goes first where it is
-// the control's turn (controlFirst in proof.go). All are sent in service while the trials under
-// way have no connection yet.
+// the control of what the candidate has answered, is silent about, or had no chance to answer
+// (tooEarly); it goes first where it is the control's turn (controlFirst in proof.go). All are sent
+// in service while the trials under way have no connection yet.
 func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	st := c.cand.stand(s.authority)
 	served := st.hasServed(q.Method)
 	pending := st != nil && st.trials.n > 0
 	switch {
-	case s.probe == nil && (served || pending || c.controlFirst(now, s, q.Method)):
+	case s.probe == nil && (served || pending || st != nil && st.owed || c.controlFirst(now, s, q.Method)):
+		if st != nil {
+			st.owed = false
+		}
 		return c.probe(now, q, s)
 	case pending && !served && !st.connected():
 		return c.send(now, q, s)
@@ -169,10 +173,10 @@ func (c *Client) probe(now time.Time, q *Call, s *suspect) Step {
 
 // mayNotSee reports whether q, a new request that is asked once, may have to leave before the
 // build of r has ended, which takes more than a head start. If all such requests waited for the
-// build, nobody would find out that the transport in service is well again.
+// build, nobody would find out that the transport in service is well again. One in a second is
+// enough (probeAt).
 func (c *Client) mayNotSee(now time.Time, q *Call, r *candidate) bool {
-	built := c.paceOf(r.planned).built
-	return q.fresh() && !q.Deadline.IsZero() && !now.Before(built.Add(headStart)) && q.Deadline.Before(built.Add(c.rules.RecreateTimeout))
+	return q.fresh() && c.mayLeave(q, r) && !now.Before(c.looksUpAt(q, r))
 }
 
 // tryOn begins a trial: q, or a copy of it, is sent on the candidate.

@@ -9,8 +9,12 @@ import (
 // woken, and nothing is left for it to do. A request waits while a candidate is being built,
 // which takes WithRecreateTimeout at most. It also waits for up to a second while others of its
 // authority try the candidate, or, if a copy has been answered, until there is a verdict on
-// that (judge in slow.go). It is woken when its wait is over, and by each verdict and promotion.
-// Then it does the first of these that applies (round in table.go):
+// that (judge in slow.go). If its caller may have to leave before the build must have ended, a
+// fallback gets half of the caller's time (waitOn), and one new request at a time that is asked
+// once goes to the transport in service, a second into the build, or within a quarter of its time
+// if the build before this one gave nothing (mayNotSee in trial.go). A request is woken when its
+// wait is over, and by each verdict and promotion. Then it does the first of these that applies
+// (round in table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
 //     waits for it. Otherwise it goes to the fallback, if there is one, or waits for what is
@@ -51,7 +55,8 @@ import (
 //
 // With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
 // met an outage: it rests for a second, or until a promotion or Close, and starts over, but
-// for the candidates that it waits for. Its time for that begins when it would have given up first (mayStartOver).
+// for the candidates that it waits for. Its time for that begins when it would have given up
+// first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8
@@ -78,7 +83,45 @@ func (c *Client) waitForVerdict(now time.Time, q *Call, r *candidate) (Step, boo
 		return Step{}, false
 	}
 	q.waitedFor = r.id
-	return c.wait(q, forVerdict, q.readyBy), true
+	return c.waitOn(now, q, r)
+}
+
+// waitOn: q waits for r. Where there is a fallback, who may have to leave before a build has ended
+// keeps half of its time for that. After a build that gave nothing, who is asked once looks up
+// before it has to leave: it may be the only one to find out that the transport in service is well
+// again (mayNotSee in trial.go).
+func (c *Client) waitOn(now time.Time, q *Call, r *candidate) (Step, bool) {
+	until := q.readyBy
+	if r.stage == Building && c.mayLeave(q, r) {
+		if s := c.suspect(q.Authority); c.unbuilt > 0 && s != nil && q.fresh() && askedOnce(q, s) {
+			if at := c.looksUpAt(q, r); now.Before(at) {
+				until = first(until, at)
+			}
+		}
+		if c.rules.Fallback && q.maySend() {
+			half := q.since.Add(q.Deadline.Sub(q.since) / 2)
+			if !now.Before(half) {
+				return Step{}, false
+			}
+			until = first(until, half)
+		}
+	}
+	return c.wait(q, forVerdict, until), true
+}
+
+// mayLeave reports whether q may have to leave before the build of r has ended.
+func (c *Client) mayLeave(q *Call, r *candidate) bool {
+	return !q.Deadline.IsZero() && q.Deadline.Before(c.paceOf(r.planned).built.Add(c.rules.RecreateTimeout))
+}
+
+// looksUpAt is when q has waited for the build of r for a second, or, after a build that gave
+// nothing, for a head start.
+func (c *Client) looksUpAt(q *Call, r *candidate) time.Time {
+	patient := headStart
+	if c.unbuilt > 0 {
+		patient = headStartOf(q.since, q)
+	}
+	return c.paceOf(r.planned).built.Add(patient)
 }
 
 // waitForNext: q has the next candidate built for its authority s, where the backoff
@@ -89,7 +132,7 @@ func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return Step{}, false
 	}
 	q.waitedFor = c.cand.id
-	return c.wait(q, forVerdict, q.readyBy), true
+	return c.waitOn(now, q, c.cand)
 }
 
 // waitForOthers: q took long to fail while the candidate was there. It waits, once, for the

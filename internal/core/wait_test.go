@@ -188,3 +188,29 @@ func TestWhoMayNotSeeTheEndOfABuildAsksTheTransportInService(t *testing.T) {
 	s.does(in(3*time.Second), Send)
 	assert.Empty(t, s.Suspects())
 }
+
+// Where there is a fallback, of those that are asked once, and may not see the end of a build,
+// one in four intervals asks the transport in service. The others wait for half of their time,
+// and go to the fallback then.
+func TestWhoMayNotSeeTheEndOfABuildKeepsHalfOfItsTimeForTheFallback(t *testing.T) {
+	s := newScene(t)
+	s.rules.Fallback = true
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	s.does(s.call(Once, "POST"), Wait)
+	in := func(d time.Duration) *Call {
+		q := s.call(Once, "POST")
+		q.Deadline = s.now.Add(d)
+		return q
+	}
+	s.after(time.Second)
+	s.does(in(3*time.Second), Send)
+	s.after(time.Second) // it is silent, and no control any more
+	q := in(3 * time.Second)
+	step := s.Next(s.now, q)
+	require.Equal(t, Wait, step.Do)
+	assert.Equal(t, s.now.Add(1500*time.Millisecond), step.Until)
+	s.after(1500 * time.Millisecond)
+	s.does(q, Divert)
+	s.after(1500 * time.Millisecond)
+	s.does(in(3*time.Second), Send)
+}
