@@ -14,7 +14,8 @@ import (
 // again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
 // callers have little time, until its tries have had a second in all (weigh). The try was in
 // vain if the candidate had no connection, or failed a request that the transport in service
-// answered, in no more time than the try had (tryAnswered, tryJudged). What becomes of a planned candidate that nobody tries is in candidate.go.
+// answered, in no more time than the try had (tryAnswered, tryJudged). What becomes of a planned
+// candidate that nobody tries is in candidate.go.
 
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {
@@ -160,8 +161,8 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 }
 
 // tryAnswered: the transport in service has answered the control of a try: the same request, or,
-// if that was of kind Once or its caller has gone, one that came later. A try that was given up had
-// its time, and its control has no more.
+// if that was of kind Once or its caller has gone, one that came later. The control of a try that
+// was given up speaks against the candidate only if it took no longer than the try had.
 func (c *Client) tryAnswered(now time.Time, st *stand, control *Attempt) {
 	switch {
 	case !st.tryLost || st.kind != TrialTimeout:
@@ -188,8 +189,8 @@ func (c *Client) givenUp(now time.Time, st *stand, t *Attempt) {
 	}
 }
 
-// weigh: the latest try speaks against the candidate. The tries of an authority are in vain when
-// they have had a second in all; until then the next request tries, too.
+// weigh: the latest try that was given up speaks against the candidate. Once such tries of the
+// authority have had a second in all, they were in vain; until then the next request tries, too.
 func (c *Client) weigh(now time.Time, st *stand) {
 	if st.spent += st.had; st.spent < headStart {
 		st.tryLost = false

@@ -17,10 +17,10 @@ import "time"
 // trial's end was neutral, or it was a stall that came too early: within a second of the
 // authority's first trial of this candidate, or, if the trial had no connection yet or less than
 // two thirds of its caller's time, within the time of its trials (tooEarly). That is
-// WithRecreateTimeout or, if it is longer, the patience of a trial (tryOn). Trials that are under
-// way when that time is over are not waited for: the authority refuses the candidate (passedOf in clock.go).
-// Copies alone have no such limit (slow.go). After a refusal the authority's next trial needs a
-// failure in service that is newer (hasEvidence).
+// WithRecreateTimeout or, if it is longer, the patience of a trial (tryOn). Trials that are still
+// under way when that time is over are not waited for: the authority refuses the candidate
+// (passedOf in clock.go). Copies alone have no such limit (slow.go). After a refusal the
+// authority's next trial needs a failure in service that is newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
 // (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
@@ -32,9 +32,9 @@ import "time"
 // its head start makes the trial (ripest in copy.go). A request is asked once if the row of its
 // authority in the table below does not take it. It goes to the candidate without a control,
 // unless it is the control's turn to be first (controlFirst in proof.go), and holds back the
-// others as any trial does. The next one that is asked once is sent in service,
-// as the control. The others go to the candidate, too, but for those that come while a trial has
-// no answer and no connection: these are sent in service (askOnce).
+// others as any trial does. The next one that is asked once is sent in service, as the control.
+// The others go to the candidate, too, but for those that come while a trial has no answer and no
+// connection: these are sent in service (askOnce).
 //
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.
