@@ -26,7 +26,9 @@
 //	              | any                                    | new, or may go again               | Send; else GiveUp
 //	tripped       | Ready, not refused, not held back      | has its control                    | Try
 //	              | the same                               | has evidence, no control yet       | Send (the control)
-//	              | Building, or held back                 | has evidence, its wait is worth it | Wait
+//	              | Building, for a second                 | new, asked once, may not see it end| Send, one a second
+//	              | Building, or held back                 | has evidence, its wait is worth it | Wait; if a fallback has to serve it
+//	              |                                        |                                    |  in time, for half of its time
 //	              | Ready, tried by others of it, none of  | took long to fail, it being there  | Wait for a head start, once; else as below
 //	              |  whom has a connection                 |                                    |
 //	              | none, or refused and free; due         | has evidence                       | build, and Wait
