@@ -113,29 +113,3 @@ func TestSlowFirstBytesAreCopiedSeldomAndReplaceNothing(t *testing.T) {
 		s.lostAtMost("a", 0)
 	})
 }
-
-// Case A4, where failures take 8 to 15 s: what has failed so slowly may have met an outage that
-// was over when its trial began.
-func TestOutagesWithSlowFailuresReplaceNothing(t *testing.T) {
-	for _, method := range []string{"PUT", "POST"} {
-		t.Run(method, func(t *testing.T) {
-			overDraws(t, func(d *draw) {
-				s := newSim(d, d.rules())
-				ill := fate{dial: d.between(8*sec, 15*sec), refused: true}
-				if method == "PUT" && d.chance(0.5) {
-					ill = fate{dial: ms, answer: ill.dial, broken: true}
-				}
-				last := d.between(time.Minute, 5*time.Minute)
-				s.world = func(*visit, uint64) fate {
-					if s.since()%(15*time.Minute) < last {
-						return ill
-					}
-					return fateWell
-				}
-				s.traffic(sec, d.between(10*sec, 50*sec), 300*time.Minute-sec, visit{host: "a", method: method})
-				s.run(300*time.Minute - sec)
-				s.swapsAtMost(1)
-			})
-		})
-	}
-}

@@ -8,8 +8,7 @@ import (
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
 //   - to a request whose latest attempt in service began after the candidate was ready, and
-//     failed within its head start (hasControl in trial.go). What took longer to fail may have met
-//     an outage that was over when the trial began: its answer is treated as the one below;
+//     failed (hasControl in trial.go);
 //   - to a copy, whose control stays silent or fails (slow.go);
 //   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
 //     sent in service after the trial began, and failed or was silent for a second there
@@ -49,7 +48,7 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case t.control && !q.failure.slow || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
+	case t.control || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
 		c.prove(now, st, t)
 	default:
 		if len(st.served) < maxMethods && !st.hasServed(q.Method) {
