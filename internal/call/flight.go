@@ -100,7 +100,7 @@ func (c *call) await() (*http.Response, error, bool) {
 // panic, so it is looked into before anybody knows of the flight.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
-	if trial {
+	if f.Tells {
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
 		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 	}

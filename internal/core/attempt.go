@@ -19,8 +19,9 @@ const (
 // An Attempt is one sending of a call on one transport. Its role changes when its
 // candidate is promoted; what happens to it later finds it where it is.
 type Attempt struct {
-	Call *Call
-	On   uint64 // the transport
+	Call  *Call
+	On    uint64 // the transport
+	Tells bool   // the core wants to hear when it looks for a connection, and when it has one
 
 	role  role
 	began Instant
@@ -33,13 +34,15 @@ type Attempt struct {
 	under  *suspect  // under whose suspicion it began; nil: none
 	ripeAt time.Time // when it will have had its head start
 
-	// Of a trial.
-	row       row  // of its authority, when it began
+	// Of one that tells of its connection.
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
-	told      bool // a copy that has ended, since its caller has gone: it is over with its call's main
-	control   bool // the same request failed in service before it
-	brief     bool // its caller was about to leave when it began
+
+	// Of a trial.
+	row     row  // of its authority, when it began
+	told    bool // a copy that has ended, since its caller has gone: it is over with its call's main
+	control bool // the same request failed in service before it
+	brief   bool // its caller was about to leave when it began
 
 	// Of a copy that was answered, until its verdict.
 	judgeAt time.Time
@@ -70,6 +73,9 @@ func (a *Attempt) silentIn(now time.Time, s *suspect) {
 func (a *Attempt) unsent() bool {
 	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && a.asked)
 }
+
+// looks reports whether a still looks for a connection.
+func (a *Attempt) looks() bool { return a.asked && !a.connected }
 
 // Copy reports whether a is beside another attempt of its call.
 func (a *Attempt) Copy() bool { return a.role != inService && a.role != onTrial }

@@ -191,12 +191,12 @@ func TestEveryFewRequestsAreRefusedInTurn(t *testing.T) {
 func TestOneFailureInAHundredReplacesNothing(t *testing.T) {
 	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
-		share, answer := oneOf(d, 0.013, 0.05), oneOf(d, 20*ms, 500*ms)
+		share, dial, answer := oneOf(d, 0.013, 0.05), oneOf(d, 0, 5*ms, 200*ms), oneOf(d, 20*ms, 500*ms)
 		s.world = func(*visit, uint64) fate {
 			if d.chance(share) {
 				return fateRefused
 			}
-			return fate{answer: answer}
+			return fate{dial: dial, answer: answer}
 		}
 		s.traffic(0, 3333*time.Microsecond, time.Minute, visit{host: "a", method: oneOf(d, "GET", "POST"), left: oneOf(d, 0, 20*sec)})
 		s.run(2 * time.Minute)

@@ -182,8 +182,8 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 // it has one.
 func (c *Client) Asks(a *Attempt) { a.asked = true }
 
-// Connected: a trial has got a connection, or may have sent something. Where the
-// transport in service gave none, it holds back nobody any more.
+// Connected: an attempt has got a connection, or may have sent something. Where the
+// transport in service gave none, a trial that has one holds back nobody any more.
 func (c *Client) Connected(now time.Time, a *Attempt) {
 	if a.over || a.connected || c.closed {
 		return

@@ -208,7 +208,7 @@ func (acc *account) answersOf(w *world, h *hostAccount) int {
 func (acc *account) mostFailed(w *world, h *hostAccount, of *flight) bool {
 	tried := h.ended
 	for _, f := range w.flights {
-		if f.on == w.current && f.under == h.suspicion && acc.waited(w, f) > 2*h.took && &acc.hosts[hostOf(f.x.q.Authority)] == h {
+		if f.on == w.current && f.under == h.suspicion && !f.looks && acc.waited(w, f) > 2*h.took && &acc.hosts[hostOf(f.x.q.Authority)] == h {
 			tried++
 		}
 	}

@@ -110,6 +110,9 @@ func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
 		add(opConnect, i, k)
 		return
 	}
+	if w.connects && role == serving && f.looks && f.under != 0 && m != refuses && m != hangs && m != timesOut {
+		add(opConnect, i, k)
+	}
 	switch {
 	case m == works, m == slow && age >= slowly:
 		add(opAnswer, i, k)

@@ -65,6 +65,7 @@ func (w *world) ask(x *traveler) {
 		w.must(x.tries == 1 || x.q.Kind > Sealed, "what is sealed is sent again")
 		w.c.Asks(s.Attempt)
 		f := w.takeOff(x, s.Attempt, s.Attempt.began)
+		f.looks = true
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
 			x.tried, x.lost, x.well, x.vain = w.built, false, false, false
 		}
@@ -97,6 +98,7 @@ func (w *world) ask(x *traveler) {
 
 func (w *world) connect(f *flight) {
 	w.sends(f)
+	f.looks = false
 	w.c.Connected(w.now, f.a)
 }
 

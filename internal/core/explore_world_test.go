@@ -130,7 +130,8 @@ type flight struct {
 	began     int  // step
 	clock     Instant
 	start     time.Time
-	under     int // the suspicion that it began under
+	under     int  // the suspicion that it began under
+	looks     bool // it has told that it looks for a connection, and has not got one
 	sent      bool
 	row       row // of its authority when it began
 	silentAt  time.Time

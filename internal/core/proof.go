@@ -171,7 +171,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 // dial when its caller has left, and the next trial may find the connection made. The next trial
 // may also have more time, since its caller has no build to wait for.
 func (st *stand) tooEarly(now time.Time, t *Attempt) bool {
-	return now.Before(st.first.Add(headStart)) || now.Before(st.early) && (t.asked && !t.connected || t.hurried(now))
+	return now.Before(st.first.Add(headStart)) || now.Before(st.early) && (t.looks() || t.hurried(now))
 }
 
 // hurried reports whether a, a trial that its caller's leaving ends, had less than two thirds of

@@ -27,8 +27,8 @@ const (
 	answerGap = 100 * time.Millisecond
 	// leaving: who leaves sooner without an answer may have changed its mind.
 	leaving = time.Second
-	// slack: an attempt that is still under way counts as one that did not fail once
-	// it has lasted longer than slack times the longest failure.
+	// slack: an attempt that is still under way on a connection counts as one that did
+	// not fail once it has lasted longer than slack times the longest failure.
 	slack = 2
 	// readyFor is how long a candidate that nobody tries stays.
 	readyFor = 5 * time.Minute

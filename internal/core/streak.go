@@ -33,8 +33,8 @@ import (
 // needs no count (Ended in events.go).
 //
 // What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
-// half of its attempts under suspicion have failed, of those that are over or have lasted long
-// enough to fail (failuresTrip, mostFailed); or at the threshold of stalls, once the first of
+// half of its attempts under suspicion have failed, of those that are over, or have a connection
+// and have lasted long enough to fail (failuresTrip, mostFailed); or at the threshold of stalls, once the first of
 // them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
 // When the count starts over is said at served.
 
@@ -138,11 +138,12 @@ func (c *Client) failuresTrip(now time.Time, s *suspect) bool {
 // mostFailed reports whether at least half of the attempts that began under suspicion have
 // failed. It looks at those that have ended, and at those that have been under way for more
 // than slack times the longest failure. One failure in a hundred beside slow answers is no
-// outage.
+// outage. An attempt that still looks for a connection has not outlasted anything: where two
+// hundred begin at once on a busy machine, each fails only when its turn to dial has come.
 func (s *suspect) mostFailed(now time.Time) bool {
 	tried := s.ended
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.under == s && a.waited(now) > slack*s.took {
+		if a.under == s && !a.looks() && a.waited(now) > slack*s.took {
 			tried++
 		}
 	}

@@ -192,19 +192,25 @@ func TestAnAttemptUnderSuspicionIsCountedOnceItEnds(t *testing.T) {
 	assert.Equal(t, [2]int{2, 1}, [2]int{o.ended, o.lost})
 }
 
-// So are those that go on for longer than failures take.
+// So are those that go on for longer than failures take, unless they wait for a connection:
+// they may yet be refused as the others.
 func TestWhatLastsLongerThanFailuresIsNotFailed(t *testing.T) {
 	o := &suspect{}
 	for name, tt := range map[string]struct {
-		under  *suspect
-		waited time.Duration
-		want   bool
+		under            *suspect
+		waited           time.Duration
+		asked, connected bool
+		want             bool
 	}{
-		"longer": {o, slack*time.Second + 1, false}, "as long": {o, slack * time.Second, true}, "it began before": {nil, time.Hour, true},
+		"longer, and nobody knows of a connection": {o, slack*time.Second + 1, false, false, false},
+		"longer, on a connection":                  {o, slack*time.Second + 1, true, true, false},
+		"longer, and waits for a connection":       {o, time.Hour, true, false, true},
+		"as long":                                  {o, slack * time.Second, true, true, true},
+		"it began before":                          {nil, time.Hour, true, true, true},
 	} {
 		*o = suspect{took: time.Second, ended: 1, lost: 1}
 		for range 2 {
-			o.flying.add(&Attempt{under: tt.under, start: simStart.Add(-tt.waited)})
+			o.flying.add(&Attempt{under: tt.under, start: simStart.Add(-tt.waited), asked: tt.asked, connected: tt.connected})
 		}
 		assert.Equal(t, tt.want, o.mostFailed(simStart), name)
 	}

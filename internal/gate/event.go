@@ -77,12 +77,12 @@ func (g *Gate) Flying(q *core.Call) bool {
 	return q.Flying()
 }
 
-// Asks tells the core that a trial looks for a connection.
+// Asks tells the core that an attempt looks for a connection.
 func (g *Gate) Asks(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a) })
 }
 
-// Connected tells the core that something of a trial may have been sent.
+// Connected tells the core that something of an attempt may have been sent.
 func (g *Gate) Connected(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Connected(now, a) })
 }
