@@ -332,9 +332,11 @@ func TestAContextThatPanicsWhenItsRequestIsCopiedEndsNoProcess(t *testing.T) {
 		sour.Store(true)
 		time.Sleep(time.Minute)
 		require.Len(t, rt.Health().OpenOutages, 1, "its silence has tripped the authority")
-		_, err := get(t.Context(), rt, "http://a.test/")
-		require.NoError(t, err, "another one is copied")
-		time.Sleep(time.Minute)
+		for range 2 { // a candidate could not help the first one, so the proof takes a second answer
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.NoError(t, err, "another one is copied")
+			time.Sleep(time.Minute)
+		}
 		rested(t, rt)
 	})
 }

@@ -172,6 +172,7 @@ func TestRoundTripThatVanishesInACopyCostsNobodyAnything(t *testing.T) {
 					assert.EqualValues(t, 1, f.Calls.Load())
 					assert.Zero(t, rt.Health().InFlight)
 					assert.Equal(t, map[string]int{"stall rejected": 1}, p.Outcomes())
+					time.Sleep(time.Minute) // until then a copy's answer alone would prove nothing
 
 					stallsFor(t, rt, "http://a.test/", time.Second)
 					_, err = get(t.Context(), rt, "http://a.test/")

@@ -43,8 +43,9 @@ type failure struct {
 	on    uint64  // the transport
 	began Instant // the attempt
 	at    Instant // the failure
-	apart bool    // it had no connection in the end
-	again bool    // the request may be sent again
+	took  time.Duration
+	apart bool // it had no connection in the end
+	again bool // the request may be sent again
 	stall bool
 	slow  bool // it took long, or was a stall
 	first bool // it was on a candidate, and the transport in service was not asked before

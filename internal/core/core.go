@@ -62,7 +62,7 @@ package core
 import "time"
 
 // An Instant orders events causally: it advances with each failure in service,
-// build, trial, proof, refusal and promotion, and when the transport in service has ended.
+// build, trial, answered trial, refusal and promotion, and when the transport in service has ended.
 type Instant uint64
 
 // A Client is the state of one client. It is not safe for concurrent use: the

@@ -98,7 +98,7 @@ func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 	}
 	q.failure = failure{
 		on: a.On, began: a.began, at: c.now, apart: o.Unsent || o.Apart, again: o.Again,
-		stall: o.Verdict == Stall, slow: rowOf(now, a, o) == silent, first: a.role == onTrial && !a.control,
+		stall: o.Verdict == Stall, slow: rowOf(now, a, o) == silent, took: a.waited(now), first: a.role == onTrial && !a.control,
 	}
 }
 

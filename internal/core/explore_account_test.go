@@ -60,6 +60,10 @@ type hostAccount struct {
 	swapped time.Time
 	answers int
 	useless time.Time
+
+	vain int       // candidates that did not help it in this outage
+	down time.Time // when its latest outage with such a one was over
+	up   int       // the step of the first answer of a candidate in this outage
 }
 
 // A served is a trial that was answered by a candidate.
@@ -81,7 +85,7 @@ func (acc *account) reset() {
 	long := t0.Add(-time.Hour)
 	*acc = account{fresh: true, built: long, notBefore: long, promoted: long, endedOver: long}
 	for h := range acc.hosts {
-		acc.hosts[h].over, acc.hosts[h].swapped, acc.hosts[h].useless = long, long, long
+		acc.hosts[h].over, acc.hosts[h].swapped, acc.hosts[h].useless, acc.hosts[h].down = long, long, long, long
 	}
 }
 
@@ -95,7 +99,7 @@ func (acc *account) before(w *world) {
 func (h *hostAccount) well() {
 	*h = hostAccount{
 		last: h.last, outage: h.outage, over: h.over, refused: h.refused,
-		swapped: h.swapped, answers: h.answers, useless: h.useless,
+		swapped: h.swapped, answers: h.answers, useless: h.useless, down: h.down,
 	}
 }
 
@@ -112,7 +116,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 		acc.failedTrial(w, f, o)
 		return
 	}
-	f.x.control = failedControl{on: f.on, began: f.began, unsent: o.Unsent}
+	f.x.control = failedControl{on: f.on, began: f.began, unsent: o.Unsent, took: acc.waited(w, f)}
 	if o.Untyped && !f.x.free {
 		f.x.free = true
 		f.x.tries--
@@ -286,6 +290,9 @@ func (acc *account) recovered(w *world, i int, _ bool) {
 	h := &acc.hosts[i]
 	if h.outage {
 		h.over = w.now
+		if h.vain > 0 {
+			h.down = w.now
+		}
 	}
 	h.outage = false
 	h.well()

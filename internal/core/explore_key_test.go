@@ -179,6 +179,7 @@ func (k *keyer) traveler(x *traveler) {
 	k.transport(x.tried)
 	k.transport(x.control.on)
 	k.steps(x.control.began)
+	k.durations(x.control.took, q.failure.took)
 	k.bools(x.control.unsent, q.failure.apart, q.failure.again, q.failure.stall, q.failure.slow, q.failure.first, q.failure.on <= k.w.c.dead)
 	k.attempt(q.main)
 	k.attempt(q.copy)

@@ -16,7 +16,7 @@ func (k *keyer) client(c *Client) {
 	}
 	for _, e := range c.recent.entries {
 		k.nums(hostOf(e.authority), len(e.authority.Host))
-		k.times(e.value.over, e.value.swapped, e.value.useless)
+		k.times(e.value.over, e.value.swapped, e.value.useless, e.value.down)
 		k.nums(e.value.answers)
 	}
 	k.nums(len(c.patience.entries))
@@ -51,7 +51,7 @@ func (k *keyer) pace(p *pace) {
 func (k *keyer) suspect(s *suspect) {
 	k.nums(hostOf(s.authority), int(s.state), s.failures, s.stalls, int(s.row), s.ended, s.lost, min(s.refusals, 1), s.proofs)
 	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.youngUntil, s.probeAt)
-	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved)
+	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved, s.up)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
 	k.list(&s.flying)
@@ -99,6 +99,7 @@ func (k *keyer) account(a *account) {
 	for _, s := range a.served {
 		k.nums(s.host, int(s.kind), int(s.row))
 		k.bools(s.copy, s.planned, s.control.unsent)
+		k.durations(s.control.took)
 		k.steps(s.began, s.control.began)
 		k.transport(s.control.on)
 		k.times(s.start, s.at)
@@ -107,11 +108,12 @@ func (k *keyer) account(a *account) {
 	for i := range a.hosts {
 		h := &a.hosts[i]
 		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused)
-		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.useless)
+		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.useless, h.down)
 		k.instants(h.opened, h.counted)
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
 		k.durations(h.took)
 		k.steps(h.like[:]...)
-		k.steps(h.before, h.latest)
+		k.steps(h.before, h.latest, h.up)
+		k.bools(h.vain > 0)
 	}
 }

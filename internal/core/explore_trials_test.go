@@ -38,6 +38,9 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 		}
 	}
 	acc.served = append(slices.Clone(acc.served), s)
+	if h.up == 0 && h.tripped {
+		h.up = w.step
+	}
 	if x.tried == f.on {
 		acc.served[len(acc.served)-1].planned = true
 		x.tried = 0
@@ -59,6 +62,9 @@ func (acc *account) heard(w *world, r Report) {
 			return
 		}
 		acc.news(w, !h.outage && w.now.Sub(h.over) >= time.Minute)
+		if h.outage {
+			h.vain++
+		}
 		h.tripped, h.outage = true, true
 	case HasRecovered:
 		w.say("      %s has recovered", r.About.Authority.Host)
@@ -75,6 +81,9 @@ func (acc *account) heard(w *world, r Report) {
 		w.say("      %s refuses the candidate (%s)", r.About.Authority.Host, r.Kind)
 		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
 		h.refused = true
+		if h.tripped && !acc.planned {
+			h.vain++
+		}
 		acc.forget(func(s *served) bool { return s.host == i })
 		acc.advance(w)
 	case WasRejected:
@@ -217,38 +226,50 @@ func (acc *account) judgePromotion(w *world, r Report) {
 // proves reports whether an answered trial is a proof: its control had its chance.
 func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	own := s.control.on == w.current && s.control.began >= acc.ready && (s.row != noConnection || h.row != noConnection || s.control.unsent)
+	began, took := s.control.began, s.control.took
 	if s.copy {
-		if failed := s.x.control; s.main != nil && failed.on == w.current && failed.began >= acc.ready && w.flightOf(s.main) == nil {
-			return true
+		failed, f := s.x.control, w.flightOf(s.main)
+		switch {
+		case f != nil:
+			own, began, took = !w.now.Before(s.judged(f)), f.began, time.Second
+		case s.main != nil && failed.on == w.current && failed.began >= acc.ready:
+			own, began, took = true, failed.began, time.Second
 		}
-		f := w.flightOf(s.main)
-		if f == nil {
-			return own
-		}
-		return !w.now.Before(s.judged(f))
 	}
-	if own {
+	doubt := acc.mayBeBack(w, h, s, began, took)
+	if own && !doubt {
 		return true
 	}
 	once := s.kind < Repeatable || s.kind == Repeatable && (s.row == silent || h.row == silent)
-	if !once {
+	if !once && !(own && doubt) {
 		return false
 	}
 	// The control begins after the trial. Of several answers in a row the control of one may be
 	// before its trial, if it begins after the answer before.
-	began := s.began
+	since := s.began
 	if h.before != 0 {
-		began = min(began, h.before)
+		since = min(since, h.before)
 	}
-	if h.like[likeOf(s.kind)] >= began {
+	if h.like[likeOf(s.kind)] >= since {
 		return true
 	}
 	for _, f := range w.flights {
-		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= began && acc.waited(w, f) >= time.Second {
+		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since && acc.waited(w, f) >= time.Second {
 			return true
 		}
 	}
 	return false
+}
+
+// mayBeBack reports whether the upstream may have come back between a control and its trial.
+func (acc *account) mayBeBack(w *world, h *hostAccount, s served, control int, took time.Duration) bool {
+	if h.up != 0 && control > h.up {
+		return false
+	}
+	silent := slices.ContainsFunc(w.flights, func(f *flight) bool {
+		return f.on == w.built && f.a.in != nil && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
+	})
+	return took >= 2*time.Second || took >= 100*time.Millisecond && (silent || h.vain > 0 || w.now.Sub(h.down) < time.Minute)
 }
 
 // likeOf: what is sealed has the method of what is once only, so each is the other's control.

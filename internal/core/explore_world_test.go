@@ -116,6 +116,7 @@ type failedControl struct {
 	on     uint64
 	began  int // step
 	unsent bool
+	took   time.Duration
 }
 
 // A flight is an attempt under way.

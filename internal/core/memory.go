@@ -50,7 +50,15 @@ type recently struct {
 	over    time.Time // when its last outage ended
 	swapped time.Time // when a transport was promoted for it
 	answers int       // that its next proof takes; 0 is one
+	down    time.Time // when its last outage ended that a candidate had not helped
 	useless time.Time // when such a promotion was last seen not to help
+}
+
+// wasDown reports whether an outage of a ended within the last minute that a candidate had not
+// helped: its upstream was down.
+func (r *recent) wasDown(now time.Time, a Authority) bool {
+	m := r.get(a)
+	return m != nil && now.Sub(m.down) < calm
 }
 
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }

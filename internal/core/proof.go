@@ -8,12 +8,13 @@ import (
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
 //   - to a request whose latest attempt in service began after the candidate was ready, and
-//     failed (hasControl in trial.go);
+//     failed (hasControl in trial.go), unless the upstream may have come back since (mayBeBack);
 //   - to a copy, whose control stays silent or fails (slow.go);
 //   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
 //     sent in service after the trial began, and failed or was silent for a second there
 //     (hasLike). If there is none, the next one like it is sent in service, and the candidate is
 //     proven if that one fails or is silent for a second (controlFailed; passed in clock.go).
+//     The same holds for an answer that may be due to an upstream that came back (serves).
 //
 // Where a candidate was planned, the answer to a request whose authority was well when it tried
 // the candidate is enough (plan.go).
@@ -48,14 +49,50 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case t.control || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
+	case t.control && !c.mayBeBack(now, s, st, t, q.failure) || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
 		c.prove(now, st, t)
 	default:
-		if len(st.served) < maxMethods && !st.hasServed(q.Method) {
-			st.served = append(st.served, answeredMethod{q.Method, t.began})
-		}
-		c.wake(q.Authority) // the next asks the transport in service
+		c.serves(now, s, st, t)
 	}
+}
+
+// serves: t was answered, and has no control that proves anything. The next request like t is
+// one, and so is that of the next copy.
+func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
+	s.copyAt = now
+	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
+		st.served = append(st.served, answeredMethod{t.Call.Method, t.began})
+	}
+	c.now++ // what begins from here on meets an upstream that is up
+	if s.up == 0 {
+		s.up = c.now
+	}
+	c.wake(s.authority)
+}
+
+// copyProves: t, a copy, was answered, and its control, which began at that instant, was not.
+func (c *Client) copyProves(now time.Time, st *stand, t *Attempt, control Instant) {
+	s := c.suspect(st.authority)
+	if !c.mayBeBack(now, s, st, t, failure{began: control, took: headStart}) {
+		c.prove(now, st, t)
+		return
+	}
+	c.serves(now, s, st, t)
+}
+
+// mayBeBack reports whether t may have been answered because the upstream came back after the
+// control of t had met its outage. That may be so if the control took two seconds to fail; or if
+// it took 100 ms, and a candidate failed the authority in this outage, or in one that ended within
+// the last minute, or was silent for a second about a trial that is older than t. It is not so if
+// a candidate had answered the authority before the control began.
+func (c *Client) mayBeBack(now time.Time, s *suspect, st *stand, t *Attempt, control failure) bool {
+	if s.up != 0 && control.began >= s.up {
+		return false
+	}
+	older := st.trials.first
+	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
+	return control.took >= slack*headStart ||
+		control.took >= answerGap && (silent || s.refusals > 0 || c.recent.wasDown(now, s.authority))
 }
 
 // hasLike: something of the same method that began after t failed in service, or has been
@@ -98,7 +135,7 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 		t := st.answered
 		st.answered = nil
 		if a.began >= c.cand.ready && o.Verdict != Neutral {
-			c.prove(now, st, t)
+			c.copyProves(now, st, t, a.began)
 		} else {
 			c.wake(q.Authority)
 		}

@@ -31,13 +31,14 @@ import "time"
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
 //     is dead, and that proves the candidate, or is one of the answers that a proof takes
-//     (copyAnswered, judge, prove in proof.go).
+//     (copyAnswered, judge, prove in proof.go), unless the upstream may have come back after the
+//     control had begun: then the next copy has a control that began later (mayBeBack there).
 //   - The control is answered before that: the upstream is slow, this copy proves nothing, and
 //     the authority's patience grows (controlAnswered, outwaited). The outage is over if
 //     the control began after the streak did, or if the failures and stalls of other requests
 //     do not reach a threshold (served, takeBack in streak.go).
-//   - The control fails before that: the copy's answer proves the candidate, if the control
-//     began after the candidate was ready (controlFailed in proof.go).
+//   - The control fails before that: the copy's answer proves the candidate in the same way, if
+//     the control began after the candidate was ready (controlFailed in proof.go).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
 //     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
 //     nothing if the copy had less than two thirds of its caller's time (left in events.go).
@@ -67,18 +68,21 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 		}
 		st.answered = t
 	case control != nil: // another answered copy waits for its verdict already: dismiss cancels this control
-	case f.on == c.current && f.began >= c.cand.ready:
-		c.prove(now, st, t)
-	default:
+	case f.on != c.current || f.began < c.cand.ready:
 		c.wake(s.authority)
+	case c.mayBeBack(now, s, st, t, f):
+		c.serves(now, s, st, t)
+	default:
+		c.prove(now, st, t)
 	}
 }
 
 // judge: the control of the answered copy has been silent for long enough.
 func (c *Client) judge(now time.Time, r *candidate, st *stand) {
 	t := st.answered
+	began := t.Call.main.began
 	c.releaseControl(st)
-	c.prove(now, st, t)
+	c.copyProves(now, st, t, began)
 }
 
 // controlAnswered: the transport in service has answered the call of a trial. The

@@ -13,7 +13,8 @@ import (
 // after it was ready has a copy there.
 func (s *scene) copiedWithControl() (control, copied *Attempt) {
 	s.t.Helper()
-	s.dark(1)
+	waiting, _ := s.dark(1)
+	s.Failed(s.now, waiting[0], Outcome{Left: true}) // and its copy ends with it
 	control = s.does(s.call(Copyable, "GET"), Send)
 	for copied == nil && s.now.Before(simStart.Add(time.Hour)) {
 		s.now = s.now.Add(time.Second)

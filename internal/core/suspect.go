@@ -59,6 +59,7 @@ type suspect struct {
 	refusals int     // fresh transports that did not help: refused, or promoted and then failed
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
+	up       Instant // the first answer of a candidate that was no proof; 0: none
 	methods  []methodFailure
 	probe    *Attempt  // the control in service of requests that are asked once; nil: none is under way
 	probeAt  time.Time // during a build, before which the next is not sent
@@ -185,6 +186,9 @@ func (c *Client) acquit(now time.Time, s *suspect) {
 	c.drop(s)
 	if s.outage() {
 		c.recent.over(now, s.authority)
+		if s.refusals > 0 {
+			c.recent.use(now, s.authority).down = now
+		}
 		c.report(now, Report{What: HasRecovered, About: s.about(), Kind: s.endedBy(), Over: now})
 	}
 	c.noLongerNeeded(now, s, CurrentRecovered)

@@ -1,0 +1,129 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// triesLate: q's control takes that long to fail, and q tries the candidate.
+func (s *scene) triesLate(took time.Duration, q *Call) *Attempt {
+	s.t.Helper()
+	control := s.does(q, Send)
+	s.after(took)
+	s.refused(control)
+	return s.does(q, Try)
+}
+
+// offeredAgain: a first candidate has failed the authority, and the next one is ready.
+func (s *scene) offeredAgain() {
+	s.t.Helper()
+	s.offered("a.test")
+	s.refused(s.tries(s.call(Copyable, "GET")))
+	s.after(time.Second)
+	q := s.call(Copyable, "GET")
+	s.refused(s.does(q, Send))
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+}
+
+// backAfter: a candidate failed the authority, the transport in service answered it, and it has
+// tripped again after that long.
+func backAfter(rest time.Duration) func(*scene) {
+	return func(s *scene) {
+		s.offeredAgain()
+		s.Answered(s.now, s.asks())
+		require.Empty(s.t, s.suspects)
+		s.after(rest - time.Second)
+		s.offered("a.test")
+		s.after(time.Second)
+	}
+}
+
+// A control that failed a while before the trial may have met an outage of the upstream that was
+// over when the trial began. The candidate is proven by the next control, which begins later.
+func TestAnUpstreamThatMayBeBackProvesNothing(t *testing.T) {
+	offered := func(s *scene) { s.offered("a.test") }
+	for name, tt := range map[string]struct {
+		scene  func(*scene)
+		took   time.Duration
+		proves bool
+	}{
+		"the control failed at once":                                {offered, 0, true},
+		"it took a while":                                           {offered, slack*headStart - 1, true},
+		"it took two seconds":                                       {offered, slack * headStart, false},
+		"another candidate failed, and it failed at once":           {(*scene).offeredAgain, answerGap - 1, true},
+		"another candidate failed, and it took 100 ms":              {(*scene).offeredAgain, answerGap, false},
+		"one failed in an outage that ended less than a minute ago": {backAfter(calm - answerGap - 1), answerGap, false},
+		"one failed in an outage that ended a minute ago":           {backAfter(calm - answerGap), answerGap, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			tt.scene(s)
+			fresh := s.Candidate()
+			s.Answered(s.now, s.triesLate(tt.took, s.call(Copyable, "GET")))
+			require.Equal(t, tt.proves, s.Current() == fresh)
+			if tt.proves {
+				return
+			}
+			s.refused(s.does(s.call(Copyable, "GET"), Send))
+			assert.Equal(t, fresh, s.Current(), "this control began after the answer")
+		})
+	}
+}
+
+// The answer of one candidate tells that the upstream is up, and so controls that begin later
+// are good for the next candidate, too.
+func TestAnAnswerTellsForTheNextCandidateThatTheUpstreamIsUp(t *testing.T) {
+	s := newScene(t)
+	s.offeredAgain()
+	s.Answered(s.now, s.triesLate(answerGap, s.call(Copyable, "GET")))
+	s.Recreate(s.now, &Order{}) // this candidate makes way
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{})
+	s.after(time.Minute)
+	q := s.call(Copyable, "GET")
+	s.refused(s.does(q, Send))
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	fresh := s.Candidate()
+	s.Answered(s.now, s.triesLate(slack*headStart, q))
+	assert.Equal(t, fresh, s.Current())
+}
+
+// Where the candidate is silent about an older request, too, one copy that is answered proves
+// nothing. Its caller has the answer, the next copy is made at once, and that one is a proof if
+// its control began after the answer.
+func TestACopyProvesNothingWhileAnOlderOneIsSilent(t *testing.T) {
+	s := newScene(t)
+	_, first := s.dark(1)
+	fresh := s.Candidate()
+	copied := func() *Attempt {
+		control := s.asks()
+		s.after(headStart)
+		copies := s.Todo().Copies
+		require.Len(t, copies, 1)
+		require.Equal(t, control.Call, copies[0].Call)
+		return copies[0]
+	}
+	require.True(t, s.Answered(s.now, copied()))
+	s.after(answerGap + 2*time.Second)
+	require.NotEqual(t, fresh, s.Current())
+	require.False(t, first.over)
+
+	require.True(t, s.Answered(s.now, copied()))
+	s.after(answerGap)
+	assert.Equal(t, fresh, s.Current())
+}
+
+// A candidate that was silent for as long as the control took to fail may owe its answer to the
+// upstream.
+func TestACopyThatIsAnsweredLongAfterItsControlFailedProvesNothing(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.copiedWithControl()
+	s.after(slack * headStart)
+	s.Failed(s.now, control, lost)
+	require.True(t, s.Answered(s.now, copied))
+	assert.NotEqual(t, copied.On, s.Current())
+}
