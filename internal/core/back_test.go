@@ -74,6 +74,21 @@ func TestAnUpstreamThatMayBeBackProvesNothing(t *testing.T) {
 	}
 }
 
+// An attempt in service that was sent while the trial had no answer may have met the outage, too.
+func TestWhatWasSentWhileATrialWaitedIsNoControlOfAnUpstreamThatMayBeBack(t *testing.T) {
+	s := newScene(t)
+	s.offered("a.test")
+	fresh := s.Candidate()
+	trial := s.triesLate(slack*headStart, s.call(Copyable, "GET"))
+	s.after(headStart) // others are not held back any more
+	early := s.asks()
+	s.Answered(s.now, trial)
+	s.refused(early)
+	require.NotEqual(t, fresh, s.Current())
+	s.refused(s.asks())
+	assert.Equal(t, fresh, s.Current())
+}
+
 // The answer of one candidate tells that the upstream is up, and so controls that begin later
 // are good for the next candidate, too.
 func TestAnAnswerTellsForTheNextCandidateThatTheUpstreamIsUp(t *testing.T) {

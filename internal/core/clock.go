@@ -23,6 +23,7 @@ func (c *Client) passed(now time.Time) {
 	for _, s := range slices.Clone(c.busy) {
 		if p := s.probe; p != nil && hasPassed(p.start.Add(headStart), now) {
 			s.probe = nil
+			s.failedLike(p)
 			if st := c.standOf(p.Call); st.servedBefore(p) && !st.refused {
 				c.proveServed(now, st, p.Call.Method)
 			}

@@ -9,9 +9,9 @@ import (
 // waits in service: once it has waited its head start, which is a second, but at most a quarter
 // of what its caller had left (headStartOf), if its caller has time for another one (hasTime).
 // Of several the youngest is copied (ripest). The first copy asks for a candidate if there
-// is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered,
-// the authority's time on the candidate is over while a copy is unanswered (opensFor), or the
-// outage ends (offerCopy). If no copy waits there when the time is over, the next one has all of
+// is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered, the
+// authority's time on the candidate is over while a copy is unanswered (opensFor), or the outage
+// ends (offerCopy). After an answer that proved nothing the next follows at once. If no copy waits there when the time is over, the next one has all of
 // it again (tryOn). Only what may be in two places is copied: see Copyable in
 // internal/body/kind.go. What a copy's answer proves is in slow.go.
 
@@ -65,25 +65,25 @@ func (r *candidate) opensFor(a Authority) bool {
 // ripest returns the youngest call that can be copied and has had its head start,
 // and notes when the next one will have.
 func (c *Client) ripest(now time.Time, s *suspect) *Call {
-	s.ripeAt = time.Time{}
+	var youngest *Attempt
+	var next time.Time
 	for a := s.flying.last; a != nil; a = a.prev {
-		if a.Call.Kind != Copyable || a.Call.copy != nil {
-			continue
-		}
-		if !now.Before(a.ripeAt) && !a.hasTime(now) {
-			continue
-		}
-		if !now.Before(a.ripeAt) {
-			s.ripeAt = a.ripeAt // until it is copied
-			return a.Call
-		}
-		if s.ripeAt.IsZero() || a.ripeAt.Before(s.ripeAt) {
-			s.ripeAt = a.ripeAt
+		switch {
+		case a.Call.Kind != Copyable || a.Call.copy != nil:
+		case now.Before(a.ripeAt):
+			next = first(next, a.ripeAt)
+		case a.hasTime(now) && (youngest == nil || a.began > youngest.began): // flying is in the order of silences
+			youngest = a
 		}
 	}
-	if s.ripeAt.IsZero() {
-		s.ripeAt = now.Add(readyFor) // nobody: the next send says when
+	switch {
+	case youngest != nil:
+		s.ripeAt = youngest.ripeAt // until it is copied
+		return youngest.Call
+	case next.IsZero():
+		next = now.Add(readyFor) // nobody: the next send says when
 	}
+	s.ripeAt = next
 	return nil
 }
 

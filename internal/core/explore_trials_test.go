@@ -250,6 +250,9 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	if h.before != 0 {
 		since = min(since, h.before)
 	}
+	if h.up != 0 {
+		since = min(since, h.up+1)
+	}
 	if h.like[likeOf(s.kind)] >= since {
 		return true
 	}

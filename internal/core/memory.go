@@ -50,12 +50,12 @@ type recently struct {
 	over    time.Time // when its last outage ended
 	swapped time.Time // when a transport was promoted for it
 	answers int       // that its next proof takes; 0 is one
-	down    time.Time // when its last outage ended that a candidate had not helped
+	down    time.Time // when the transport in service was last found well again after a candidate had failed
 	useless time.Time // when such a promotion was last seen not to help
 }
 
-// wasDown reports whether an outage of a ended within the last minute that a candidate had not
-// helped: its upstream was down.
+// wasDown reports whether the upstream of a was down until less than a minute ago: a candidate
+// failed a, and then the transport in service answered it.
 func (r *recent) wasDown(now time.Time, a Authority) bool {
 	m := r.get(a)
 	return m != nil && now.Sub(m.down) < calm

@@ -49,23 +49,28 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case t.control && !c.mayBeBack(now, s, st, t, q.failure) || c.hasLike(now, s, t) || s.turned() && !c.controlFirst(now, s, q.Method):
+	case t.control && !c.mayBeBack(now, s, st, t, q.failure) || c.hasLike(now, s, q.Method, s.trusts(t)) || s.turned() && !c.controlFirst(now, s, q.Method):
 		c.prove(now, st, t)
 	default:
 		c.serves(now, s, st, t)
 	}
 }
 
-// serves: t was answered, and has no control that proves anything. The next request like t is
-// one, and so is that of the next copy.
+// serves: t was answered, and has no control that proves anything. The next attempt like t in
+// service is one: if t had none, from the trial's beginning on, and if the upstream may have come
+// back, from the answer on.
 func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 	s.copyAt = now
-	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
-		st.served = append(st.served, answeredMethod{t.Call.Method, t.began})
-	}
 	c.now++ // what begins from here on meets an upstream that is up
 	if s.up == 0 {
 		s.up = c.now
+	}
+	since := t.began
+	if t.control || t.Copy() {
+		since = c.now
+	}
+	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
+		st.served = append(st.served, answeredMethod{t.Call.Method, since})
 	}
 	c.wake(s.authority)
 }
@@ -95,27 +100,35 @@ func (c *Client) mayBeBack(now time.Time, s *suspect, st *stand, t *Attempt, con
 		control.took >= answerGap && (silent || s.refusals > 0 || c.recent.wasDown(now, s.authority))
 }
 
-// hasLike: something of the same method that began after t failed in service, or has been
-// silent there for a second. What began before t may have met an outage of the upstream
-// that was over when t began.
-func (c *Client) hasLike(now time.Time, s *suspect, t *Attempt) bool {
-	if s.hasFailedSince(t.Call.Method, t.began) {
+// hasLike: something of this method that began at that instant or later failed in service, or has
+// been silent there for a second.
+func (c *Client) hasLike(now time.Time, s *suspect, method string, since Instant) bool {
+	if s.hasFailedSince(method, since) {
 		return true
 	}
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.Call.Method == t.Call.Method && a.began >= t.began && a.waited(now) >= headStart {
+		if a.Call.Method == method && a.began >= since && a.waited(now) >= headStart {
 			return true
 		}
 	}
 	return false
 }
 
+// trusts is the instant from which on what is like t is its control. What began before t may have
+// met an outage of the upstream that was over when t began, unless a candidate had answered before
+// that. A failure is the control of one answer.
+func (s *suspect) trusts(t *Attempt) Instant {
+	if s.up != 0 {
+		return min(max(s.up, s.proved), t.began)
+	}
+	return t.began
+}
+
 // controlFirst: where a proof takes several answers, the control goes first every second
 // time. Otherwise, if good and bad requests take turns, the trials could get the good ones
 // and the controls the bad ones, and a candidate that is no better would look proven.
 func (c *Client) controlFirst(now time.Time, s *suspect, method string) bool {
-	since := Attempt{Call: &Call{Method: method}, began: s.proved}
-	return s.turned() && !c.hasLike(now, s, &since)
+	return s.turned() && !c.hasLike(now, s, method, s.proved)
 }
 
 // turned reports whether it is the control's turn to be first.
@@ -146,19 +159,20 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 	}
 }
 
-// An answeredMethod is a method of which the candidate answered a request that had no control.
+// An answeredMethod is a method of which the candidate answered a request whose control is still
+// to come.
 type answeredMethod struct {
 	method string
-	began  Instant // that request's trial
+	began  Instant // from then on an attempt can be that control
 }
 
-// hasServed reports whether a request of this method was answered that had no control.
+// hasServed reports whether a request of this method was answered whose control is still to come.
 func (st *stand) hasServed(method string) bool {
 	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool { return m.method == method })
 }
 
 // servedBefore reports whether a, which is in service, can be the control of a request that the
-// candidate answered: it has the same method, and began after that one.
+// candidate answered: it has the same method, and began late enough (serves).
 func (st *stand) servedBefore(a *Attempt) bool {
 	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool {
 		return m.method == a.Call.Method && a.began >= m.began

@@ -69,8 +69,8 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	return true
 }
 
-// pending reports whether st has trials that are unanswered, or answered trials that have
-// had no control yet.
+// pending reports whether st has trials that are unanswered, or answered trials whose control is
+// still to come.
 func (st *stand) pending() bool { return st.trials.n > 0 || len(st.served) > 0 }
 
 // replace builds the next candidate for s, at the request of q, and reports whether it did:
@@ -156,7 +156,7 @@ type stand struct {
 	refused   bool
 	answered  *Attempt         // a copy, whose control is still silent: it is judged at its judgeAt
 	slow      bool             // one such control was answered: the candidate was no faster
-	served    []answeredMethod // with no control yet
+	served    []answeredMethod // their control is still to come
 
 	// Of a planned candidate, and of an authority that is well: one call tries it.
 	try      *Call

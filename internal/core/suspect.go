@@ -59,7 +59,7 @@ type suspect struct {
 	refusals int     // fresh transports that did not help: refused, or promoted and then failed
 	proofs   int     // answers of candidates in a row, whose controls were not answered
 	proved   Instant // the latest of them
-	up       Instant // the first answer of a candidate that was no proof; 0: none
+	up       Instant // what begins from then on meets an upstream that has answered a candidate; 0: none has
 	methods  []methodFailure
 	probe    *Attempt  // the control in service of requests that are asked once; nil: none is under way
 	probeAt  time.Time // during a build, before which the next is not sent

@@ -50,6 +50,9 @@ import "time"
 //	             |                           | (copy.go)                          |
 //	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it,
 //	             |                           | service (askedOnce, askOnce)       | sent later, failed there
+//
+// Where the upstream may have come back, a control that begins later decides in all rows
+// (mayBeBack in proof.go).
 
 // withTrial: q, whose authority is tripped, may try the candidate, send its control, have a
 // candidate built, or wait.
@@ -144,15 +147,16 @@ func (c *Client) stopHolding(st *stand) {
 }
 
 // askOnce: q is asked once, on the candidate or in service. One at a time is sent in service, as
-// the control of what the candidate has answered, is silent about, or had no chance to answer
-// (tooEarly); it goes first where it is the control's turn (controlFirst in proof.go). All are sent
+// the control of what the candidate, or another one before it, has answered, or of what the
+// candidate is silent about or had no chance to answer (tooEarly); it goes first where it is the control's turn (controlFirst in proof.go). All are sent
 // in service while the trials under way have no connection yet.
 func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	st := c.cand.stand(s.authority)
 	served := st.hasServed(q.Method)
 	pending := st != nil && st.trials.n > 0
+	again := st == nil && s.up != 0 && !s.hasFailedSince(q.Method, s.up) // another candidate has served
 	switch {
-	case s.probe == nil && (served || pending || st != nil && st.owed || c.controlFirst(now, s, q.Method)):
+	case s.probe == nil && (served || again || pending || st != nil && st.owed || c.controlFirst(now, s, q.Method)):
 		if st != nil {
 			st.owed = false
 		}

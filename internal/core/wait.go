@@ -158,10 +158,11 @@ func (r *candidate) heldBack(a Authority) bool {
 
 // hadItsChance reports whether q took long to fail while r was there, and others of
 // its authority try r: nobody's wait is doubled for what they are about to find out.
-// Where they have got a connection and q has lost its own, they have found out enough.
+// Where they have got a connection and q has lost its own, or r has answered one like q, they have
+// found out enough.
 func (r *candidate) hadItsChance(q *Call) bool {
 	st := r.stand(q.Authority)
-	if st == nil || !q.failure.slow || q.failure.at < r.ready || !q.failure.stall && st.connected() {
+	if st == nil || st.hasServed(q.Method) || !q.failure.slow || q.failure.at < r.ready || !q.failure.stall && st.connected() {
 		return false
 	}
 	return st.trials.n > 0 || st.answered != nil
