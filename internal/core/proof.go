@@ -43,17 +43,26 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 // trialAnswered: an attempt that waits for a verdict has been answered; it is out of
 // its call.
 func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
-	q, s := t.Call, c.suspect(t.Call.Authority)
+	s := c.suspect(t.Call.Authority)
 	switch {
 	case t.role == asPlanned || st.isTry(t) || s == nil:
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case t.control && !c.mayBeBack(now, s, st, t, q.failure) || c.hasLike(now, s, q.Method, s.trusts(t)) || s.turned() && !c.controlFirst(now, s, q.Method):
+	case c.isProof(now, s, st, t):
 		c.prove(now, st, t)
 	default:
 		c.serves(now, s, st, t)
 	}
+}
+
+// isProof reports whether t, which is no copy, had a control when it was answered: its own, one
+// like it, or, every second time, one that went first.
+func (c *Client) isProof(now time.Time, s *suspect, st *stand, t *Attempt) bool {
+	q := t.Call
+	return t.control && !c.mayBeBack(now, s, st, t, q.failure) ||
+		c.hasLike(now, s, q.Method, s.trusts(t)) ||
+		s.turned() && !c.controlFirst(now, s, q.Method)
 }
 
 // serves: t was answered, and has no control that proves anything. The next attempt like t in

@@ -61,7 +61,7 @@ func (c *Client) withTrial(now time.Time, q *Call, s *suspect) (Step, bool) {
 		return Step{}, false
 	}
 	switch r := c.cand; {
-	case r != nil && r.stage == Building && s.probe == nil && !now.Before(s.probeAt) && c.mayNotSee(now, q, r) && (!c.rules.Fallback || c.controlDue(now, q, s)):
+	case r != nil && r.stage == Building && c.looksUp(now, q, s, r):
 		s.probeAt = now.Add(headStart)
 		return c.probe(now, q, s), true
 	case r != nil && (r.stage == Building || r.standsFor(s.authority) && r.heldBack(s.authority)):
@@ -173,6 +173,16 @@ func (c *Client) probe(now time.Time, q *Call, s *suspect) Step {
 	s.probe = step.Attempt
 	c.attend(s)
 	return step
+}
+
+// looksUp reports whether q asks the transport in service while r is being built: it is one of
+// those that may not see the end of the build, it is time for the next of them, and there is no
+// fallback, or that leaves a request to the transport in service.
+func (c *Client) looksUp(now time.Time, q *Call, s *suspect, r *candidate) bool {
+	if s.probe != nil || now.Before(s.probeAt) || !c.mayNotSee(now, q, r) {
+		return false
+	}
+	return !c.rules.Fallback || c.controlDue(now, q, s)
 }
 
 // mayNotSee reports whether q, a new request that is asked once, may have to leave before the
