@@ -59,27 +59,54 @@ func (w *world) inService(at time.Duration) service {
 
 // trippedAt reports whether the client had said that the authority is tripped.
 func (w *world) trippedAt(au int, at time.Duration) bool {
-	tripped := false
+	tripped, since := false, time.Duration(0)
 	for _, o := range w.outages {
 		if o.au == au && o.at.at <= at && !(o.at.at == at && !o.tripped) {
-			tripped = o.tripped
+			tripped, since = o.tripped, o.at.at
 		}
 	}
-	return tripped && w.askedSince(au, at-outageFor, at)
+	return tripped && w.remembered(au, since, at)
 }
 
 // outageFor is how long the client remembers an outage that nobody asks about. It logs
 // nothing when it forgets one.
 const outageFor = 10 * time.Minute
 
-// askedSince reports whether a request to au was under way between the two times.
-func (w *world) askedSince(au int, from, to time.Duration) bool {
-	for _, o := range w.orders {
-		if o.au == au && o.began < to && (!o.done || o.ended >= from) {
-			return true
+// remembered reports whether an outage that began at the first time is not forgotten at the second:
+// nowhere between them was au left alone for too long.
+func (w *world) remembered(au int, since, at time.Duration) bool {
+	last := since
+	for at >= last+outageFor {
+		next := last
+		for _, o := range w.orders {
+			if o.au == au && o.began < last+outageFor {
+				next = max(next, w.lastAsked(o, at))
+			}
+		}
+		if next == last {
+			return false
+		}
+		last = next
+	}
+	return true
+}
+
+// lastAsked is when o last asked a transport before that time. Who waits for an answer asks again
+// with each patience, if there is one; who reads an answer, or waits for a fresh transport, does not.
+func (w *world) lastAsked(o *order, before time.Duration) time.Duration {
+	last := o.began
+	for _, t := range o.tries {
+		switch {
+		case t.arrived > before:
+		case w.plan.patience == 0:
+			last = max(last, t.arrived)
+		case t.over:
+			last = max(last, min(t.returned, before))
+		default:
+			return before
 		}
 	}
-	return false
+	return last
 }
 
 // hadEnded reports whether a transport that was in service between the two times had ended. If so,

@@ -69,7 +69,7 @@ func (r *run) provedBeside(c, trial *try) bool {
 // provedByLike reports whether c, another request of the same method, failed or was silent in
 // service. A request that can be sent only once has no control of its own.
 func (w *world) provedByLike(r *run, c, trial *try) bool {
-	since := w.lastProof(trial)
+	since := w.controlsFrom(trial)
 	if c.failed() && c.arrived >= since && c.returned <= r.end {
 		return true
 	}
@@ -77,22 +77,29 @@ func (w *world) provedByLike(r *run, c, trial *try) bool {
 	return c.arrived >= since && passed <= r.end && c.silentAt(passed, headStart)
 }
 
-// lastProof returns from when on a failure in service may be the trial's control. That is the last
-// answer that another candidate gave its authority or, if there is none, the beginning of the
-// trial: if a proof takes several answers, a control may come before its trial.
-func (w *world) lastProof(trial *try) time.Duration {
-	last := time.Duration(-1)
+// controlsFrom returns from when on a failure in service may be the trial's control. That is the
+// first answer that another candidate gave the authority in this outage, which tells that the
+// upstream was up; or, if there is none, the beginning of the trial.
+func (w *world) controlsFrom(trial *try) time.Duration {
+	from, tripped := trial.arrived, w.trippedLast(trial.order.au, trial.arrived)
 	for _, l := range w.links {
 		for _, t := range l.tries {
-			if l != trial.link && t.trial && t.order.au == trial.order.au && t.answered > 0 && t.answered < trial.arrived {
-				last = max(last, t.answered)
+			if l != trial.link && t.trial && t.order.au == trial.order.au && t.answered > tripped {
+				from = min(from, t.answered)
 			}
 		}
 	}
-	if last < 0 {
-		return trial.arrived
+	return from
+}
+
+// trippedLast is when the authority tripped last before that time.
+func (w *world) trippedLast(au int, before time.Duration) (at time.Duration) {
+	for _, o := range w.outages {
+		if o.au == au && o.tripped && o.at.at <= before {
+			at = max(at, o.at.at)
+		}
 	}
-	return last
+	return at
 }
 
 // judgePlanned: a transport that works is replaced by plan if an answer proves the candidate, if
