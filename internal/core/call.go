@@ -40,12 +40,12 @@ type Call struct {
 
 // A failure is what a call's latest attempt came to. The zero value is none.
 type failure struct {
-	on    uint64  // the transport
-	began Instant // the attempt
-	at    Instant // the failure
-	took  time.Duration
-	apart bool // it had no connection in the end
-	again bool // the request may be sent again
+	on    uint64        // the transport
+	began Instant       // the attempt
+	at    Instant       // the failure
+	took  time.Duration // from the attempt to the failure
+	apart bool          // it had no connection in the end
+	again bool          // the request may be sent again
 	stall bool
 	slow  bool // it took long, or was a stall
 	first bool // it was on a candidate, and the transport in service was not asked before

@@ -22,8 +22,8 @@ import (
 // A promotion for an authority did not help if there is a stall of that authority, or it trips,
 // within a minute. The authority's next proof then takes four answers in a row, and after another
 // such promotion eight, until a minute has passed without a stall or a trip (prove; didNotHelp in
-// memory.go). If a trial fails, its authority
-// refuses the candidate, with the exceptions that trial.go names (trialFailed).
+// memory.go). If a trial fails, its authority refuses the candidate, with the exceptions that
+// trial.go names (trialFailed).
 
 // prove: t was answered, and its control was not. After promotions that did not
 // help, more than one such answer is asked for. They may be of several candidates,

@@ -28,7 +28,8 @@ const (
 	// leaving: who leaves sooner without an answer may have changed its mind.
 	leaving = time.Second
 	// slack: an attempt that is still under way on a connection counts as one that did
-	// not fail once it has lasted longer than slack times the longest failure.
+	// not fail once it has lasted longer than slack times the longest failure. A control
+	// that took slack times a head start may have met an outage that is over.
 	slack = 2
 	// readyFor is how long a candidate that nobody tries stays.
 	readyFor = 5 * time.Minute

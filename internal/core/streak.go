@@ -34,7 +34,8 @@ import (
 //
 // What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
 // half of its attempts under suspicion have failed, of those that are over, or have a connection
-// and have lasted long enough to fail (failuresTrip, mostFailed); or at the threshold of stalls, once the first of
+// and have lasted long enough to fail (failuresTrip, mostFailed); or at the threshold of stalls,
+// once the first of
 // them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
 // When the count starts over is said at served.
 

@@ -148,7 +148,8 @@ func (c *Client) stopHolding(st *stand) {
 
 // askOnce: q is asked once, on the candidate or in service. One at a time is sent in service, as
 // the control of what the candidate, or another one before it, has answered, or of what the
-// candidate is silent about or had no chance to answer (tooEarly); it goes first where it is the control's turn (controlFirst in proof.go). All are sent
+// candidate is silent about or had no chance to answer (tooEarly); it goes first where it is the
+// control's turn (controlFirst in proof.go). All are sent
 // in service while the trials under way have no connection yet.
 func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	st := c.cand.stand(s.authority)
