@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 )
 
@@ -18,11 +19,19 @@ import (
 // connection's next request ("invalid concurrent Body.Read call"), or closes
 // the connection, which the caller learns from losing that request. An answer
 // that ends its connection is neither waited for nor in anybody's way.
+//
+// A caller that waits for leave to send its body (Expect: 100-continue) has it
+// at once. The server would give it at the body's first Read, but not after the
+// answer's header: where that came first, the transport's Read would wait for
+// the caller, who waits for the end of the answer, which waits for that Read.
 func early(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.ProtoMajor != 1 || req.Body == http.NoBody {
 			next.ServeHTTP(w, req) // HTTP/2 needs none of that
 			return
+		}
+		if req.ProtoAtLeast(1, 1) && strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
+			w.WriteHeader(http.StatusContinue)
 		}
 		body := &inbound{ReadCloser: req.Body}
 		// The server goes by the type of its own request's body.

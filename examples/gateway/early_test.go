@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -144,6 +145,31 @@ func TestAnAnswerBeforeTheRequestIsReadComesThroughWhole(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A transport may begin to read the request only when it has the answer's header.
+func TestARequestCanBeReadAfterTheAnswersHeader(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(early(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		n, err := io.Copy(io.Discard, req.Body)
+		fmt.Fprint(w, n, err)
+	})))
+	t.Cleanup(server.Close)
+	for what, header := range map[string]http.Header{"at once": {}, "with leave": {"Expect": {"100-Continue"}}} {
+		t.Run(what, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("{}"))
+			require.NoError(t, err)
+			req.Header = header
+			resp, err := newCaller(t).Do(req)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, "2 <nil>", string(text))
+		})
 	}
 }
 
