@@ -52,8 +52,8 @@ func TestAnUpstreamThatMayBeBackProvesNothing(t *testing.T) {
 		proves bool
 	}{
 		"the control failed at once":                                {offered, 0, true},
-		"it took a while":                                           {offered, slack*headStart - 1, true},
-		"it took two seconds":                                       {offered, slack * headStart, false},
+		"it took a while":                                           {offered, longAgo - 1, true},
+		"it took two seconds":                                       {offered, longAgo, false},
 		"another candidate failed, and it failed at once":           {(*scene).offeredAgain, answerGap - 1, true},
 		"another candidate failed, and it took 100 ms":              {(*scene).offeredAgain, answerGap, false},
 		"one failed in an outage that ended less than a minute ago": {backAfter(calm - answerGap - 1), answerGap, false},
@@ -79,7 +79,7 @@ func TestWhatWasSentWhileATrialWaitedIsNoControlOfAnUpstreamThatMayBeBack(t *tes
 	s := newScene(t)
 	s.offered("a.test")
 	fresh := s.Candidate()
-	trial := s.triesLate(slack*headStart, s.call(Copyable, "GET"))
+	trial := s.triesLate(longAgo, s.call(Copyable, "GET"))
 	s.after(headStart) // others are not held back any more
 	early := s.asks()
 	s.Answered(s.now, trial)
@@ -103,7 +103,7 @@ func TestAnAnswerTellsForTheNextCandidateThatTheUpstreamIsUp(t *testing.T) {
 	s.does(q, Wait)
 	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 	fresh := s.Candidate()
-	s.Answered(s.now, s.triesLate(slack*headStart, q))
+	s.Answered(s.now, s.triesLate(longAgo, q))
 	assert.Equal(t, fresh, s.Current())
 }
 
@@ -137,7 +137,7 @@ func TestACopyProvesNothingWhileAnOlderOneIsSilent(t *testing.T) {
 func TestACopyThatIsAnsweredLongAfterItsControlFailedProvesNothing(t *testing.T) {
 	s := newScene(t)
 	control, copied := s.copiedWithControl()
-	s.after(slack * headStart)
+	s.after(longAgo)
 	s.Failed(s.now, control, lost)
 	require.True(t, s.Answered(s.now, copied))
 	assert.NotEqual(t, copied.On, s.Current())

@@ -45,7 +45,7 @@ func TestCloneForgetsNothing(t *testing.T) {
 		}
 	}
 	// What no walk ever sets is not shown to be cloned.
-	for _, o := range []any{Client{}, suspect{}, candidate{}, stand{}, Call{}, Attempt{}, Order{}} {
+	for _, o := range []any{Client{}, suspect{}, candidate{}, stand{}, tryout{}, Call{}, Attempt{}, Order{}} {
 		typ := reflect.TypeOf(o)
 		for i := range typ.NumField() {
 			if name := typ.Name() + "." + typ.Field(i).Name; !seen[name] && !unset[name] {
@@ -57,7 +57,7 @@ func TestCloneForgetsNothing(t *testing.T) {
 
 // What these worlds do not set: the shell's, what is over, and what walks as short as
 // these seldom come to.
-var unset = map[string]bool{"stand.slow": true, "stand.gone": true, "stand.owed": true, "suspect.probeAt": true, "Attempt.brief": true, "suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
+var unset = map[string]bool{"stand.slow": true, "tryout.gone": true, "stand.owed": true, "suspect.probeAt": true, "Attempt.brief": true, "suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
 
 type pair struct{ a, b uintptr }
 
@@ -145,7 +145,7 @@ func (d *differ) compare(at string, a, b reflect.Value) {
 // field alone: whoever adds a field to the core adds it to the key, or says so here.
 var keyless = map[string]bool{
 	"Client.rules": true, "Client.serial": true, "Client.todo": true, "Client.reports": true, // settings, numbers
-	"candidate.id": true, "candidate.trigger": true, "stand.kind": true, "suspect.trigger": true, "Order.kind": true, // names
+	"candidate.id": true, "candidate.trigger": true, "tryout.kind": true, "suspect.trigger": true, "Order.kind": true, // names
 	"suspect.since": true, "Client.endedAt": true, "suspect.tripped": true, "suspect.refusals": true, // told only
 	"suspect.from": true, "Client.endedIn": true, "Client.answered": true, "Client.unbuilt": true, // the same
 	"suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true,

@@ -17,6 +17,20 @@ import (
 // answered, in no more time than the try had (tryAnswered, tryJudged). What becomes of a planned
 // candidate that nobody tries is in candidate.go.
 
+// A tryout is how an authority that is well tries a planned candidate: by one call.
+type tryout struct {
+	try      *Call         // nil: there is none yet, or there may be another
+	tried    time.Time     // when
+	callback *Attempt      // the try, until it is called back
+	tryLost  bool          // the candidate failed it
+	tryWell  bool          // the transport in service answered it, or one like it that came later
+	inVain   bool          // tryLost and tryWell
+	kind     string        // why it was lost
+	gone     bool          // the caller of the try has left
+	had      time.Duration // how long the latest try that was given up was there
+	spent    time.Duration // the same in all, of those that spoke against the candidate
+}
+
 // An Order is a call of Recreate, from when it is made until it is done.
 type Order struct {
 	Ticket any // the shell's

@@ -105,7 +105,7 @@ func (c *Client) mayBeBack(now time.Time, s *suspect, st *stand, t *Attempt, con
 	}
 	older := st.trials.first
 	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
-	return control.took >= slack*headStart ||
+	return control.took >= longAgo ||
 		control.took >= answerGap && (silent || s.refusals > 0 || c.recent.wasDown(now, s.authority))
 }
 

@@ -28,9 +28,10 @@ const (
 	// leaving: who leaves sooner without an answer may have changed its mind.
 	leaving = time.Second
 	// slack: an attempt that is still under way on a connection counts as one that did
-	// not fail once it has lasted longer than slack times the longest failure. A control
-	// that took slack times a head start may have met an outage that is over.
+	// not fail once it has lasted longer than slack times the longest failure.
 	slack = 2
+	// longAgo: a control that took so long to fail may have met an outage that is over.
+	longAgo = 2 * time.Second
 	// readyFor is how long a candidate that nobody tries stays.
 	readyFor = 5 * time.Minute
 	// roundRest is the pause between two rounds of a call that waits for ready.

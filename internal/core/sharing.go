@@ -158,17 +158,7 @@ type stand struct {
 	slow      bool             // one such control was answered: the candidate was no faster
 	served    []answeredMethod // their control is still to come
 
-	// Of a planned candidate, and of an authority that is well: one call tries it.
-	try      *Call
-	tried    time.Time // when
-	tryLost  bool      // the candidate failed it
-	tryWell  bool      // the transport in service answered it, or one like it that came later
-	kind     string
-	inVain   bool          // tryLost and tryWell
-	callback *Attempt      // the try, until it is called back
-	gone     bool          // the caller of the try has left
-	had      time.Duration // how long the latest try that was given up was there
-	spent    time.Duration // the same in all, of those that spoke against the candidate
+	tryout // of a planned candidate
 }
 
 // stand returns what a has made of r, or nil if nothing yet.

@@ -147,25 +147,34 @@ func (c *Client) stopHolding(st *stand) {
 }
 
 // askOnce: q is asked once, on the candidate or in service. One at a time is sent in service, as
-// the control of what the candidate, or another one before it, has answered, or of what the
-// candidate is silent about or had no chance to answer (tooEarly); it goes first where it is the
-// control's turn (controlFirst in proof.go). All are sent
-// in service while the trials under way have no connection yet.
+// a control (probes). All are while the trials under way have no connection yet, unless the
+// candidate has answered one like q.
 func (c *Client) askOnce(now time.Time, q *Call, s *suspect) Step {
 	st := c.cand.stand(s.authority)
-	served := st.hasServed(q.Method)
-	pending := st != nil && st.trials.n > 0
-	again := st == nil && s.up != 0 && !s.hasFailedSince(q.Method, s.up) // another candidate has served
 	switch {
-	case s.probe == nil && (served || again || pending || st != nil && st.owed || c.controlFirst(now, s, q.Method)):
+	case c.probes(now, q, s, st):
 		if st != nil {
 			st.owed = false
 		}
 		return c.probe(now, q, s)
-	case pending && !served && !st.connected():
+	case st != nil && st.trials.n > 0 && !st.hasServed(q.Method) && !st.connected():
 		return c.send(now, q, s)
 	}
 	return c.try(now, q, false)
+}
+
+// probes reports whether q, which is asked once, is sent in service as a control. Only one at a
+// time is, of what the candidate has answered, is silent about, or had no chance to answer
+// (tooEarly); of what another candidate before it has answered; or where it is the control's turn
+// to be first.
+func (c *Client) probes(now time.Time, q *Call, s *suspect, st *stand) bool {
+	if s.probe != nil {
+		return false
+	}
+	if st == nil && s.up != 0 && !s.hasFailedSince(q.Method, s.up) {
+		return true
+	}
+	return st != nil && (st.hasServed(q.Method) || st.trials.n > 0 || st.owed) || c.controlFirst(now, s, q.Method)
 }
 
 // probe sends q, which is asked once, in service.
