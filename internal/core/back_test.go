@@ -142,3 +142,31 @@ func TestACopyThatIsAnsweredLongAfterItsControlFailedProvesNothing(t *testing.T)
 	require.True(t, s.Answered(s.now, copied))
 	assert.NotEqual(t, copied.On, s.Current())
 }
+
+// An answer that is no proof by itself waits for its control. If nobody asks for four minutes, and
+// nobody is served otherwise, the candidate is promoted, before its time is over.
+func TestAnAnswerWhoseControlNeverComesIsBelieved(t *testing.T) {
+	for name, tt := range map[string]struct {
+		meanwhile func(*scene)
+		believed  bool
+	}{
+		"nobody asks":                        {func(*scene) {}, true},
+		"another authority is answered":      {func(s *scene) { s.Answered(s.now, s.does(s.callTo("c.test", Copyable, "GET"), Send)) }, false},
+		"the healthy path has an answer":     {func(s *scene) { s.Served(s.Clock()) }, false},
+		"the answer is to what began before": {func(s *scene) { s.Served(s.Clock() - 1) }, true},
+		"its authority is answered":          {func(s *scene) { s.Answered(s.now, s.asks()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.offered("a.test")
+			fresh := s.Candidate()
+			s.Answered(s.now, s.triesLate(longAgo, s.call(Copyable, "GET")))
+			s.after(time.Minute)
+			tt.meanwhile(s)
+			s.after(doubtFor - time.Minute - 1)
+			require.NotEqual(t, fresh, s.Current())
+			s.after(1)
+			assert.Equal(t, tt.believed, s.Current() == fresh)
+		})
+	}
+}

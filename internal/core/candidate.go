@@ -3,7 +3,9 @@ package core
 import "time"
 
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built.
-// So is one that was tried without a verdict. Both are reported as untried (expire).
+// So is one that was tried without a verdict. Both are reported as untried (expire). But one that
+// has answered, and nobody came who could be the control, is promoted before that (believe in
+// proof.go).
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request

@@ -79,3 +79,42 @@ func TestSlowFailuresAreNotLostOnceTheCandidateAnswers(t *testing.T) {
 		d.atMost("lost once the candidate has answered", float64(lost), 0)
 	})
 }
+
+// The outage is forgotten after ten minutes, and so is what a candidate has answered.
+func TestADeadTransportIsReplacedThoughItsOutageIsForgottenBetweenRequests(t *testing.T) {
+	overSome(t, 25, func(d *draw) {
+		r := d.rules()
+		r.Threshold = 1
+		s := newSim(d, r)
+		s.deadFrom(0, fate{dial: d.between(2*sec, 6*sec), refused: true})
+		period := d.between(outageFor, 3*outageFor)
+		s.traffic(0, period, 10*period, visit{host: "a", method: oneOf(d, "GET", "PUT", "POST"), left: oneOf(d, 15*sec, 30*sec)})
+		s.run(10 * period)
+		d.atMost("swaps missing", 1-float64(len(s.swaps)), 0)
+		d.atMost("builds", float64(len(s.builds)), 2)
+	})
+}
+
+// GETs get copies, but what must not be in two places waits for the verdict, and nobody comes who
+// could be the control.
+func TestABurstIsAnsweredThoughNobodyAsksAfterIt(t *testing.T) {
+	overSome(t, 25, func(d *draw) {
+		s := newSim(d, d.rules())
+		s.world = func(_ *visit, on uint64) fate {
+			return map[uint64]fate{1: fateDark, 2: fateRefused}[on]
+		}
+		answered, n := 0, 3+d.IntN(5)
+		for i := range n {
+			s.at(time.Duration(i)*d.between(0, 300*ms), func() {
+				s.visit(visit{host: "a", method: []string{"GET", "PUT"}[i%2], then: func(v *visit) {
+					if v.got == "answered" {
+						answered++
+					}
+				}})
+			})
+		}
+		s.run(10 * time.Minute)
+		d.atMost("without an answer", float64(n-answered), 0)
+		d.atMost("builds", float64(len(s.builds)), 2)
+	})
+}

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// Served: the shell knows of an answer that the core did not hear of, to an attempt that began
+// then, on the healthy path or by a fallback.
+func (c *Client) Served(began Instant) { c.answered = max(c.answered, began) }
+
 // Tick lets pass what has a deadline.
 func (c *Client) Tick(now time.Time) {
 	if c.closed {
@@ -54,6 +58,9 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 	}
 	if st.answered != nil && hasPassed(st.answered.judgeAt, now) {
 		c.judge(now, r, st)
+	}
+	if c.cand == r && len(st.served) > 0 && hasPassed(st.served[0].until, now) {
+		c.believe(now, st)
 	}
 	if c.cand == r && !st.late && st.try == nil && hasPassed(st.until, now) {
 		st.late = true
@@ -111,6 +118,9 @@ func (r *candidate) deadline() time.Time {
 		}
 		if st.answered != nil {
 			at = first(at, st.answered.judgeAt)
+		}
+		if len(st.served) > 0 {
+			at = first(at, st.served[0].until)
 		}
 		if !st.late && st.try == nil {
 			at = first(at, st.until)

@@ -29,8 +29,9 @@ type account struct {
 
 	taught bool // what came of a candidate may have taught patience
 
-	ready  int // the step at which the candidate became ready
-	served []served
+	ready    int // the step at which the candidate became ready
+	served   []served
+	youngest int // the step at which the youngest began of those answered in service
 }
 
 // A hostAccount is an account of an authority.
@@ -75,6 +76,7 @@ type served struct {
 	began   int
 	start   time.Time
 	at      time.Time
+	step    int // of the answer
 	control failedControl
 	main    *Attempt // a copy's control
 	x       *traveler
@@ -244,6 +246,7 @@ func (acc *account) answered(w *world, f *flight) {
 		return
 	}
 	f.x.well = true
+	acc.youngest = max(acc.youngest, f.began)
 	// A copy whose control is answered has proved nothing.
 	acc.forget(func(s *served) bool { return s.x == f.x })
 	for _, g := range slices.Clone(w.flights) {

@@ -83,6 +83,7 @@ func (k *keyer) candidate(r *candidate) {
 		for _, m := range st.served {
 			k.b = append(k.b, m.method...)
 			k.instants(m.began)
+			k.times(m.until)
 		}
 	}
 }
@@ -94,13 +95,13 @@ func (k *keyer) account(a *account) {
 	}
 	k.durations(a.first, a.draw)
 	k.times(a.built, a.notBefore, a.promoted, a.endedOver)
-	k.steps(a.ready)
+	k.steps(a.ready, a.youngest)
 	k.nums(len(a.served))
 	for _, s := range a.served {
 		k.nums(s.host, int(s.kind), int(s.row))
 		k.bools(s.copy, s.planned, s.control.unsent)
 		k.durations(s.control.took)
-		k.steps(s.began, s.control.began)
+		k.steps(s.began, s.step, s.control.began)
 		k.transport(s.control.on)
 		k.times(s.start, s.at)
 		k.attempt(s.main)

@@ -14,7 +14,9 @@ import (
 //     sent in service after the trial began, and failed or was silent for a second there
 //     (hasLike). If there is none, the next one like it is sent in service, and the candidate is
 //     proven if that one fails or is silent for a second (controlFailed; passed in clock.go).
-//     The same holds for an answer that may be due to an upstream that came back (serves).
+//     The same holds for an answer that may be due to an upstream that came back (serves). Where
+//     that next one does not come within four minutes, the answer is proof enough, if nobody was
+//     served otherwise meanwhile, by the transport in service or by a fallback (believe).
 //
 // Where a candidate was planned, the answer to a request whose authority was well when it tried
 // the candidate is enough (plan.go).
@@ -79,7 +81,7 @@ func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 		since = c.now
 	}
 	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
-		st.served = append(st.served, answeredMethod{t.Call.Method, since})
+		st.served = append(st.served, answeredMethod{t.Call.Method, since, now.Add(doubtFor)})
 	}
 	c.wake(s.authority)
 }
@@ -172,7 +174,8 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 // to come.
 type answeredMethod struct {
 	method string
-	began  Instant // from then on an attempt can be that control
+	began  Instant   // from then on an attempt can be that control
+	until  time.Time // it is waited for; zero: without end
 }
 
 // hasServed reports whether a request of this method was answered whose control is still to come.
@@ -193,6 +196,16 @@ func (st *stand) servedBefore(a *Attempt) bool {
 func (c *Client) proveServed(now time.Time, st *stand, method string) {
 	st.served = nil
 	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
+}
+
+// believe: the first answer in st.served has waited for its control for as long as it does. It
+// is a proof, unless somebody has been served otherwise meanwhile.
+func (c *Client) believe(now time.Time, st *stand) {
+	m := &st.served[0]
+	m.until = time.Time{}
+	if c.answered < m.began {
+		c.proveServed(now, st, m.method)
+	}
 }
 
 // trialFailed: a trial is over, and unproven; it is out of its call.

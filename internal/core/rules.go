@@ -34,6 +34,9 @@ const (
 	longAgo = 2 * time.Second
 	// readyFor is how long a candidate that nobody tries stays.
 	readyFor = 5 * time.Minute
+	// doubtFor is how long a candidate's answer waits for its control. It is less than
+	// readyFor: if nobody asks, the candidate would be over soon.
+	doubtFor = 4 * time.Minute
 	// roundRest is the pause between two rounds of a call that waits for ready.
 	roundRest = time.Second
 	// leastRest is the least pause after a build that failed: where the policy has

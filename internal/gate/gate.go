@@ -181,6 +181,7 @@ func (g *Gate) tick() {
 		if spoiled != 0 {
 			c.Spoiled(now, spoiled)
 		}
+		c.Served(core.Instant(g.served.Load()))
 		c.Tick(now)
 	})
 }
