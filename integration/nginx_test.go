@@ -184,15 +184,29 @@ func (n *nginx) kill() {
 // QUIT, as for a new binary.
 func (n *nginx) restart() {
 	n.t.Helper()
-	const old = 2 // worker_processes
+	const workers = 2 // worker_processes
 	before := n.logged("exited with code 0")
 	n.signal("nginx.pid", syscall.SIGHUP)
-	n.await("the old workers stay", func() bool { return n.logged("exited with code 0") >= before+old })
+	n.await("the old workers stay", func() bool { return n.logged("exited with code 0") >= before+workers })
 
+	old := n.pid("nginx.pid")
 	n.signal("nginx.pid", syscall.SIGUSR2)
 	n.await("no new binary", func() bool { return n.pid("nginx.pid") != 0 && n.pid("nginx.pid.oldbin") != 0 })
 	n.signal("nginx.pid.oldbin", syscall.SIGQUIT)
-	n.await("the old binary stays", func() bool { return n.pid("nginx.pid.oldbin") == 0 })
+	n.await("the old binary stays", func() bool {
+		// The new one ignores the next USR2 as long as the old one is its parent.
+		return n.pid("nginx.pid.oldbin") == 0 && parentOf(n.pid("nginx.pid")) != old
+	})
+}
+
+// parentOf returns the parent of a process; 0 where the system has no /proc.
+func parentOf(pid int) (parent int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if _, rest, ok := strings.Cut(string(stat), ") "); ok { // after the name
+		var state string
+		_, _ = fmt.Sscan(rest, &state, &parent)
+	}
+	return parent
 }
 
 func (n *nginx) signal(pidFile string, s syscall.Signal) {
