@@ -21,7 +21,7 @@ func (w *world) judgePromotion(r *run) {
 	au := auOf(r.to)
 	w.must(au >= 0, "recreation %d is promoted for nobody", r.number)
 	for _, t := range r.link.tries {
-		if t.trial && t.order.au == au && t.answered > 0 && t.answered <= r.end && w.proves(r, old, t) {
+		if t.trial && t.order.au == au && t.answered > 0 && t.answered <= r.end && (w.proves(r, old, t) || r.believes(old, t)) {
 			return
 		}
 	}
@@ -53,6 +53,14 @@ func (w *world) proves(r *run, old service, trial *try) bool {
 		}
 	}
 	return false
+}
+
+// believes reports whether the trial's answer has waited for its control for four minutes, and the
+// transport in service has answered nobody who came after the answer.
+func (r *run) believes(old service, trial *try) bool {
+	return r.end >= trial.answered+4*time.Minute && !slices.ContainsFunc(old.link.tries, func(t *try) bool {
+		return t.arrived > trial.answered && t.answered > 0 && t.answered <= r.end
+	})
 }
 
 // provedBeside reports whether c, the same request, failed before the trial or beside
