@@ -86,13 +86,13 @@ func (w *world) provedByLike(r *run, c, trial *try) bool {
 }
 
 // controlsFrom returns from when on a failure in service may be the trial's control. That is the
-// first answer that another candidate gave the authority in this outage, which tells that the
-// upstream was up; or, if there is none, the beginning of the trial.
+// first answer that a candidate gave the authority in this outage, which tells that the upstream
+// was up; or, if none came before the trial, the beginning of that.
 func (w *world) controlsFrom(trial *try) time.Duration {
 	from, tripped := trial.arrived, w.trippedLast(trial.order.au, trial.arrived)
 	for _, l := range w.links {
 		for _, t := range l.tries {
-			if l != trial.link && t.trial && t.order.au == trial.order.au && t.answered > tripped {
+			if t.trial && t.order.au == trial.order.au && t.answered > tripped {
 				from = min(from, t.answered)
 			}
 		}
