@@ -107,6 +107,24 @@ func TestAnAnswerTellsForTheNextCandidateThatTheUpstreamIsUp(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
+// So a failure in service since that answer is a control of what can be asked only once, though
+// it came before the trial of the next candidate.
+func TestAFailureSinceTheAnswerOfAnotherCandidateIsAControl(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	s.served()
+	s.Recreate(s.now, &Order{}) // this candidate makes way
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+	s.Failed(s.now, s.does(s.call(Once, "POST"), Send), broken)
+	s.after(time.Minute)
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	fresh := s.Candidate()
+	s.Answered(s.now, s.does(q, Try))
+	assert.Equal(t, fresh, s.Current())
+}
+
 // Where the candidate is silent about an older request, too, one copy that is answered proves
 // nothing. Its caller has the answer, the next copy is made at once, and that one is a proof if
 // its control began after the answer.
