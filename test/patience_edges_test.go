@@ -31,6 +31,7 @@ func onePatience(t *testing.T, base http.RoundTripper, opts ...respawn.Option) *
 // rested checks that a client has nothing in flight, and nobody under way.
 func rested(t *testing.T, rt *respawn.RecoveringRoundTripper) {
 	t.Helper()
+	time.Sleep(2 * time.Second) // until there is a verdict on a copy that was answered
 	synctest.Wait()
 	assert.Zero(t, rt.Health().InFlight)
 	require.NoError(t, rt.Shutdown(t.Context()))
@@ -385,6 +386,7 @@ func TestASilenceIsNoFailure(t *testing.T) {
 		rt := onePatience(t, staysSilent(nil), observed(p)...)
 		_, err := get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)
+		time.Sleep(2 * time.Second) // until the verdict
 		synctest.Wait()
 		assert.Equal(t, map[string]int{"silence promoted": 1}, p.Outcomes())
 		assert.Nil(t, rt.Health().LastFailure)

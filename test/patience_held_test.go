@@ -79,9 +79,10 @@ func TestNobodyIsHeldForAVerdictUntilItsDeadline(t *testing.T) {
 		defer cancel()
 		resp, err := rt.RoundTrip(request(ctx, http.MethodGet, "http://a.test/", nil))
 		require.NoError(t, err)
-		assert.Equal(t, 10900*time.Millisecond, time.Since(begin))
+		assert.Equal(t, 11*time.Second, time.Since(begin))
 		require.NoError(t, ctx.Err())
 		require.NoError(t, resp.Body.Close())
+		time.Sleep(6 * time.Second) // the control has as long as the copy took
 		rested(t, rt)
 	})
 }
@@ -109,15 +110,18 @@ func TestWithoutStallsNobodyWhoLeavesWasStalled(t *testing.T) {
 func TestAResponseBesideALateErrorIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := track(strings.NewReader("beside"))
+		responses := 0 // of the request, and of the control of its copy
 		rt := onePatience(t, testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
+			responses++
 			return &http.Response{StatusCode: http.StatusBadGateway, Body: body}, context.Cause(req.Context())
 		}))
 		code, err := get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusOK, code)
 		rested(t, rt)
-		assert.EqualValues(t, 1, body.closes.Load())
+		assert.EqualValues(t, responses, body.closes.Load())
+		assert.NotZero(t, responses)
 	})
 }
 

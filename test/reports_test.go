@@ -189,9 +189,11 @@ func TestADialerWithoutHooksNeedsATimeLimitWhereThePoolHasPlaces(t *testing.T) {
 }
 
 // Over unencrypted HTTP/2, net/http looks for a connection twice, and tells of one. A request
-// that shares a dead connection does not wait for a place, whatever the protocol.
+// that shares a dead connection does not wait for a place, whatever the protocol. Over HTTP/1 the
+// only connection is closed with the request that waited there, once its copy is answered, and what
+// follows has another one: nothing is left to be replaced.
 func TestABlackHoleIsReplacedWhereThePoolHasPlaces(t *testing.T) {
-	for _, protocol := range []string{"HTTP/1", "HTTP/2", "HTTP/2 over TLS"} {
+	for protocol, generation := range map[string]int{"HTTP/1": 1, "HTTP/2": 2, "HTTP/2 over TLS": 2} {
 		t.Run(protocol, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := testnet.New(t)
@@ -217,7 +219,7 @@ func TestABlackHoleIsReplacedWhereThePoolHasPlaces(t *testing.T) {
 				}
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				assert.EqualValues(t, 2, rt.Health().Generation)
+				assert.EqualValues(t, generation, rt.Health().Generation)
 				assert.Zero(t, rt.Health().InFlight, "all are answered")
 			})
 		})

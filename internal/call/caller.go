@@ -40,10 +40,10 @@ func (c *call) Part() {
 }
 
 // Copy implements [gate.Caller].
-func (c *call) Copy(f gate.Flight) {
+func (c *call) Copy(f gate.Flight, trial bool) {
 	c.deputize()
 	var fl *flight // nil: the caller's context panicked
-	build.Safely(func() { fl = c.depart(f, c.req, true) })
+	build.Safely(func() { fl = c.depart(f, c.req, trial) })
 	go func() {
 		airborne := false
 		defer func() { // also where Err or whoever is told did not return
@@ -54,7 +54,7 @@ func (c *call) Copy(f gate.Flight) {
 		switch {
 		case fl == nil:
 			return
-		case f.Generation.Ended():
+		case trial && f.Generation.Ended():
 			c.Gate.Spoiled(c.req.Context(), f)
 			return
 		}

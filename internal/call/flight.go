@@ -104,8 +104,11 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
 		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 	}
-	ctx := newLeash(c.req.Context())
+	ctx := c.newLeash()
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))
+	if ctx.alone {
+		evidence.DropLegacyCancel(fl.req)
+	}
 	waits := &c.Gate.Waits
 	accompanied := waits.Accompanies(ctx)
 	fl.bond = f.Stripe.Bind(fl)
@@ -120,6 +123,18 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 		fl.recall()
 	}
 	return fl
+}
+
+// newLeash returns the leash of a flight. Only the control of an answered copy departs when the
+// caller has its answer.
+func (c *call) newLeash() *leash {
+	c.mu.Lock()
+	finished := c.finished
+	c.mu.Unlock()
+	if finished {
+		return newLoose(c.req.Context())
+	}
+	return newLeash(c.req.Context())
 }
 
 // recall calls the flight back, unless it is once only and got its connection before the

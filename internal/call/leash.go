@@ -11,6 +11,7 @@ import (
 // on alone. Pulling it calls the flight back.
 type leash struct {
 	caller context.Context
+	alone  bool // from the beginning
 	done   chan struct{}
 	stop   func() bool
 
@@ -27,6 +28,12 @@ func newLeash(caller context.Context) *leash {
 	}
 	l.stop = context.AfterFunc(caller, func() { l.end(caller.Err()) })
 	return l
+}
+
+// newLoose returns the leash of a flight whose caller has its answer already: the flight has the
+// values of the caller's context, and neither its end nor its deadline.
+func newLoose(caller context.Context) *leash {
+	return &leash{caller: caller, alone: true, free: true, done: make(chan struct{}), stop: func() bool { return false }}
 }
 
 // end ends the context, if it has not ended yet.
@@ -87,9 +94,15 @@ func (l *leash) loose() bool {
 	return l.free
 }
 
-func (l *leash) Deadline() (time.Time, bool) { return l.caller.Deadline() }
-func (l *leash) Done() <-chan struct{}       { return l.done }
-func (l *leash) Value(key any) any           { return l.caller.Value(key) }
+func (l *leash) Deadline() (time.Time, bool) {
+	if l.alone {
+		return time.Time{}, false
+	}
+	return l.caller.Deadline()
+}
+
+func (l *leash) Done() <-chan struct{} { return l.done }
+func (l *leash) Value(key any) any     { return l.caller.Value(key) }
 
 func (l *leash) Err() error {
 	l.mu.Lock()

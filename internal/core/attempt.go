@@ -45,6 +45,7 @@ type Attempt struct {
 	brief   bool // its caller was about to leave when it began
 
 	// Of a copy that was answered, until its verdict.
+	took    time.Duration // from the copy to the answer
 	judgeAt time.Time
 
 	prev, next *Attempt // in the list that it is in

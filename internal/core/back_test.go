@@ -125,10 +125,10 @@ func TestAFailureSinceTheAnswerOfAnotherCandidateIsAControl(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
-// Where the candidate is silent about an older request, too, one copy that is answered proves
-// nothing. Its caller has the answer, the next copy is made at once, and that one is a proof if
-// its control began after the answer.
-func TestACopyProvesNothingWhileAnOlderOneIsSilent(t *testing.T) {
+// Where the candidate is silent about an older request, too, the upstream may have come back since
+// the request began whose copy is answered. Its caller has the answer, and the request is sent in
+// service once more, as the control.
+func TestWhereAnOlderCopyIsSilentTheControlBeginsAfterTheAnswer(t *testing.T) {
 	s := newScene(t)
 	_, first := s.dark(1)
 	fresh := s.Candidate()
@@ -140,13 +140,17 @@ func TestACopyProvesNothingWhileAnOlderOneIsSilent(t *testing.T) {
 		require.Equal(t, control.Call, copies[0].Call)
 		return copies[0]
 	}
-	require.True(t, s.Answered(s.now, copied()))
-	s.after(answerGap + 2*time.Second)
-	require.NotEqual(t, fresh, s.Current())
-	require.False(t, first.over)
-
-	require.True(t, s.Answered(s.now, copied()))
+	answered := copied()
+	beside := answered.Call.main
+	require.True(t, s.Answered(s.now, answered))
 	s.after(answerGap)
+	control := answered.Call.main
+	require.Equal(t, []*Attempt{control}, s.Todo().Copies)
+	require.True(t, beside.over)
+	require.False(t, first.over)
+	s.after(headStart - 1)
+	require.NotEqual(t, fresh, s.Current())
+	s.after(1)
 	assert.Equal(t, fresh, s.Current())
 }
 

@@ -72,17 +72,14 @@ func TestASlowAnswerDoesNotHideSilencesOfOthers(t *testing.T) {
 	assert.Equal(t, "tripped", s.state())
 }
 
-// A caller that waits in its transport has a copy's answer when that is called back:
-// at the verdict, if that is near, and else at once.
-func TestNobodyWaitsLongForTheVerdictOnItsOwnCopy(t *testing.T) {
-	for _, tt := range []struct {
-		took, verdict time.Duration // the copy, and after its answer the verdict; 0: there is none
-	}{
-		{time.Second, 100 * time.Millisecond},
-		{5500 * time.Millisecond, 500 * time.Millisecond},
-		{20 * time.Second, 0},
+// A caller that waits in its transport has the answer of its copy soon, unless it has another one in
+// its transport until then, so that one event may have answered both. The control begins then,
+// and is to be silent for 100 ms longer than the copy took, and for a second.
+func TestNobodyWaitsForTheVerdictOnItsOwnCopy(t *testing.T) {
+	for took, verdict := range map[time.Duration]time.Duration{
+		100 * time.Millisecond: time.Second, time.Second: 1100 * time.Millisecond, 3 * time.Second: 3100 * time.Millisecond,
 	} {
-		t.Run(tt.took.String(), func(t *testing.T) {
+		t.Run(took.String(), func(t *testing.T) {
 			s := startSilent(1, 0)
 			a := s.wait(Copyable)
 			s.after(5 * time.Second)
@@ -92,23 +89,37 @@ func TestNobodyWaitsLongForTheVerdictOnItsOwnCopy(t *testing.T) {
 			s.Built(s.now, build.ID, false, Draw{})
 			copies := s.Todo().Copies
 			require.Len(t, copies, 1)
-			s.after(tt.took)
+			s.after(took)
 			assert.True(t, s.Answered(s.now, copies[0]))
+			assert.Empty(t, s.Todo().Recall)
+			s.after(answerGap)
+			s.Tick(s.now)
 			todo := s.Todo()
-			if tt.verdict == 0 {
-				assert.Equal(t, []*Attempt{a}, todo.Recall)
-				assert.EqualValues(t, 1, s.Current(), "no verdict")
-				return
-			}
-			assert.Empty(t, todo.Recall)
-			assert.Equal(t, s.now.Add(tt.verdict), s.Deadline())
-			s.after(tt.verdict)
+			control := a.Call.main
+			assert.Equal(t, []*Attempt{a}, todo.Recall)
+			assert.Equal(t, []*Attempt{control}, todo.Copies)
+			assert.EqualValues(t, 1, control.On)
+			assert.Equal(t, s.now.Add(verdict), s.Deadline())
+			s.after(verdict)
 			s.Tick(s.now)
 			todo = s.Todo()
-			assert.Equal(t, []*Attempt{a}, todo.Recall)
+			assert.Equal(t, []*Attempt{control}, todo.Recall)
 			assert.Equal(t, build.ID, todo.Promote)
 		})
 	}
+}
+
+// It has the answer soon, too, where what it waits for in its transport began a moment ago, and would
+// be the control if there were time.
+func TestNobodyWaitsInItsTransportWhoHasTheAnswerOfItsCopy(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.copiedWithControl()
+	control.bound = true
+	s.after(2 * time.Second)
+	require.True(t, s.Answered(s.now, copied))
+	s.after(answerGap)
+	assert.Equal(t, []*Attempt{control}, s.Todo().Recall)
+	assert.EqualValues(t, 1, s.Current())
 }
 
 // Who leaves after a second without an answer, and half of what was learnt, was

@@ -113,6 +113,29 @@ func TestTwentyOutagesOfOneUpstreamReplaceNothing(t *testing.T) {
 	})
 }
 
+// As case A4, with outages that last seconds, and that few requests meet. Only one that ends when a
+// request has waited for less than two seconds is not told from a dead transport.
+func TestShortSilentOutagesThatFewRequestsMeetReplaceNothing(t *testing.T) {
+	for period, most := range map[time.Duration]int{sec: 9, 10 * sec: 3, 30 * sec: 3} {
+		t.Run(fmt.Sprint("every ", period), func(t *testing.T) {
+			overSome(t, 20, func(d *draw) {
+				s := newSim(d, d.rules())
+				dark := d.between(5*sec, 60*sec)
+				turn := 10*time.Minute + d.between(0, period) // so that each meets the traffic at another time
+				s.world = func(*visit, uint64) fate {
+					if x := s.since() % turn; x > time.Minute && x < time.Minute+dark {
+						return fateDark
+					}
+					return fateWell
+				}
+				s.traffic(d.between(0, period), period, 200*time.Minute-sec, visit{host: "a", method: "GET", left: d.between(15*sec, 29*sec)})
+				s.run(200 * time.Minute)
+				s.swapsAtMost(most)
+			})
+		})
+	}
+}
+
 // As case A4, with outages that last a few minutes only, and that many requests meet, each of
 // which can be asked only once.
 func TestSilentOutagesThatManyBodiesMeetReplaceNothing(t *testing.T) {

@@ -57,12 +57,12 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 		c.stopHolding(st)
 	}
 	if st.answered != nil && hasPassed(st.answered.judgeAt, now) {
-		c.judge(now, r, st)
+		c.judge(now, st)
 	}
 	if c.cand == r && len(st.served) > 0 && hasPassed(st.served[0].until, now) {
 		c.believe(now, st)
 	}
-	if c.cand == r && !st.late && st.try == nil && hasPassed(st.until, now) {
+	if c.cand == r && st.timed() && hasPassed(st.until, now) {
 		st.late = true
 		if st.onlyCopies() {
 			c.wake(st.authority) // a copy costs nobody anything: it goes when it is in the way
@@ -71,6 +71,10 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 		}
 	}
 }
+
+// timed reports whether the trials of st have a time that is to end: not if that is over, nor while
+// an answer waits for its verdict, nor for what is planned.
+func (st *stand) timed() bool { return !st.late && st.answered == nil && st.try == nil }
 
 func (st *stand) onlyCopies() bool {
 	for a := st.trials.first; a != nil; a = a.next {
@@ -122,7 +126,7 @@ func (r *candidate) deadline() time.Time {
 		if len(st.served) > 0 {
 			at = first(at, st.served[0].until)
 		}
-		if !st.late && st.try == nil {
+		if st.timed() {
 			at = first(at, st.until)
 		}
 	}

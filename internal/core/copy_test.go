@@ -23,6 +23,12 @@ func (s *scene) dark(n int) (waiting []*Attempt, copied *Attempt) {
 	return waiting, copies[0]
 }
 
+// passedBy: what waits was silent while the transport in service answered others that began later.
+func (s *scene) passedBy() {
+	s.recent.use(s.now, s.suspects[0].authority).served = s.Clock()
+	s.now = s.now.Add(answerGap)
+}
+
 // silent: these wait on for three more patiences.
 func (s *scene) silent(waiting []*Attempt) {
 	for range 3 {
@@ -120,6 +126,9 @@ func TestNoCopyGoesBeforeTheVerdictOnAnother(t *testing.T) {
 	assert.Empty(t, s.Todo().Copies)
 	s.now = s.now.Add(50 * time.Millisecond)
 	s.Tick(s.now)
+	require.Equal(t, []*Attempt{copied.Call.main}, s.Todo().Copies, "the control")
+	s.now = s.Deadline()
+	s.Tick(s.now)
 	assert.Equal(t, fresh, s.Current())
 }
 
@@ -180,9 +189,11 @@ func TestAnAnswerMakesCopiesFrequentAgain(t *testing.T) {
 		copies := s.Todo().Copies
 		require.Len(t, copies, 1, at)
 		if at == 3 {
-			control := copies[0].Call.main
 			s.Answered(s.now, copies[0])
-			s.Answered(s.now, control) // others are silent
+			s.now = s.now.Add(answerGap)
+			s.Tick(s.now)
+			s.Failed(s.now, copies[0].Call.main, Outcome{}) // the control says nothing
+			s.Todo()
 		}
 	}
 }

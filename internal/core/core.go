@@ -112,7 +112,7 @@ type Todo struct {
 	Retire  []uint64    // let these candidates go
 	Cancel  uint64      // call off this candidate's build
 	Build   *Build      // start the factory
-	Copies  []*Attempt  // send a copy of the call on the candidate
+	Copies  []*Attempt  // send a copy of the call: on the candidate or, as the control of one that was answered, in service
 	Recall  []*Attempt  // cancel; a call with nothing else under way asks Next
 	Part    []*Call     // its attempt goes on, and is left behind: the call asks Next beside it
 	Reports []Report

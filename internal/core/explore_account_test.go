@@ -65,6 +65,8 @@ type hostAccount struct {
 	vain int       // candidates that did not help it in this outage
 	down time.Time // when its latest outage with such a one was over
 	up   int       // the step of the first answer of a candidate in this outage
+
+	passed Instant // when the youngest began of those answered in service while it was suspected
 }
 
 // A served is a trial that was answered by a candidate.
@@ -78,7 +80,9 @@ type served struct {
 	at      time.Time
 	step    int // of the answer
 	control failedControl
-	main    *Attempt // a copy's control
+	main    *Attempt      // a copy's control
+	waited  time.Duration // of main, when the copy began
+	own     bool          // main began after the copy's answer
 	x       *traveler
 	planned bool // it tried what was planned while its authority was well
 }
@@ -101,7 +105,7 @@ func (acc *account) before(w *world) {
 func (h *hostAccount) well() {
 	*h = hostAccount{
 		last: h.last, outage: h.outage, over: h.over, refused: h.refused,
-		swapped: h.swapped, answers: h.answers, useless: h.useless, down: h.down,
+		swapped: h.swapped, answers: h.answers, useless: h.useless, down: h.down, passed: h.passed,
 	}
 }
 
@@ -118,7 +122,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 		acc.failedTrial(w, f, o)
 		return
 	}
-	f.x.control = failedControl{on: f.on, began: f.began, unsent: o.Unsent, took: acc.waited(w, f)}
+	f.x.control = failedControl{on: f.on, began: f.began, clock: f.clock, unsent: o.Unsent, took: acc.waited(w, f)}
 	if o.Untyped && !f.x.free {
 		f.x.free = true
 		f.x.tries--
@@ -258,6 +262,7 @@ func (acc *account) answered(w *world, f *flight) {
 	if h.suspicion == 0 && !h.outage {
 		return
 	}
+	h.passed = max(h.passed, f.clock)
 	if f.under == h.suspicion && h.suspicion != 0 {
 		h.ended++
 	}

@@ -45,7 +45,7 @@ func (w *world) check(t Todo) {
 // on one that was replaced does not wait there for ever.
 func (w *world) checkSilent(f *flight) {
 	if f.inside && f.answered {
-		w.must(!w.now.After(f.awaitedAt.Add(headStart)), "%s has its answer, and waits in its transport", w.label(f.x))
+		w.must(!w.now.After(f.awaitedAt.Add(100*time.Millisecond)), "%s has its answer, and waits in its transport", w.label(f.x))
 	}
 	x := f.x
 	long := w.longBehind(f) && x.at == going && w.roleOf(f) == retired && !f.left

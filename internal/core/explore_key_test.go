@@ -128,6 +128,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.instants(a.began)
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
+	k.durations(a.took)
 	k.bools(a.over, a.connected, a.asked, a.Tells, a.control, a.brief, a.told, a.bound, a.in != nil, a.On == k.w.c.dead, a.On <= k.w.c.dead)
 	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
 	if a.silent.in == nil && a.silent.n > 0 {
@@ -179,6 +180,7 @@ func (k *keyer) traveler(x *traveler) {
 	k.transport(x.tried)
 	k.transport(x.control.on)
 	k.steps(x.control.began)
+	k.instants(x.control.clock)
 	k.durations(x.control.took, q.failure.took)
 	k.bools(x.control.unsent, q.failure.apart, q.failure.again, q.failure.stall, q.failure.slow, q.failure.first, q.failure.on <= k.w.c.dead)
 	k.attempt(q.main)

@@ -18,6 +18,7 @@ func (k *keyer) client(c *Client) {
 		k.nums(hostOf(e.authority), len(e.authority.Host))
 		k.times(e.value.over, e.value.swapped, e.value.useless, e.value.down)
 		k.nums(e.value.answers)
+		k.instants(e.value.served)
 	}
 	k.nums(len(c.patience.entries))
 	for _, e := range c.patience.entries {
@@ -99,9 +100,11 @@ func (k *keyer) account(a *account) {
 	k.nums(len(a.served))
 	for _, s := range a.served {
 		k.nums(s.host, int(s.kind), int(s.row))
-		k.bools(s.copy, s.planned, s.control.unsent)
+		k.durations(s.waited)
+		k.bools(s.copy, s.own, s.planned, s.control.unsent)
 		k.durations(s.control.took)
 		k.steps(s.began, s.step, s.control.began)
+		k.instants(s.control.clock)
 		k.transport(s.control.on)
 		k.times(s.start, s.at)
 		k.attempt(s.main)
@@ -114,6 +117,7 @@ func (k *keyer) account(a *account) {
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
 		k.durations(h.took)
 		k.steps(h.like[:]...)
+		k.instants(h.passed)
 		k.steps(h.before, h.latest, h.up)
 		k.bools(h.vain > 0)
 	}

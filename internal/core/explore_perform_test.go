@@ -35,8 +35,13 @@ func (w *world) perform() {
 	}
 	for _, a := range t.Copies {
 		x := w.travelerOf(a.Call)
-		w.say("      a copy of %s on the candidate", w.label(x))
 		w.must(x.q.Kind == Copyable, "a copy of what may not be in two places")
+		if a.On == w.current {
+			w.say("      %s is sent in service, as the control of its copy", w.label(x))
+			w.acc.controls(w, w.takeOff(x, a, a.began))
+			continue
+		}
+		w.say("      a copy of %s on the candidate", w.label(x))
 		w.must(a.On == w.built, "a copy on what is no candidate")
 		for _, f := range w.flights {
 			w.must(f.x != x || !f.copy, "two copies of a request")

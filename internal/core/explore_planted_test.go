@@ -112,6 +112,13 @@ var plants = []planted{
 			}
 		}
 	}},
+	{name: "a copy that proves nothing gets no control", world: "dark", depth: 8, notice: "promotes without a control", state: func(w *world) {
+		for _, x := range w.calls {
+			if a := x.q.main; a != nil {
+				a.start = w.now
+			}
+		}
+	}},
 	{name: "attempts are not counted", world: "upstream down", depth: 9, notice: "attempts", state: func(w *world) {
 		for _, x := range w.calls {
 			x.q.attempts = 0

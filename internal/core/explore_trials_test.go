@@ -33,8 +33,9 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 	}
 	for _, g := range w.flights {
 		if g.x == x && g != f && g.on == w.current {
-			s.main = g.a
-			g.answered, g.awaitedAt = f.copy, w.now // its caller has its answer; it waits for the verdict
+			s.main, s.waited = g.a, f.start.Sub(g.start)
+			g.awaitedAt = w.now
+			g.answered = f.copy // its caller has its answer; it waits for the verdict
 		}
 	}
 	acc.served = append(slices.Clone(acc.served), s)
@@ -81,7 +82,7 @@ func (acc *account) heard(w *world, r Report) {
 		w.say("      %s refuses the candidate (%s)", r.About.Authority.Host, r.Kind)
 		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
 		h.refused = true
-		if h.tripped && !acc.planned {
+		if h.tripped {
 			h.vain++
 		}
 		acc.forget(func(s *served) bool { return s.host == i })
@@ -229,17 +230,19 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 		return true // nobody has asked since
 	}
 	own := s.control.on == w.current && s.control.began >= acc.ready && (s.row != noConnection || h.row != noConnection || s.control.unsent)
-	began, took := s.control.began, s.control.took
 	if s.copy {
 		failed, f := s.x.control, w.flightOf(s.main)
 		switch {
+		case f != nil && w.now.Before(s.judged(f)):
+			return false
 		case f != nil:
-			own, began, took = !w.now.Before(s.judged(f)), f.began, time.Second
-		case s.main != nil && failed.on == w.current && failed.began >= acc.ready:
-			own, began, took = true, failed.began, time.Second
+			return s.own || !acc.mayBeBack(w, h, s, failedControl{began: f.began, clock: f.clock, took: s.waited})
+		case s.main != nil:
+			failed.took = s.waited
+			return failed.on == w.current && failed.began >= acc.ready && (s.own || !acc.mayBeBack(w, h, s, failed))
 		}
 	}
-	doubt := acc.mayBeBack(w, h, s, began, took)
+	doubt := acc.mayBeBack(w, h, s, s.control)
 	if own && !doubt {
 		return true
 	}
@@ -268,14 +271,36 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 }
 
 // mayBeBack reports whether the upstream may have come back between a control and its trial.
-func (acc *account) mayBeBack(w *world, h *hostAccount, s served, control int, took time.Duration) bool {
-	if h.up != 0 && control > h.up {
+func (acc *account) mayBeBack(w *world, h *hostAccount, s served, control failedControl) bool {
+	if h.up != 0 && control.began > h.up {
 		return false
 	}
 	silent := slices.ContainsFunc(w.flights, func(f *flight) bool {
 		return f.on == w.built && f.a.in != nil && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
 	})
-	return took >= 2*time.Second || took >= 100*time.Millisecond && (silent || h.vain > 0 || w.now.Sub(h.down) < time.Minute)
+	took := control.took
+	return took >= 100*time.Millisecond &&
+		((took >= 2*time.Second || silent || h.vain > 0) && h.passed <= control.clock || w.now.Sub(h.down) < time.Minute)
+}
+
+// controls: f began in service, as the control of a copy that was answered.
+func (acc *account) controls(w *world, f *flight) {
+	acc.served = slices.Clone(acc.served)
+	for i := range acc.served {
+		s := &acc.served[i]
+		if s.x != f.x || !s.copy {
+			continue
+		}
+		if was := w.flightOf(s.main); was != nil {
+			doubt := acc.mayBeBack(w, &acc.hosts[s.host], *s, failedControl{began: was.began, clock: was.clock, took: s.waited})
+			w.must(was.inside && w.now.Before(s.judged(was)) || doubt, "a copy that has a control gets another one")
+			was.answered = false
+		}
+		w.must(!s.own, "a copy gets a second control")
+		s.main, s.own, f.answered = f.a, true, true
+		return
+	}
+	w.must(false, "a control of nothing that was answered")
 }
 
 // likeOf: what is sealed has the method of what is once only, so each is the other's control.
@@ -284,7 +309,11 @@ func likeOf(k Kind) Kind { return max(k, Once) }
 // judged is when the answered copy s will have proved the candidate, if its control
 // f is silent until then.
 func (s *served) judged(f *flight) time.Time {
-	return later(f.start.Add(2*s.at.Sub(s.start)), s.at.Add(100*time.Millisecond))
+	took := s.at.Sub(s.start)
+	if s.own {
+		return f.start.Add(max(took+100*time.Millisecond, time.Second))
+	}
+	return later(f.start.Add(2*took), s.at.Add(100*time.Millisecond))
 }
 
 // verdict is when the candidate is judged by an answered copy of a host; zero: there

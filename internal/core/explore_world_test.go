@@ -115,6 +115,7 @@ type traveler struct {
 type failedControl struct {
 	on     uint64
 	began  int // step
+	clock  Instant
 	unsent bool
 	took   time.Duration
 }

@@ -46,7 +46,7 @@ func rules(threshold int) Rules {
 func worlds() []*setting {
 	one, two := rules(1), rules(2)
 	quick := rules(1)
-	quick.Stalls, quick.StallSpan, quick.RecreateTimeout = 1, 0, 20*time.Second
+	quick.Stalls, quick.StallSpan, quick.Patience, quick.RecreateTimeout = 1, 0, time.Second, 20*time.Second
 	withFallback := rules(1)
 	withFallback.Fallback = true
 	gone := [2][2]mode{{refuses, works}, {works, works}}

@@ -9,7 +9,8 @@ import (
 //
 //   - to a request whose latest attempt in service began after the candidate was ready, and
 //     failed (hasControl in trial.go), unless the upstream may have come back since (mayBeBack);
-//   - to a copy, whose control stays silent or fails (slow.go);
+//   - to a copy, whose control stays silent or fails (slow.go). Where the upstream may have come
+//     back, the control begins after the copy's answer;
 //   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
 //     sent in service after the trial began, and failed or was silent for a second there
 //     (hasLike). If there is none, the next one like it is sent in service, and the candidate is
@@ -46,6 +47,10 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 // its call.
 func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	s := c.suspect(t.Call.Authority)
+	if s != nil && s.up == 0 {
+		s.up = c.now + 1
+	}
+	c.now++ // what begins from here on meets an upstream that is up
 	switch {
 	case t.role == asPlanned || st.isTry(t) || s == nil:
 		c.promote(now, t, false) // an answer replaces what works
@@ -72,12 +77,8 @@ func (c *Client) isProof(now time.Time, s *suspect, st *stand, t *Attempt) bool 
 // back, from the answer on.
 func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 	s.copyAt = now
-	c.now++ // what begins from here on meets an upstream that is up
-	if s.up == 0 {
-		s.up = c.now
-	}
 	since := t.began
-	if t.control || t.Copy() {
+	if t.control {
 		since = c.now
 	}
 	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
@@ -86,29 +87,28 @@ func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 	c.wake(s.authority)
 }
 
-// copyProves: t, a copy, was answered, and its control, which began at that instant, was not.
-func (c *Client) copyProves(now time.Time, st *stand, t *Attempt, control Instant) {
-	s := c.suspect(st.authority)
-	if !c.mayBeBack(now, s, st, t, failure{began: control, took: headStart}) {
-		c.prove(now, st, t)
-		return
-	}
-	c.serves(now, s, st, t)
-}
-
 // mayBeBack reports whether t may have been answered because the upstream came back after the
-// control of t had met its outage. That may be so if the control took two seconds to fail; or if
-// it took 100 ms, and a candidate failed the authority in this outage, or in one that ended within
-// the last minute, or was silent for a second about a trial that is older than t. It is not so if
-// a candidate had answered the authority before the control began.
+// control of t had met its outage. That may be so
+//
+//   - if the control took two seconds to fail, or, where it is a copy's, began two seconds before t;
+//   - if it took 100 ms, and a candidate failed the authority in this outage, or was silent for a
+//     second about a trial that is older than t;
+//   - if it took 100 ms, and a candidate failed the authority in an outage that ended within the
+//     last minute.
+//
+// It is not so if a candidate had answered the authority before the control began. Nor are the
+// first two if the transport in service has answered a later request of the authority: what is
+// silent all the same is on a connection that is dead.
 func (c *Client) mayBeBack(now time.Time, s *suspect, st *stand, t *Attempt, control failure) bool {
-	if s.up != 0 && control.began >= s.up {
+	if s.up != 0 && control.began >= s.up || control.took < answerGap {
 		return false
+	}
+	if c.recent.wasDown(now, s.authority) {
+		return true
 	}
 	older := st.trials.first
 	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
-	return control.took >= longAgo ||
-		control.took >= answerGap && (silent || s.refusals > 0 || c.recent.wasDown(now, s.authority))
+	return (control.took >= longAgo || silent || s.refusals > 0) && !c.recent.servedSince(s.authority, control.began)
 }
 
 // hasLike: something of this method that began at that instant or later failed in service, or has
@@ -156,13 +156,7 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 	switch {
 	case st == nil:
 	case st.answered != nil && st.answered.Call == q:
-		t := st.answered
-		st.answered = nil
-		if a.began >= c.cand.ready && o.Verdict != Neutral {
-			c.copyProves(now, st, t, a.began)
-		} else {
-			c.wake(q.Authority)
-		}
+		c.copysControlFailed(now, st, a, o)
 	case o.Verdict != Neutral && st.servedBefore(a) && !st.refused:
 		c.proveServed(now, st, q.Method)
 	case st.tryLost && !(o.Left && o.Verdict == Neutral):

@@ -44,8 +44,8 @@ func TestACandidateWhoseAnswerWaitsForItsVerdictIsNotRefused(t *testing.T) {
 	trial := s.does(s.call(Repeatable, "PUT"), Try)
 	s.Answered(s.now, copied)
 	s.refused(trial)
-	s.now = s.now.Add(answerGap)
-	s.Tick(s.now)
+	s.after(answerGap)
+	s.after(headStart)
 	assert.Equal(t, fresh, s.Current())
 }
 

@@ -61,7 +61,10 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 		return false
 	}
 	for _, st := range r.stands {
-		young := st.pending() && !st.late || st.answered != nil
+		if st.answered != nil {
+			return false
+		}
+		young := st.pending() && !st.late
 		if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {
 			return false
 		}

@@ -31,9 +31,15 @@ import "time"
 //   - The copy is answered, and the control stays silent until it has waited for twice as
 //     long as the copy took, and for 100 ms after the copy's answer: the transport in service
 //     is dead, and that proves the candidate, or is one of the answers that a proof takes
-//     (copyAnswered, judge, prove in proof.go), unless the upstream may have come back after the
-//     control had begun: then the next copy has a control that began later (mayBeBack there).
-//   - The control is answered before that: the upstream is slow, this copy proves nothing, and
+//     (copyAnswered, judge, prove in proof.go).
+//   - The copy is answered, but what waits in service cannot be the control: the upstream may have
+//     come back since it began (mayBeBack in proof.go); or it has failed, and that proves nothing;
+//     or its caller waits within the transport, and would have to wait there for longer. If
+//     100 ms have not brought its answer, the request is sent in service once more, and that is
+//     the control (sendControl). It proves the candidate if it is silent for 100 ms longer than the
+//     copy took, and for a second.
+//   - The control is answered before that: this copy proves nothing. If the control began before
+//     the copy, the upstream is slow, and
 //     the authority's patience grows (controlAnswered, outwaited). The outage is over if
 //     the control began after the streak did, or if the failures and stalls of other requests
 //     do not reach a threshold (served, takeBack in streak.go).
@@ -52,37 +58,76 @@ import "time"
 // was silent for a second. If none did, the next request like it is sent in service, as the
 // control (hasLike in proof.go).
 
-// copyAnswered: the caller has its answer. The control goes on, and proves the
-// candidate if it stays silent for long enough. There is no verdict, and the control is
-// canceled, if another answered copy waits for its verdict already, or if the caller waits
-// within its transport and the verdict would come too late for it to read its answer.
+// copyAnswered: the caller has its answer. The control goes on, and proves the candidate if it stays
+// silent for long enough. Where it has failed, that proves the candidate, or the next control begins.
+// There is no verdict if another answered copy waits for its own already.
 func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
 	s.copyGap = 0
-	control, f := t.Call.main, t.Call.failure
-	switch {
-	case control != nil && st.answered == nil:
-		t.judgeAt = later(control.start.Add(2*t.waited(now)), now.Add(answerGap))
-		if control.bound && t.judgeAt.After(now.Add(headStartOf(now, t.Call))) {
-			c.wake(s.authority) // its caller would wait for the verdict, and may have no time to read then
-			return              // dismiss cancels the control
-		}
-		st.answered = t
-	case control != nil: // another answered copy waits for its verdict already: dismiss cancels this control
-	case f.on != c.current || f.began < c.cand.ready:
-		c.wake(s.authority)
-	case c.mayBeBack(now, s, st, t, f):
-		c.serves(now, s, st, t)
-	default:
-		c.prove(now, st, t)
+	if st.answered != nil {
+		return // dismiss cancels what t is beside
 	}
+	t.took = t.waited(now)
+	switch a, f := t.Call.main, t.Call.failure; {
+	case a != nil:
+		t.judgeAt = now.Add(answerGap)
+		if !a.bound && c.isControl(now, s, st, t, a) {
+			t.judgeAt = later(t.judgeAt, a.start.Add(2*t.took))
+		}
+	case f.on == c.current && f.began >= c.cand.ready && !c.mayBeBack(now, s, st, t, f):
+		c.prove(now, st, t)
+		return
+	default:
+		c.sendControl(now, s, t)
+	}
+	st.answered = t
 }
 
-// judge: the control of the answered copy has been silent for long enough.
-func (c *Client) judge(now time.Time, r *candidate, st *stand) {
-	t := st.answered
-	began := t.Call.main.began
+// isControl reports whether a, in service beside copy t, may be the control of t: it may not if the
+// upstream may have come back since a began.
+func (c *Client) isControl(now time.Time, s *suspect, st *stand, t, a *Attempt) bool {
+	return !c.mayBeBack(now, s, st, t, failure{began: a.began, took: a.waited(t.start)})
+}
+
+// sendControl sends the request of t, a copy that was answered, in service once more, as the
+// control.
+func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
+	q := t.Call
+	if q.main != nil {
+		c.callBack(q.main)
+	}
+	q.main = &Attempt{Call: q, On: c.current, Tells: true, began: c.now, start: now, under: s}
+	s.flying.add(q.main)
+	c.todo.Copies = append(c.todo.Copies, q.main)
+	t.judgeAt = now.Add(max(t.took+answerGap, headStart))
+}
+
+// judge: what waits in service beside the answered copy, or since its answer, has been silent for
+// long enough; or the caller of the copy waits within the transport, and has to have its answer.
+func (c *Client) judge(now time.Time, st *stand) {
+	t, s := st.answered, c.suspect(st.authority)
+	a := t.Call.main
+	if a.began < t.began && (now.Before(a.start.Add(2*t.took)) || !c.isControl(now, s, st, t, a)) {
+		c.sendControl(now, s, t)
+		return
+	}
 	c.releaseControl(st)
-	c.copyProves(now, st, t, began)
+	c.prove(now, st, t)
+}
+
+// copysControlFailed: a, in service beside a copy that was answered, or since its answer, has failed.
+func (c *Client) copysControlFailed(now time.Time, st *stand, a *Attempt, o Outcome) {
+	t, s := st.answered, c.suspect(st.authority)
+	after, counts := a.began > t.began, o.Verdict != Neutral && !o.Left
+	switch {
+	case counts && (after || a.began >= c.cand.ready && c.isControl(now, s, st, t, a)):
+		st.answered = nil
+		c.prove(now, st, t)
+	case !after && !o.Left:
+		c.sendControl(now, s, t)
+	default:
+		st.answered = nil
+		c.wake(st.authority)
+	}
 }
 
 // controlAnswered: the transport in service has answered the call of a trial. The
@@ -94,8 +139,11 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 		return
 	}
 	if st.answered != nil && st.answered.Call == q {
-		st.answered, st.slow = nil, true
-		c.patience.noFaster(now, q.Authority, 0)
+		if a.began < st.answered.began { // and not after the copy's answer: a was slow
+			st.slow = true
+			c.patience.noFaster(now, q.Authority, 0)
+		}
+		st.answered = nil
 		c.wake(q.Authority)
 	}
 	if st.try == q || st.try != nil && (st.try.Kind == Once || st.gone) && a.start.After(st.tried) {

@@ -52,7 +52,7 @@ func TestACopyProvesWhereItsControlHasFailed(t *testing.T) {
 }
 
 // Where the control's error says nothing about the transport, or the control began before
-// the candidate was ready, its end proves nothing.
+// the candidate was ready, its end proves nothing: another control begins.
 func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
 	t.Run("neutral", func(t *testing.T) {
 		s := newScene(t)
@@ -60,10 +60,12 @@ func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
 		s.Answered(s.now, copied)
 		s.Failed(s.now, control, Outcome{Verdict: Neutral})
 		assert.EqualValues(t, 1, s.Current())
+		assert.Equal(t, []*Attempt{copied.Call.main}, s.Todo().Copies)
 	})
 	t.Run("it began before, and failed first", func(t *testing.T) {
 		s := newScene(t)
 		waiting, copied := s.dark(1)
+		s.passedBy()
 		s.Failed(s.now, waiting[0], lost)
 		s.now = s.now.Add(100 * time.Millisecond)
 		s.Answered(s.now, copied)
@@ -72,10 +74,12 @@ func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
 	t.Run("it began before", func(t *testing.T) {
 		s := newScene(t)
 		waiting, copied := s.dark(1)
+		s.passedBy()
 		s.now = s.now.Add(100 * time.Millisecond)
 		s.Answered(s.now, copied)
 		s.Failed(s.now, waiting[0], lost)
 		assert.EqualValues(t, 1, s.Current())
+		assert.Equal(t, []*Attempt{copied.Call.main}, s.Todo().Copies)
 	})
 }
 
@@ -155,7 +159,7 @@ func TestAnotherRequestsFailureEndsNoTry(t *testing.T) {
 func TestAnAnsweredControlEndsTheVerdictWhileOthersAreStillSilent(t *testing.T) {
 	s := newScene(t)
 	_, copied := s.dark(4)
-	s.now = s.now.Add(10 * time.Millisecond)
+	s.passedBy()
 	s.Answered(s.now, copied)
 	s.now = s.now.Add(10 * time.Millisecond)
 	s.Answered(s.now, copied.Call.main)
@@ -178,42 +182,20 @@ func (s *scene) waitsForCopies() *Call {
 
 // Who waits for what a copy finds out goes on when there will be no verdict on it.
 func TestWhoWaitsForAVerdictIsWokenWhenThereIsNone(t *testing.T) {
-	t.Run("it would come too late for who waits in its transport", func(t *testing.T) {
+	t.Run("the control says nothing", func(t *testing.T) {
 		s := newScene(t)
-		s.rules.Stalls, s.rules.StallSpan = 1, 0
-		control := s.call(Copyable, "GET").AdoptWaiting(s.Current(), s.Clock(), s.now)
-		s.now = s.now.Add(5 * time.Second)
-		s.Silent(s.now, control)
-		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
-		copies := s.Todo().Copies
-		require.Len(t, copies, 1)
-		s.now = s.now.Add(7 * time.Second)
-		q := s.waitsForCopies()
-		s.Answered(s.now, copies[0])
-		todo := s.Todo()
-		assert.Equal(t, []*Attempt{control}, todo.Recall)
-		assert.Equal(t, []*Call{q}, todo.Wake)
-	})
-	t.Run("the control failed before, and began before the candidate was ready", func(t *testing.T) {
-		s := newScene(t)
-		waiting, copied := s.dark(1)
-		s.Failed(s.now, waiting[0], lost)
+		_, copied := s.dark(1)
 		q := s.waitsForCopies()
 		s.Answered(s.now, copied)
-		assert.Equal(t, []*Call{q}, s.Todo().Wake)
-	})
-	t.Run("the control fails, and began before the candidate was ready", func(t *testing.T) {
-		s := newScene(t)
-		waiting, copied := s.dark(1)
-		q := s.waitsForCopies()
-		s.Answered(s.now, copied)
+		s.after(answerGap)
 		assert.Empty(t, s.Todo().Wake)
-		s.Failed(s.now, waiting[0], lost)
+		s.Failed(s.now, copied.Call.main, Outcome{})
 		assert.Equal(t, []*Call{q}, s.Todo().Wake)
 	})
 	t.Run("the control is answered, and others are silent", func(t *testing.T) {
 		s := newScene(t)
 		_, copied := s.dark(4)
+		s.passedBy()
 		q := s.waitsForCopies()
 		s.Answered(s.now, copied)
 		assert.Empty(t, s.Todo().Wake)
@@ -232,7 +214,9 @@ func TestASecondAnsweredCopyDoesNotPutOffTheVerdict(t *testing.T) {
 	second := s.Todo().Copies
 	require.Len(t, second, 1)
 	s.Answered(s.now, first)
-	verdict := s.now.Add(answerGap)
+	s.after(answerGap)
+	s.Todo()
+	verdict := s.Deadline()
 	s.now = s.now.Add(answerGap / 2)
 	control := second[0].Call.main
 	s.Answered(s.now, second[0])
@@ -255,10 +239,11 @@ func TestAnotherRequestsEndIsNoVerdict(t *testing.T) {
 			early := s.asks()
 			_, copied := s.dark(1)
 			s.Answered(s.now, copied)
-			s.now = s.now.Add(answerGap / 2)
+			s.after(answerGap)
+			s.now = s.now.Add(headStart / 2)
 			end(s, early)
 			assert.EqualValues(t, 1, s.Current())
-			s.now = s.now.Add(answerGap / 2)
+			s.now = s.now.Add(headStart / 2)
 			s.Tick(s.now)
 			assert.Equal(t, copied.On, s.Current())
 		})

@@ -243,6 +243,8 @@ func (c *Client) served(now time.Time, a *Attempt) {
 	if a.under == s {
 		s.ended++
 	}
+	m := c.recent.use(now, s.authority)
+	m.served = max(m.served, a.began)
 	if a.began > s.opened || c.takeBack(s, a) {
 		c.acquit(now, s)
 	}

@@ -139,12 +139,13 @@ func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
 // verdict on what others try, but no longer than a trial may hold it back, unless the
 // candidate has answered one of them already.
 func (c *Client) waitForOthers(now time.Time, q *Call) (Step, bool) {
-	if q.waitedFor != 0 || q.outOfTime(now) {
+	answered := c.cand.stand(q.Authority).answered != nil
+	if q.waitedFor != 0 && !(answered && q.waitedFor == c.cand.id) || q.outOfTime(now) {
 		return Step{}, false
 	}
 	q.waitedFor = c.cand.id
 	until := q.readyBy
-	if c.cand.stand(q.Authority).answered == nil {
+	if !answered {
 		until = first(until, now.Add(headStart))
 	}
 	return c.wait(q, forVerdict, until), true

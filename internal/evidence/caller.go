@@ -40,6 +40,12 @@ func LegacyCancel(req *http.Request) <-chan struct{} {
 	return req.Cancel
 }
 
+// DropLegacyCancel lets go of the channel: req goes on without its caller.
+func DropLegacyCancel(req *http.Request) {
+	//lint:ignore SA1019 see LegacyCancel
+	req.Cancel = nil
+}
+
 // heed notes if the caller's own hook of trace refuses a 1xx response, which is how a caller
 // bounds them: net/http then ends the attempt, and says that the connection broke.
 func (w *Watch) heed(trace *httptrace.ClientTrace) {

@@ -10,11 +10,11 @@ import (
 
 // A Caller makes a core.Call, and is the call's Ticket. None of its methods may block.
 type Caller interface {
-	Context() context.Context // its request's
-	Wake()                    // a wait is over: it asks Next
-	Recall(*core.Attempt)     // cancel it; the call asks Next if it has nothing else under way
-	Part()                    // the flights under way go on, and the call asks Next meanwhile
-	Copy(Flight)              // send a copy of the request
+	Context() context.Context  // its request's
+	Wake()                     // a wait is over: it asks Next
+	Recall(*core.Attempt)      // cancel it; the call asks Next if it has nothing else under way
+	Part()                     // the flights under way go on, and the call asks Next meanwhile
+	Copy(f Flight, trial bool) // send a copy of the request, on the candidate if it is a trial
 }
 
 // A Flight is an attempt, counted in on its generation.

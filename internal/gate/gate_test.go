@@ -76,7 +76,7 @@ func (c *caller) Wake()                    { c.woken.Add(1) }
 func (c *caller) Recall(*core.Attempt)     { c.recalled.Add(1) }
 func (c *caller) Part()                    {}
 func (c *caller) Context() context.Context { return context.Background() }
-func (c *caller) Copy(Flight)              {}
+func (c *caller) Copy(Flight, bool)        {}
 
 var (
 	au      = core.Authority{Scheme: "http", Host: "a.test", Port: "80"}

@@ -15,8 +15,14 @@ type work struct {
 	old     *generation.Generation // the one of retire that was in service; nil: none was
 	cancel  *Recreation
 	build   *Recreation
-	copies  []Flight
+	copies  []duplicate
 	deliver bool
+}
+
+// A duplicate is a copy of a request that is to be sent.
+type duplicate struct {
+	Flight
+	trial bool // on the candidate
 }
 
 // takeLocked takes the work that the core asks for, and does the part that is only loads
@@ -42,7 +48,7 @@ func (g *Gate) takeLocked(ctx context.Context, now time.Time) work {
 		w.build = g.beginLocked(g.originLocked(ctx, b), now, *b)
 	}
 	for _, a := range w.todo.Copies {
-		w.copies = append(w.copies, g.flightLocked(a))
+		w.copies = append(w.copies, duplicate{g.flightLocked(a), a.On != g.core.Current()})
 	}
 	g.publishLocked()
 	g.armLocked(now)
@@ -83,8 +89,8 @@ func (g *Gate) perform(w work) {
 	if w.build != nil {
 		go g.build(w.build)
 	}
-	for _, f := range w.copies {
-		f.Call.Ticket.(Caller).Copy(f)
+	for _, d := range w.copies {
+		d.Call.Ticket.(Caller).Copy(d.Flight, d.trial)
 	}
 	for _, a := range w.todo.Recall {
 		a.Call.Ticket.(Caller).Recall(a)

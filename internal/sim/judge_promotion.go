@@ -70,6 +70,9 @@ func (r *run) provedBeside(c, trial *try) bool {
 		return true
 	}
 	took := trial.answered - trial.arrived
+	if c.arrived >= trial.answered { // the control that began after the answer
+		return (c.answered == 0 || c.answered > r.end) && r.end >= c.arrived+max(took+answerGap, headStart)
+	}
 	silent := c.arrived < trial.answered && (!c.over || c.returned >= trial.answered) && c.answered == 0 || c.answered > r.end
 	return silent && r.end >= c.arrived+2*took && r.end >= trial.answered+answerGap
 }
