@@ -96,7 +96,6 @@ func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
 		c.callBack(q.main)
 	}
 	q.main = &Attempt{Call: q, On: c.current, Tells: true, began: c.now, start: now, under: s}
-	s.flying.add(q.main)
 	c.todo.Copies = append(c.todo.Copies, q.main)
 	t.judgeAt = now.Add(max(t.took+answerGap, headStart))
 }

@@ -51,6 +51,43 @@ func TestACopyProvesWhereItsControlHasFailed(t *testing.T) {
 	}
 }
 
+// controlled: a copy was answered, and its control has begun since.
+func (s *scene) controlled() (control, copied *Attempt) {
+	s.t.Helper()
+	_, copied = s.dark(1)
+	s.Answered(s.now, copied)
+	s.after(answerGap)
+	require.Equal(s.t, []*Attempt{copied.Call.main}, s.Todo().Copies)
+	return copied.Call.main, copied
+}
+
+// A control that begins after the copy's answer proves by failing, too, and at once. If it is
+// answered, the upstream was down, and not slow: nobody's patience grows.
+func TestAControlThatBeginsAfterTheAnswerDecides(t *testing.T) {
+	t.Run("it fails", func(t *testing.T) {
+		s := newScene(t)
+		control, copied := s.controlled()
+		s.Failed(s.now, control, lost)
+		assert.Equal(t, copied.On, s.Current())
+	})
+	t.Run("it is answered", func(t *testing.T) {
+		s := newScene(t)
+		control, copied := s.controlled()
+		s.Answered(s.now, control)
+		assert.EqualValues(t, 1, s.Current())
+		assert.Zero(t, s.Candidate())
+		assert.Equal(t, s.rules.Patience, s.Patience(s.now, copied.Call.Authority))
+	})
+	t.Run("it is ended from outside", func(t *testing.T) {
+		s := newScene(t)
+		control, _ := s.controlled()
+		s.Failed(s.now, control, Outcome{Verdict: Stall, Trigger: "stall", Left: true})
+		assert.EqualValues(t, 1, s.Current())
+		s.after(headStart)
+		assert.EqualValues(t, 1, s.Current())
+	})
+}
+
 // Where the control's error says nothing about the transport, or the control began before
 // the candidate was ready, its end proves nothing: another control begins.
 func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {
