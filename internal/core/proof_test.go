@@ -49,6 +49,22 @@ func TestACandidateWhoseAnswerWaitsForItsVerdictIsNotRefused(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
+// Nor because the time of its authority's trials ends meanwhile.
+func TestACandidateWhoseAnswerWaitsForItsVerdictHasTheTimeForThat(t *testing.T) {
+	s := newScene(t)
+	_, copied := s.dark(1)
+	fresh := s.cand.id
+	s.Connected(s.now, copied)
+	s.does(s.call(Repeatable, "PUT"), Send) // asks the transport in service
+	s.does(s.call(Repeatable, "PUT"), Try)
+	s.after(s.rules.RecreateTimeout - answerGap/2)
+	s.Answered(s.now, copied)
+	s.after(answerGap)
+	require.Equal(t, fresh, s.Candidate())
+	s.after(s.rules.RecreateTimeout + answerGap)
+	assert.Equal(t, fresh, s.Current())
+}
+
 // A request that has been silent for long says nothing new by being silent once more: it is
 // no control of what a candidate answers quickly, though it is of the same kind. One that
 // passes its first second meanwhile is.
