@@ -39,12 +39,11 @@ import "time"
 //     the control (sendControl). It proves the candidate if it is silent for 100 ms longer than the
 //     copy took, and for a second.
 //   - The control is answered before that: this copy proves nothing. If the control began before
-//     the copy, the upstream is slow, and
-//     the authority's patience grows (controlAnswered, outwaited). The outage is over if
-//     the control began after the streak did, or if the failures and stalls of other requests
-//     do not reach a threshold (served, takeBack in streak.go).
+//     the copy, the upstream is slow, and the authority's patience grows (controlAnswered,
+//     outwaited). The outage is over if the control began after the streak did, or if the failures
+//     and stalls of other requests do not reach a threshold (served, takeBack in streak.go).
 //   - The control fails before that: the copy's answer proves the candidate in the same way, if
-//     the control began after the candidate was ready (controlFailed in proof.go).
+//     the control began after the candidate was ready (copysControlFailed).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
 //     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
 //     nothing if the copy had less than two thirds of its caller's time (left in events.go).
