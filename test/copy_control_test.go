@@ -38,7 +38,7 @@ func slowlyReplaced(t *testing.T) *respawn.RecoveringRoundTripper {
 }
 
 // The control of a copy begins when the copy is answered. It needs nothing of its caller, who has
-// that answer, and has cancelled since, or would be too late.
+// that answer, and has canceled since, or would be too late.
 func TestTheControlOfAnAnsweredCopyGoesOnWithoutItsCaller(t *testing.T) {
 	for name, within := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"it cancels": context.WithCancel,
