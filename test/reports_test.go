@@ -149,7 +149,8 @@ func TestDialsThatHangAndHoldEveryPlaceAreReplaced(t *testing.T) {
 			cancel()
 		}
 		assert.EqualValues(t, 2, rt.Health().Generation)
-		assert.LessOrEqual(t, time.Since(began), 35*time.Second, "once the first of them have let go")
+		// Once the first of them have let go or, by chance of who gets their places, the second.
+		assert.LessOrEqual(t, time.Since(began), 65*time.Second)
 		time.Sleep(time.Minute) // the dials end
 	})
 }

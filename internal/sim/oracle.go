@@ -100,9 +100,16 @@ func (w *world) mustBeCopy(a, b *try) {
 		a.copy = true
 	case b.trial && !a.trial:
 		b.copy = true
+	case a.link == b.link && o.answeredOnTrial(): // the control of a copy that was answered, and what it takes the place of
+		a.copy, b.copy = true, true
 	default:
 		w.must(false, "r%d is copied from %v to %v", o.id, b.link, a.link)
 	}
+}
+
+// answeredOnTrial reports whether a candidate has answered o.
+func (o *order) answeredOnTrial() bool {
+	return slices.ContainsFunc(o.tries, func(t *try) bool { return t.trial && t.answered > 0 })
 }
 
 // attempts returns how many of the order's tries count as attempts. Those on the fallback do not,
