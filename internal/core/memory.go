@@ -52,11 +52,11 @@ type recently struct {
 	answers int       // that its next proof takes; 0 is one
 	down    time.Time // when the transport in service was last found well again after a candidate had failed
 	useless time.Time // when such a promotion was last seen not to help
-	served  Instant   // when the latest attempt began that the transport in service answered while it was suspected
+	served  Instant   // when the latest attempt began that was answered in service while the authority was suspected
 }
 
 // servedSince reports whether the transport in service has answered a request of a that began later
-// than that.
+// than the given instant.
 func (r *recent) servedSince(a Authority, began Instant) bool {
 	m := r.get(a)
 	return m != nil && m.served > began

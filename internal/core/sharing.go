@@ -21,7 +21,8 @@ import (
 //     failure that is newer than its refusal (hasEvidence in trial.go), and the backoff must
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
-//   - This candidate then gives way, unless a trial of it still has time. Another authority's
+//   - This candidate then gives way, unless a trial of it still has time, or an answered copy waits
+//     for its verdict. Another authority's
 //     trial does not protect the candidate in two cases: if the authority that asks tripped
 //     after this build began; or if its outage is less than a minute old, and it had none in
 //     the minute before. A planned candidate does not give way (givesWay). If this candidate

@@ -136,8 +136,9 @@ func (c *Client) waitForNext(now time.Time, q *Call, s *suspect) (Step, bool) {
 }
 
 // waitForOthers: q took long to fail while the candidate was there. It waits, once, for the
-// verdict on what others try, but no longer than a trial may hold it back, unless the
-// candidate has answered one of them already.
+// verdict on what others try, but no longer than a trial may hold it back. If the candidate has
+// answered one of them already, q waits until there is a verdict on that, though it may have
+// waited for this candidate before.
 func (c *Client) waitForOthers(now time.Time, q *Call) (Step, bool) {
 	answered := c.cand.stand(q.Authority).answered != nil
 	if q.waitedFor != 0 && !(answered && q.waitedFor == c.cand.id) || q.outOfTime(now) {
