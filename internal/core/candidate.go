@@ -33,9 +33,9 @@ import "time"
 //
 // A candidate that is over is retired, and a build that is under way is canceled (end).
 // Copies on it are canceled. A request on it that was not sent asks what to do next, as if it
-// had not been there, unless it is sealed. So does one that may be sent again, if the transport in service has answered its authority, or if it was
-// trying a planned candidate. All other requests stay where they are (releaseTrials and
-// noLongerNeeded in sharing.go).
+// had not been there, unless it is sealed. So does one that may be sent again, if the transport
+// in service has answered its authority, or if it was trying a planned candidate. All other
+// requests stay where they are (releaseTrials and noLongerNeeded in sharing.go).
 
 // A Stage is how far a candidate is. One that is over is none.
 type Stage uint8

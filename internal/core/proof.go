@@ -56,7 +56,7 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
-	case c.isProof(now, s, st, t):
+	case c.isProof(now, s, t):
 		c.prove(now, st, t)
 	default:
 		c.serves(now, s, st, t)
@@ -65,9 +65,9 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 
 // isProof reports whether t, which is no copy, had a control when it was answered: its own, one
 // like it, or, every second time, one that went first.
-func (c *Client) isProof(now time.Time, s *suspect, st *stand, t *Attempt) bool {
+func (c *Client) isProof(now time.Time, s *suspect, t *Attempt) bool {
 	q := t.Call
-	return t.control && !c.mayBeBack(now, s, st, t, q.failure) ||
+	return t.control && !c.mayBeBack(now, t, q.failure) ||
 		c.hasLike(now, s, q.Method, s.trusts(t)) ||
 		s.turned() && !c.controlFirst(now, s, q.Method)
 }
@@ -99,7 +99,8 @@ func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 // It is not so if a candidate had answered the authority before the control began. Nor are the
 // first two if the transport in service has answered a later request of the authority: what is
 // silent all the same is on a connection that is dead.
-func (c *Client) mayBeBack(now time.Time, s *suspect, st *stand, t *Attempt, control failure) bool {
+func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
+	s, st := c.suspect(t.Call.Authority), c.standOf(t.Call)
 	if s.up != 0 && control.began >= s.up || control.took < answerGap {
 		return false
 	}

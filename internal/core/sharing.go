@@ -22,12 +22,11 @@ import (
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
 //   - This candidate then gives way, unless a trial of it still has time, or an answered copy waits
-//     for its verdict. Another authority's
-//     trial does not protect the candidate in two cases: if the authority that asks tripped
-//     after this build began; or if its outage is less than a minute old, and it had none in
-//     the minute before. A planned candidate does not give way (givesWay). If this candidate
-//     had no verdict yet, an interval of the backoff comes before the next build (replace),
-//     unless the backoff has started over since this build began.
+//     for its verdict. Another authority's trial does not protect the candidate in two cases: if
+//     the authority that asks tripped after this build began; or if its outage is less than a
+//     minute old, and it had none in the minute before. A planned candidate does not give way
+//     (givesWay). If this candidate had no verdict yet, an interval of the backoff comes before
+//     the next build (replace), unless the backoff has started over since this build began.
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
 //     fallback. Without a fallback, a new one is sent in service, and one that failed there
 //     gives up with its own error (withoutTrial in table.go, wait.go).

@@ -69,10 +69,10 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 	switch a, f := t.Call.main, t.Call.failure; {
 	case a != nil:
 		t.judgeAt = now.Add(answerGap)
-		if !a.bound && c.isControl(now, s, st, t, a) {
+		if !a.bound && c.isControl(now, t, a) {
 			t.judgeAt = later(t.judgeAt, a.start.Add(2*t.took))
 		}
-	case f.on == c.current && f.began >= c.cand.ready && !c.mayBeBack(now, s, st, t, f):
+	case f.on == c.current && f.began >= c.cand.ready && !c.mayBeBack(now, t, f):
 		c.prove(now, st, t)
 		return
 	default:
@@ -83,8 +83,8 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 
 // isControl reports whether a, in service beside copy t, may be the control of t: it may not if the
 // upstream may have come back since a began.
-func (c *Client) isControl(now time.Time, s *suspect, st *stand, t, a *Attempt) bool {
-	return !c.mayBeBack(now, s, st, t, failure{began: a.began, took: a.waited(t.start)})
+func (c *Client) isControl(now time.Time, t, a *Attempt) bool {
+	return !c.mayBeBack(now, t, failure{began: a.began, took: a.waited(t.start)})
 }
 
 // sendControl sends the request of t, a copy that was answered, in service once more, as the
@@ -104,7 +104,7 @@ func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
 func (c *Client) judge(now time.Time, st *stand) {
 	t, s := st.answered, c.suspect(st.authority)
 	a := t.Call.main
-	if a.began < t.began && (now.Before(a.start.Add(2*t.took)) || !c.isControl(now, s, st, t, a)) {
+	if a.began < t.began && (now.Before(a.start.Add(2*t.took)) || !c.isControl(now, t, a)) {
 		c.sendControl(now, s, t)
 		return
 	}
@@ -117,7 +117,7 @@ func (c *Client) copysControlFailed(now time.Time, st *stand, a *Attempt, o Outc
 	t, s := st.answered, c.suspect(st.authority)
 	after, counts := a.began > t.began, o.Verdict != Neutral && !o.Left
 	switch {
-	case counts && (after || a.began >= c.cand.ready && c.isControl(now, s, st, t, a)):
+	case counts && (after || a.began >= c.cand.ready && c.isControl(now, t, a)):
 		st.answered = nil
 		c.prove(now, st, t)
 	case !after && !o.Left:
