@@ -154,7 +154,7 @@ func TestWhoStartsABuildInVainFindsOutThatTheTransportInServiceIsWell(t *testing
 				return fateWell
 			}
 			period, lost := d.between(50*sec, 2*time.Minute), 0
-			s.traffic(0, period, 2*time.Hour, visit{host: "a", method: oneOf(d, "PUT", "POST"), left: d.between(sec, takes), then: func(v *visit) {
+			s.traffic(0, period, 2*time.Hour, visit{host: "a", method: oneOf(d, "PUT", "POST"), left: d.between(300*ms, takes), then: func(v *visit) {
 				if v.got != "answered" && v.start.Sub(simStart) > 15*time.Minute {
 					lost++
 				}
