@@ -39,11 +39,16 @@ func (c *call) Part() {
 	c.Wake()
 }
 
-// Copy implements [gate.Caller].
+// Copy implements [gate.Caller]. Only the control of an answered copy is no trial. It goes on
+// without its caller, who has that answer, or is about to have it.
 func (c *call) Copy(f gate.Flight, trial bool) {
 	c.deputize()
+	hold := newLeash
+	if !trial {
+		hold = newLoose
+	}
 	var fl *flight // nil: the caller's context panicked
-	build.Safely(func() { fl = c.depart(f, c.req, trial) })
+	build.Safely(func() { fl = c.depart(f, c.req, trial, hold(c.req.Context())) })
 	go func() {
 		airborne := false
 		defer func() { // also where Err or whoever is told did not return

@@ -78,8 +78,11 @@ func (c *call) returned(r result) (*http.Response, error) {
 
 // lost ends the call of a caller whose transport did not return.
 func (c *call) lost(fl *flight) {
-	if c.disembark() != nil {
+	if deputy := c.disembark(); deputy != nil {
 		c.handIn(result{flight: fl, lost: true})
+		go func() { // nobody else takes the deputy's word, and its response
+			result{resp: (<-deputy).resp}.close()
+		}()
 		return
 	}
 	fl.vanish()

@@ -64,7 +64,7 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 		req = c.req // not the caller's own
 	}
 	c.count()
-	fl := c.depart(f, req, trial)
+	fl := c.depart(f, req, trial, newLeash(c.req.Context()))
 	airborne = true
 	if c.core.Kind != core.Copyable {
 		return c.landed(fl.roundTrip())
@@ -98,13 +98,12 @@ func (c *call) await() (*http.Response, error, bool) {
 
 // depart makes the flight of an attempt: on a leash, and watched. The caller's context may
 // panic, so it is looked into before anybody knows of the flight.
-func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
+func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
 	if f.Tells {
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
 		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 	}
-	ctx := c.newLeash()
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))
 	if ctx.alone {
 		evidence.DropLegacyCancel(fl.req)
@@ -123,18 +122,6 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool) *flight {
 		fl.recall()
 	}
 	return fl
-}
-
-// newLeash returns the leash of a flight. Only the control of an answered copy departs when the
-// caller has its answer.
-func (c *call) newLeash() *leash {
-	c.mu.Lock()
-	finished := c.finished
-	c.mu.Unlock()
-	if finished {
-		return newLoose(c.req.Context())
-	}
-	return newLeash(c.req.Context())
 }
 
 // recall calls the flight back, unless it is once only and got its connection before the

@@ -30,7 +30,7 @@ func newLeash(caller context.Context) *leash {
 	return l
 }
 
-// newLoose returns the leash of a flight whose caller has its answer already: the flight has the
+// newLoose returns the leash of a flight that never waits for its caller: the flight has the
 // values of the caller's context, and neither its end nor its deadline.
 func newLoose(caller context.Context) *leash {
 	return &leash{caller: caller, alone: true, free: true, done: make(chan struct{}), stop: func() bool { return false }}

@@ -20,7 +20,7 @@ func departed(t *testing.T, ctx context.Context, method string) *flight {
 	req := testkit.Request(ctx, method, "http://a.test/", nil)
 	c, gen := m.newCall(req), m.Gate.Current()
 	f := gate.Flight{Attempt: c.core.AdoptWaiting(gen.ID, m.Gate.Clock(), gen.Born), Generation: gen, Stripe: gen.Enter(req)}
-	fl := c.depart(f, req, false)
+	fl := c.depart(f, req, false, newLeash(c.req.Context()))
 	t.Cleanup(func() { c.arrived(fl); fl.bond.Leave() })
 	return fl
 }

@@ -143,6 +143,9 @@ func (c *Client) detach(a *Attempt) *stand {
 	if q.behind == a {
 		q.behind = nil
 	}
+	if s := c.suspect(q.Authority); s != nil && s.probe == a {
+		s.probe = nil
+	}
 	var on *stand
 	if st := c.standOf(q); st != nil && a.in == &st.trials {
 		on = st

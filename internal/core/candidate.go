@@ -1,11 +1,14 @@
 package core
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built.
 // So is one that was tried without a verdict. Both are reported as untried (expire). But one that
 // has answered, and nobody came who could be the control, is promoted before that (believe in
-// proof.go).
+// like.go); and one whose answer is about to have its verdict stays for that (lastsUntil).
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
@@ -98,6 +101,15 @@ func (c *Client) lasts(now time.Time, r *candidate) {
 	if r.planned {
 		r.until, r.halfway = now.Add(c.rules.RecreateTimeout), now.Add(c.rules.RecreateTimeout/2)
 	}
+}
+
+// lastsUntil is when r goes, or is promoted untried. What was not planned does not go while an
+// answer of it is about to have its verdict.
+func (c *Client) lastsUntil(r *candidate) time.Time {
+	if !r.planned && slices.ContainsFunc(r.stands, c.isJudged) {
+		return time.Time{}
+	}
+	return r.until
 }
 
 // expire: nobody has proved the candidate, and its time is over. A planned one is

@@ -25,12 +25,8 @@ func (c *Client) passed(now time.Time) {
 		c.sweep(now)
 	}
 	for _, s := range slices.Clone(c.busy) {
-		if p := s.probe; p != nil && hasPassed(p.start.Add(headStart), now) {
-			s.probe = nil
-			s.failedLike(p)
-			if st := c.standOf(p.Call); st.servedBefore(p) && !st.refused {
-				c.proveServed(now, st, p.Call.Method)
-			}
+		if s.probe != nil && hasPassed(c.probedAt(s.probe), now) {
+			c.probed(now, s)
 		}
 	}
 	r := c.cand
@@ -43,7 +39,7 @@ func (c *Client) passed(now time.Time) {
 			return
 		}
 	}
-	if hasPassed(r.until, now) {
+	if hasPassed(c.lastsUntil(r), now) {
 		c.expire(now, r)
 	}
 }
@@ -62,7 +58,7 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 	if c.cand == r && len(st.served) > 0 && hasPassed(st.served[0].until, now) {
 		c.believe(now, st)
 	}
-	if c.cand == r && st.timed() && hasPassed(st.until, now) {
+	if c.cand == r && c.timed(st) && hasPassed(st.until, now) {
 		st.late = true
 		if st.onlyCopies() {
 			c.wake(st.authority) // a copy costs nobody anything: it goes when it is in the way
@@ -73,8 +69,8 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 }
 
 // timed reports whether the trials of st have a time that is to end: not if that is over, nor while
-// an answer waits for its verdict, nor for what is planned.
-func (st *stand) timed() bool { return !st.late && st.answered == nil && st.try == nil }
+// an answer is about to have its verdict, nor for what is planned.
+func (c *Client) timed(st *stand) bool { return !st.late && !c.isJudged(st) && st.try == nil }
 
 func (st *stand) onlyCopies() bool {
 	for a := st.trials.first; a != nil; a = a.next {
@@ -100,19 +96,19 @@ func (c *Client) Deadline() time.Time {
 	at = first(at, c.sweepAt)
 	for _, s := range c.busy {
 		if s.probe != nil {
-			at = first(at, s.probe.start.Add(headStart))
+			at = first(at, c.probedAt(s.probe))
 		}
 		at = first(at, s.offerAt)
 	}
 	if r := c.cand; r != nil {
-		at = first(at, r.deadline())
+		at = first(at, c.deadlineOf(r))
 	}
 	return at
 }
 
-// deadline is when something of a candidate is over. Nothing of one that is Building is.
-func (r *candidate) deadline() time.Time {
-	at := r.until
+// deadlineOf is when something of a candidate is over. Nothing of one that is Building is.
+func (c *Client) deadlineOf(r *candidate) time.Time {
+	at := c.lastsUntil(r)
 	for _, st := range r.stands {
 		if st.callback != nil {
 			at = first(at, st.callBackAt())
@@ -126,7 +122,7 @@ func (r *candidate) deadline() time.Time {
 		if len(st.served) > 0 {
 			at = first(at, st.served[0].until)
 		}
-		if st.timed() {
+		if c.timed(st) {
 			at = first(at, st.until)
 		}
 	}

@@ -180,22 +180,76 @@ func TestAnAnswerMakesCopiesFrequentAgain(t *testing.T) {
 	s := newScene(t)
 	s.dark(6) // and the first copy
 	began := s.now
-	for _, at := range []time.Duration{1, 3, 7, 8} { // s
-		s.now = began.Add(at*time.Second - 1)
+	next := func(at time.Duration) *Attempt {
+		s.now = began.Add(at - 1)
 		s.Tick(s.now)
 		require.Empty(t, s.Todo().Copies, at)
-		s.now = began.Add(at * time.Second)
+		s.now = began.Add(at)
 		s.Tick(s.now)
 		copies := s.Todo().Copies
 		require.Len(t, copies, 1, at)
-		if at == 3 {
-			s.Answered(s.now, copies[0])
-			s.now = s.now.Add(answerGap)
-			s.Tick(s.now)
-			s.Failed(s.now, copies[0].Call.main, Outcome{}) // the control says nothing
-			s.Todo()
+		return copies[0]
+	}
+	next(time.Second)
+	answered := next(3 * time.Second)
+	s.Answered(s.now, answered)
+	s.now = s.now.Add(answerGap)
+	s.Tick(s.now)
+	s.Todo()
+	s.Failed(s.now, answered.Call.main, Outcome{}) // the control says nothing
+	next(4 * time.Second)
+	next(5 * time.Second)
+	next(7 * time.Second)
+}
+
+// The youngest is copied, also where an older one was reported silent after it.
+func TestTheYoungestIsCopiedWhicheverWasSilentLast(t *testing.T) {
+	s := newScene(t)
+	older := s.asks()
+	s.Client.now++
+	younger := s.asks()
+	s.silent([]*Attempt{younger, older})
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	copies := s.Todo().Copies
+	require.Len(t, copies, 1)
+	assert.Same(t, younger.Call, copies[0].Call)
+}
+
+// However rare copies have become, where a proof takes several answers they follow one another
+// within seconds, once the candidates answer.
+func TestCopiesAreNotRareWhereAProofTakesSeveralAnswers(t *testing.T) {
+	s := newScene(t)
+	waiting, _ := s.dark(1)
+	var latest *Attempt
+	next := func(after time.Duration) {
+		s.Next(s.now, s.call(Copyable, "GET"))
+		s.ticks(after)
+		todo := s.Todo()
+		if b := todo.Build; b != nil {
+			s.Built(s.now, b.ID, false, Draw{Interval: time.Second})
+			todo.Copies = append(todo.Copies, s.Todo().Copies...)
+		}
+		for _, a := range todo.Copies {
+			if a.On != s.Current() {
+				latest = a
+			}
 		}
 	}
+	for range 300 {
+		next(time.Second)
+		s.Silent(s.now, waiting[0])
+	}
+	m := s.recent.use(s.now, s.suspects[0].authority)
+	m.answers = 4
+	began := s.now
+	for s.Current() == 1 && s.now.Before(began.Add(10*time.Minute)) {
+		m.useless = s.now // stalls go on
+		if latest != nil && !latest.over {
+			s.Answered(s.now, latest)
+		}
+		next(200 * time.Millisecond)
+	}
+	assert.LessOrEqual(t, s.now.Sub(began), 20*time.Second)
 }
 
 // A candidate whose time with an authority is over, but that nobody of it is waiting for any more,

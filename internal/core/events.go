@@ -116,9 +116,6 @@ func (c *Client) Answered(now time.Time, a *Attempt) bool {
 	}
 	switch {
 	case a.On == c.current:
-		if s := c.suspect(q.Authority); s != nil && s.probe == a {
-			s.probe = nil
-		}
 		c.answered = max(c.answered, a.began)
 		c.controlAnswered(now, q, a)
 		c.served(now, a)

@@ -84,6 +84,7 @@ func (k *keyer) candidate(r *candidate) {
 		for _, m := range st.served {
 			k.b = append(k.b, m.method...)
 			k.instants(m.began)
+			k.durations(m.took)
 			k.times(m.until)
 		}
 	}

@@ -263,7 +263,7 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 		return true
 	}
 	for _, f := range w.flights {
-		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since && acc.waited(w, f) >= time.Second {
+		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since && acc.waited(w, f) >= max(2*s.at.Sub(s.start), time.Second) {
 			return true
 		}
 	}

@@ -1,9 +1,6 @@
 package core
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
@@ -11,13 +8,12 @@ import (
 //     failed (hasControl in trial.go), unless the upstream may have come back since (mayBeBack);
 //   - to a copy, whose control stays silent or fails (slow.go). Where the upstream may have come
 //     back, the control begins after the copy's answer;
-//   - to a request that is asked once (askedOnce in trial.go), if another of the same method was
-//     sent in service after the trial began, and failed or was silent for a second there
-//     (hasLike). If there is none, the next one like it is sent in service, and the candidate is
-//     proven if that one fails or is silent for a second (controlFailed; passed in clock.go).
-//     The same holds for an answer that may be due to an upstream that came back (serves). Where
+//   - to a request that is asked once (askedOnce in trial.go), if another of the same method that
+//     was sent in service after the trial began failed there, or was silent for twice as long as
+//     the trial took (like.go). If there is none, the next one like it is sent in service, and
+//     decides. The same holds for an answer that may be due to an upstream that came back. Where
 //     that next one does not come within four minutes, the answer is proof enough, if nobody was
-//     served otherwise meanwhile, by the transport in service or by a fallback (believe).
+//     served otherwise meanwhile, by the transport in service or by a fallback (believe in like.go).
 //
 // Where a candidate was planned, the answer to a request whose authority was well when it tried
 // the candidate is enough (plan.go).
@@ -47,8 +43,11 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 // its call.
 func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	s := c.suspect(t.Call.Authority)
-	if s != nil && s.up == 0 {
-		s.up = c.now + 1
+	if s != nil {
+		if s.up == 0 {
+			s.up = c.now + 1
+		}
+		s.copyGap, s.copyAt = 0, earlier(s.copyAt, now.Add(headStart))
 	}
 	c.now++ // what begins from here on meets an upstream that is up
 	switch {
@@ -68,23 +67,8 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 func (c *Client) isProof(now time.Time, s *suspect, t *Attempt) bool {
 	q := t.Call
 	return t.control && !c.mayBeBack(now, t, q.failure) ||
-		c.hasLike(now, s, q.Method, s.trusts(t)) ||
-		s.turned() && !c.controlFirst(now, s, q.Method)
-}
-
-// serves: t was answered, and has no control that proves anything. The next attempt like t in
-// service is one: if t had none, from the trial's beginning on, and if the upstream may have come
-// back, from the answer on.
-func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
-	s.copyAt = now
-	since := t.began
-	if t.control {
-		since = c.now
-	}
-	if len(st.served) < maxMethods && !st.hasServed(t.Call.Method) {
-		st.served = append(st.served, answeredMethod{t.Call.Method, since, now.Add(doubtFor)})
-	}
-	c.wake(s.authority)
+		s.hasLike(now, q.Method, s.trusts(t), silenceFor(t.waited(now))) ||
+		s.turned() && s.hasLike(now, q.Method, s.proved, silenceFor(t.waited(now)))
 }
 
 // mayBeBack reports whether t may have been answered because the upstream came back after the
@@ -112,94 +96,18 @@ func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 	return (control.took >= longAgo || silent || s.refusals > 0) && !c.recent.servedSince(s.authority, control.began)
 }
 
-// hasLike: something of this method that began at that instant or later failed in service, or has
-// been silent there for a second.
-func (c *Client) hasLike(now time.Time, s *suspect, method string, since Instant) bool {
-	if s.hasFailedSince(method, since) {
-		return true
-	}
-	for a := s.flying.first; a != nil; a = a.next {
-		if a.Call.Method == method && a.began >= since && a.waited(now) >= headStart {
-			return true
-		}
-	}
-	return false
-}
-
-// trusts is the instant from which on what is like t is its control. What began before t may have
-// met an outage of the upstream that was over when t began, unless a candidate had answered before
-// that. A failure is the control of one answer.
-func (s *suspect) trusts(t *Attempt) Instant {
-	if s.up != 0 {
-		return min(max(s.up, s.proved), t.began)
-	}
-	return t.began
-}
-
-// controlFirst: where a proof takes several answers, the control goes first every second
-// time. Otherwise, if good and bad requests take turns, the trials could get the good ones
-// and the controls the bad ones, and a candidate that is no better would look proven.
-func (c *Client) controlFirst(now time.Time, s *suspect, method string) bool {
-	return s.turned() && !c.hasLike(now, s, method, s.proved)
-}
-
-// turned reports whether it is the control's turn to be first.
-func (s *suspect) turned() bool { return s.proofs%2 == 1 }
-
 // controlFailed: what failed in service may be the control of its own call's copy, or of what
 // the candidate has answered of its method.
 func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 	q := a.Call
-	if s := c.suspect(q.Authority); s != nil && s.probe == a {
-		s.probe = nil
-	}
-	st := c.standOf(q)
-	switch {
+	switch st := c.standOf(q); {
 	case st == nil:
 	case st.answered != nil && st.answered.Call == q:
 		c.copysControlFailed(now, st, a, o)
-	case o.Verdict != Neutral && st.servedBefore(a) && !st.refused:
+	case o.Verdict != Neutral && st.servedBefore(a) != nil && !st.refused:
 		c.proveServed(now, st, q.Method)
 	case st.tryLost && !(o.Left && o.Verdict == Neutral):
 		c.untry(q) // both failed: it says nothing
-	}
-}
-
-// An answeredMethod is a method of which the candidate answered a request whose control is still
-// to come.
-type answeredMethod struct {
-	method string
-	began  Instant   // from then on an attempt can be that control
-	until  time.Time // it is waited for; zero: without end
-}
-
-// hasServed reports whether a request of this method was answered whose control is still to come.
-func (st *stand) hasServed(method string) bool {
-	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool { return m.method == method })
-}
-
-// servedBefore reports whether a, which is in service, can be the control of a request that the
-// candidate answered: it has the same method, and began late enough (serves).
-func (st *stand) servedBefore(a *Attempt) bool {
-	return st != nil && slices.ContainsFunc(st.served, func(m answeredMethod) bool {
-		return m.method == a.Call.Method && a.began >= m.began
-	})
-}
-
-// proveServed: the control of a request that the candidate has answered failed, or stayed
-// silent. That answer is a proof, or one of those that a proof takes.
-func (c *Client) proveServed(now time.Time, st *stand, method string) {
-	st.served = nil
-	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
-}
-
-// believe: the first answer in st.served has waited for its control for as long as it does. It
-// is a proof, unless somebody has been served otherwise meanwhile.
-func (c *Client) believe(now time.Time, st *stand) {
-	m := &st.served[0]
-	m.until = time.Time{}
-	if c.answered < m.began {
-		c.proveServed(now, st, m.method)
 	}
 }
 

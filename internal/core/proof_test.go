@@ -72,8 +72,8 @@ func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
 	for _, tt := range []struct {
 		waits  time.Duration // of another one that goes to the transport in service beside the trial
 		method string        // its
-		wants  bool
-	}{{0, "POST", false}, {headStart - time.Millisecond, "POST", false}, {headStart, "POST", true}, {headStart, "PATCH", false}} {
+		wants  bool          // once that one has been silent for twice as long as the trial took
+	}{{0, "POST", true}, {headStart, "POST", true}, {headStart, "PATCH", false}} {
 		s := newScene(t)
 		waiting := s.does(s.call(Once, "POST"), Send)
 		s.silent([]*Attempt{waiting})
@@ -85,9 +85,16 @@ func TestWhoWasSilentBeforeIsNoControlOfWhatCanBeAskedOnlyOnce(t *testing.T) {
 		s.now = s.now.Add(headStart) // others wait no longer for its verdict
 		s.Tick(s.now)
 		s.does(s.call(Once, tt.method), Send)
+		sent := s.now
 		s.now = s.now.Add(tt.waits)
 		s.Silent(s.now, waiting)
+		took := s.now.Sub(trial.start)
 		s.Answered(s.now, trial)
+		s.now = sent.Add(2*took - 1)
+		s.Tick(s.now)
+		require.NotEqual(t, fresh, s.Current(), "%+v", tt)
+		s.now = sent.Add(2 * took)
+		s.Tick(s.now)
 		assert.Equal(t, tt.wants, s.Current() == fresh, "%+v", tt)
 	}
 }
@@ -481,4 +488,49 @@ func TestATrialsShareIsOfItsRound(t *testing.T) {
 	a := s.does(q, Send)
 	assert.Equal(t, s.now, q.since)
 	assert.Equal(t, s.now, a.start)
+}
+
+// The transport in service may be as slow as the candidate: another request is a control only once
+// it has been silent for twice as long as the trial took.
+func TestWhatIsAskedOnceHasAControlThatWaitsForTwiceAsLong(t *testing.T) {
+	const takes = 1500 * time.Millisecond
+	for _, answers := range []bool{true, false} {
+		s := newScene(t)
+		for range 3 {
+			s.Failed(s.now, s.does(s.call(Once, "POST"), Send), broken)
+			s.ticks(time.Second)
+		}
+		first := s.call(Once, "POST")
+		s.does(first, Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		trial := s.does(first, Try)
+		s.Connected(s.now, trial)
+		s.ticks(takes)
+		require.True(t, s.Answered(s.now, trial))
+		control := s.does(s.call(Once, "POST"), Send)
+		s.ticks(2*takes - 1)
+		require.EqualValues(t, 1, s.Current())
+		if answers {
+			s.Answered(s.now, control)
+			assert.Empty(t, s.suspects)
+		}
+		s.ticks(1)
+		assert.Equal(t, answers, s.Current() == 1)
+	}
+}
+
+// What another candidate has answered is sent in service first once the next one is there: the
+// upstream was up.
+func TestWhatAnotherCandidateHasAnsweredIsSentInServiceFirst(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	s.served()
+	s.Spoiled(s.now, s.cand.id)
+	require.Zero(t, s.Candidate())
+	s.after(time.Minute)
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.does(q, Send)
+	s.does(s.call(Once, "POST"), Try)
 }

@@ -21,12 +21,13 @@ import (
 //     failure that is newer than its refusal (hasEvidence in trial.go), and the backoff must
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
-//   - This candidate then gives way, unless a trial of it still has time, or an answered copy waits
-//     for its verdict. Another authority's trial does not protect the candidate in two cases: if
-//     the authority that asks tripped after this build began; or if its outage is less than a
-//     minute old, and it had none in the minute before. A planned candidate does not give way
-//     (givesWay). If this candidate had no verdict yet, an interval of the backoff comes before
-//     the next build (replace), unless the backoff has started over since this build began.
+//   - This candidate then gives way, unless a trial of it still has time, or an answer of it waits
+//     for a verdict that is about to come (isJudged). What is another authority's does not protect
+//     the candidate in two cases: if the authority that asks tripped after this build began; or if
+//     its outage is less than a minute old, and it had none in the minute before. A planned
+//     candidate does not give way (givesWay). If this candidate had no verdict yet, an interval of
+//     the backoff comes before the next build (replace), unless the backoff has started over since
+//     this build began.
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
 //     fallback. Without a fallback, a new one is sent in service, and one that failed there
 //     gives up with its own error (withoutTrial in table.go, wait.go).
@@ -54,22 +55,26 @@ func (r *candidate) refusedBy(a Authority) bool {
 
 // givesWay reports whether candidate r, which is of no use to s, may be dropped to
 // build the next one for s. It may not while an authority's trial of r is within its
-// time, unless that is another authority's, and s tripped after the build of r or
-// its outage is young. A planned candidate has a time of its own.
+// time, or its answer waits for a verdict, unless that is another authority's, and s tripped
+// after the build of r or its outage is young. A planned candidate has a time of its own.
 func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	if r.planned {
 		return false
 	}
 	for _, st := range r.stands {
-		if st.answered != nil {
-			return false
-		}
-		young := st.pending() && !st.late
+		young := st.pending() && !st.late || c.isJudged(st)
 		if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {
 			return false
 		}
 	}
 	return true
+}
+
+// isJudged reports whether an answer of st waits for a verdict that comes by itself: its control is
+// under way, or is about to be sent.
+func (c *Client) isJudged(st *stand) bool {
+	s := c.suspect(st.authority)
+	return st.answered != nil || s != nil && s.probe != nil && st.servedBefore(s.probe) != nil
 }
 
 // pending reports whether st has trials that are unanswered, or answered trials whose control is

@@ -35,8 +35,8 @@ import "time"
 //   - The copy is answered, but what waits in service cannot be the control: the upstream may have
 //     come back since it began (mayBeBack in proof.go); or it has failed, and that proves nothing;
 //     or its caller waits within the transport, and would have to wait there for longer. If
-//     100 ms have not brought its answer, the request is sent in service once more, and that is
-//     the control (sendControl). It proves the candidate if it is silent for 100 ms longer than the
+//     100 ms have not brought its answer, or a quarter of the time that such a caller has left,
+//     the request is sent in service once more, and that is the control (sendControl). It proves the candidate if it is silent for 100 ms longer than the
 //     copy took, and for a second.
 //   - The control is answered before that: this copy proves nothing. If the control began before
 //     the copy, the upstream is slow, and the authority's patience grows (controlAnswered,
@@ -54,22 +54,23 @@ import "time"
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another request with the same method, sent in service after the trial began, failed there or
-// was silent for a second. If none did, the next request like it is sent in service, as the
-// control (hasLike in proof.go).
+// was silent for twice as long as the answer took. If none did, the next request like it is sent in service, as the
+// control (hasLike in like.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the candidate if it stays
 // silent for long enough. Where it has failed, that proves the candidate, or the next control begins.
 // There is no verdict if another answered copy waits for its own already.
 func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) {
-	s.copyGap = 0
 	if st.answered != nil {
 		return // dismiss cancels what t is beside
 	}
 	t.took = t.waited(now)
 	switch a, f := t.Call.main, t.Call.failure; {
+	case a != nil && a.bound:
+		t.judgeAt = now.Add(min(answerGap, headStartOf(now, t.Call)))
 	case a != nil:
 		t.judgeAt = now.Add(answerGap)
-		if !a.bound && c.isControl(now, t, a) {
+		if c.isControl(now, t, a) {
 			t.judgeAt = later(t.judgeAt, a.start.Add(2*t.took))
 		}
 	case f.on == c.current && f.began >= c.cand.ready && !c.mayBeBack(now, t, f):

@@ -318,3 +318,17 @@ func TestASilentTrialTeachesNoPatience(t *testing.T) {
 	require.Nil(t, s.suspect(q.Authority))
 	assert.Equal(t, s.rules.Patience, s.Patience(s.now, q.Authority))
 }
+
+// A candidate that has answered a copy stays until there is a verdict on that, though its five
+// minutes are over meanwhile.
+func TestACandidateThatAnsweredACopyIsNotUntried(t *testing.T) {
+	s := newScene(t)
+	_, copied := s.dark(1)
+	fresh := s.Candidate()
+	s.ticks(153 * time.Second)
+	require.True(t, s.Answered(s.now, copied))
+	s.ticks(153 * time.Second)
+	require.Equal(t, fresh, s.Candidate())
+	s.ticks(answerGap + answerGap) // the control began after the first of them
+	assert.Equal(t, fresh, s.Current())
+}

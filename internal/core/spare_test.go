@@ -52,6 +52,18 @@ func (s *scene) after(d time.Duration) {
 	s.Tick(s.now)
 }
 
+// ticks lets time pass, and does what is due at each deadline.
+func (s *scene) ticks(d time.Duration) {
+	for end := s.now.Add(d); s.now.Before(end); {
+		at := first(s.Deadline(), end)
+		s.now = earlier(end, later(at, s.now))
+		s.Tick(s.now)
+		if at.Equal(end) {
+			return
+		}
+	}
+}
+
 // does asks what q does next.
 func (s *scene) does(q *Call, want Do) *Attempt {
 	s.t.Helper()

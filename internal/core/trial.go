@@ -31,7 +31,7 @@ import "time"
 // Where the authority is silent no request has to fail: a copy of the youngest that has had
 // its head start makes the trial (ripest in copy.go). A request is asked once if the row of its
 // authority in the table below does not take it. It goes to the candidate without a control,
-// unless it is the control's turn to be first (controlFirst in proof.go), and holds back the
+// unless it is the control's turn to be first (controlFirst in like.go), and holds back the
 // others as any trial does. The next one that is asked once is sent in service, as the control.
 // The others go to the candidate, too, but for those that come while a trial has no answer and no
 // connection: these are sent in service (askOnce).
@@ -171,7 +171,7 @@ func (c *Client) probes(now time.Time, q *Call, s *suspect, st *stand) bool {
 	if s.probe != nil {
 		return false
 	}
-	if st == nil && s.up != 0 && !s.hasFailedSince(q.Method, s.up) {
+	if st == nil && s.up != 0 && !s.hasLike(now, q.Method, s.up, headStart) {
 		return true
 	}
 	return st != nil && (st.hasServed(q.Method) || st.trials.n > 0 || st.owed) || c.controlFirst(now, s, q.Method)

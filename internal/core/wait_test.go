@@ -214,3 +214,17 @@ func TestWhoMayNotSeeTheEndOfABuildKeepsHalfOfItsTimeForTheFallback(t *testing.T
 	s.after(1500 * time.Millisecond)
 	s.does(in(3*time.Second), Send)
 }
+
+// Who took long to fail beside a candidate waits for what others find out there, unless it has
+// answered one like it already.
+func TestWhoFailedSlowlyDoesNotWaitForWhatIsKnown(t *testing.T) {
+	q := &Call{Authority: named(1), Method: "PUT", failure: failure{slow: true, at: 6}}
+	r := &candidate{ready: 5, of: map[Authority]*stand{}}
+	st := r.standOrNew(q.Authority)
+	st.trials.add(&Attempt{})
+	require.True(t, r.hadItsChance(q))
+	st.served = []answeredMethod{{method: "POST"}}
+	require.True(t, r.hadItsChance(q))
+	st.served = []answeredMethod{{method: "PUT"}}
+	assert.False(t, r.hadItsChance(q))
+}

@@ -84,7 +84,7 @@ func (w *world) provedByLike(r *run, c, trial *try) bool {
 	if c.failed() && c.arrived >= since && c.returned <= r.end {
 		return true
 	}
-	passed := c.arrived + headStart
+	passed := c.arrived + max(2*(trial.answered-trial.arrived), headStart)
 	return c.arrived >= since && passed <= r.end && c.silentAt(passed, headStart)
 }
 
