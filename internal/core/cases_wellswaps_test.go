@@ -96,14 +96,16 @@ func TestTwentyOutagesOfOneUpstreamReplaceNothing(t *testing.T) {
 		for range 20 {
 			lasts = append(lasts, d.between(2*time.Minute, 8*time.Minute))
 		}
+		var answers time.Duration // of the upstream, when it is well
 		s.world = func(*visit, uint64) fate {
 			if s.since()%time.Hour < lasts[s.since()/time.Hour] {
 				return ill
 			}
-			return fateWell
+			return fate{answer: d.between(answers*9/10, answers*11/10)}
 		}
-		period := oneOf(d, 30*sec, 60*sec)
-		s.traffic(d.between(0, period), period, 20*time.Hour-sec, visit{host: "a", method: method, left: d.between(5*sec, 29*sec)})
+		period, left := oneOf(d, 30*sec, 60*sec), d.between(5*sec, 29*sec)
+		answers = min(oneOf(d, 10*ms, sec, 3*sec, 6*sec), left/3)
+		s.traffic(d.between(0, period), period, 20*time.Hour-sec, visit{host: "a", method: method, left: left})
 		s.run(20*time.Hour - sec)
 		d.note(fmt.Sprint("swaps of ", method, ", silent: ", ill == fateDark), float64(len(s.swaps)))
 		s.noSwap()
