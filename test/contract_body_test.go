@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // The same over real sockets, where net/http closes bodies when it likes:
@@ -169,6 +171,101 @@ func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An uncomparable is an error of a validator, say, which errors.Is cannot find.
+type uncomparable []error
+
+func (uncomparable) Error() string { return "the fields are not valid" }
+
+// A rewording is a user's RoundTripper that keeps no more of an error than its text.
+type rewording struct{ http.RoundTripper }
+
+func (r rewording) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.RoundTripper.RoundTrip(req)
+	if err != nil {
+		err = fmt.Errorf("upload: %v", err)
+	}
+	return resp, err
+}
+
+// A body's own failure is the caller's even where its error is not to be found in what the
+// transport returns.
+func TestContractABodyWhoseErrorIsNotFoundIsTheCallers(t *testing.T) {
+	for name, c := range map[string]struct {
+		wrap func(http.RoundTripper) http.RoundTripper
+		err  error
+	}{
+		"not comparable":       {func(rt http.RoundTripper) http.RoundTripper { return rt }, uncomparable{io.ErrNoProgress}},
+		"the text is all left": {func(rt http.RoundTripper) http.RoundTripper { return rewording{rt} }, io.ErrClosedPipe},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
+				n.Serve("a.test:80", drains)
+				base := n.HTTP2()
+				rt := start(t, c.wrap(base), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return c.wrap(n.HTTP2()), nil }))
+				again := 0
+				for range 3 {
+					req := request(impatient(t), http.MethodPost, "http://a.test/", failingReader{c.err})
+					req.GetBody = func() (io.ReadCloser, error) { again++; return io.NopCloser(failingReader{c.err}), nil }
+					req.Header.Set("Idempotency-Key", "1")
+					_, err := testkit.Do(rt, req)
+					require.Error(t, err)
+				}
+				assert.Zero(t, again, "it was sent again")
+				assert.Empty(t, rt.Health().Streaks)
+				assert.Empty(t, rt.Recreations())
+				base.CloseIdleConnections()
+				rt.CloseIdleConnections()
+			})
+		})
+	}
+}
+
+// A brief connection is a tunnel's that breaks a second after it was made, as smux's do.
+type brief struct {
+	net.Conn
+	end time.Time
+}
+
+func (c *brief) Read(p []byte) (int, error) {
+	_ = c.Conn.SetReadDeadline(c.end)
+	n, err := c.Conn.Read(p)
+	if err != nil && !time.Now().Before(c.end) {
+		err = io.ErrClosedPipe
+	}
+	return n, err
+}
+
+// Where the connection broke net/http closes the body, whose Read then fails as well. That
+// is no fault of the body's: uploads alone get a transport replaced whose connections break.
+func TestConnectionsThatBreakUnderUploadsSpeakAgainstTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		n.Serve("a.test:80", drains)
+		base := n.HTTP2()
+		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := n.DialContext(ctx, network, addr)
+			return &brief{c, time.Now().Add(time.Second)}, err
+		}
+		rt := start(t, base, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return n.HTTP2(), nil }))
+		lost := 0
+		for range 20 {
+			r, w := io.Pipe()
+			go func() {
+				_, _ = w.Write([]byte("x"))
+				time.Sleep(2 * time.Second)
+				_ = w.Close()
+			}()
+			if _, err := testkit.Do(rt, request(impatient(t), http.MethodPost, "http://a.test/", r)); err != nil {
+				lost++
+			}
+			time.Sleep(3 * time.Second)
+		}
+		assert.LessOrEqual(t, lost, 5)
+		rt.CloseIdleConnections()
+	})
 }
 
 var errReader = errors.New("the caller's disk is broken")

@@ -215,3 +215,64 @@ func TestDeadlinesShorterThanAnswersReplaceLittle(t *testing.T) {
 		})
 	}
 }
+
+// drains serves by reading the request to its end.
+var drains = http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) })
+
+// A trickle is a body that gives five bytes every 70 ms.
+type trickle struct{ left int }
+
+func (b *trickle) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(70 * time.Millisecond)
+	b.left--
+	return copy(p, "chunk"), nil
+}
+
+// Uploads whose bodies take longer than their callers have say nothing against the
+// transport: neither while a Read is under way nor between two of many.
+func TestUploadsThatTrickleUntilTheirDeadlinesReplaceNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		n.Serve("a.test:80", drains)
+		rt := start(t, n.HTTP1())
+		for i := range 100 {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 1600*time.Millisecond)
+				defer cancel()
+				_, _ = testkit.Do(rt, request(ctx, http.MethodPost, "http://a.test/", &trickle{1000}))
+			}()
+			if i%6 == 5 {
+				go func() {
+					_, _ = testkit.Do(rt, request(impatient(t), http.MethodPost, "http://a.test/", strings.NewReader("x")))
+				}()
+			}
+			time.Sleep(3300 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		assert.EqualValues(t, 1, rt.Health().Generation)
+		assert.Empty(t, rt.Recreations())
+	})
+}
+
+// A body that came slowly left the upstream next to no time, even if it came to its end.
+func TestAnUploadThatTrickledToItsEndIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			drains.ServeHTTP(w, req)
+			time.Sleep(200 * time.Millisecond)
+		}))
+		rt := start(t, n.HTTP2())
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			_, err := testkit.Do(rt, request(ctx, http.MethodPost, "http://a.test/", &trickle{41}))
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		assert.Empty(t, rt.Health().Streaks)
+		time.Sleep(time.Second)
+	})
+}

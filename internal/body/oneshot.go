@@ -22,14 +22,15 @@ type oneShot struct {
 	holder   *sendBody  // of the attempt that may read and close it
 	touched  bool       // a byte of it was read
 	readErr  error
+	broke    bool // a Read of a holder that had not closed it failed
 	released bool // the call is over: the holder's Close is the body's
 	closed   bool
 
 	// Whether the transport waits for the body.
 	lent    time.Time // to the holder
 	reading bool
-	began   time.Time // the latest Read
-	took    time.Duration
+	last    time.Time     // the latest Read: when it returned, or began while reading
+	spent   time.Duration // in the holder's Reads that have returned
 }
 
 // lend gives the body to a new attempt and takes it from the one before. It
@@ -46,7 +47,7 @@ func (o *oneShot) lend(now time.Time) (*sendBody, bool) {
 	default:
 		o.holder = &sendBody{shot: o}
 	}
-	o.lent, o.took = now, 0
+	o.lent, o.spent = now, 0
 	return o.holder, true
 }
 
@@ -107,7 +108,7 @@ func (b *sendBody) Read(p []byte) (int, error) {
 	o.mu.Lock()
 	mine := o.holder == b && !b.done
 	if mine {
-		o.reading, o.began = true, time.Now()
+		o.reading, o.last = true, time.Now()
 	}
 	o.mu.Unlock()
 	if !mine {
@@ -115,10 +116,12 @@ func (b *sendBody) Read(p []byte) (int, error) {
 	}
 	n, err := o.body.Read(p)
 	o.mu.Lock()
-	o.reading, o.took = false, time.Since(o.began)
+	now := time.Now()
+	o.spent += now.Sub(o.last)
+	o.reading, o.last = false, now
 	o.touched = o.touched || n > 0
 	if err != nil && err != io.EOF {
-		o.readErr = err
+		o.readErr, o.broke = err, o.broke || !b.done
 	}
 	o.mu.Unlock()
 	return n, err
@@ -138,18 +141,30 @@ func (b *sendBody) Close() error {
 	return nil
 }
 
-// Broke reports whether err is the fault of a caller's body that could not
-// be read, whatever type the error has.
-func Broke(sent *http.Request, err error) bool {
+// Broke reports whether the caller's body could not be read, so that an attempt ended for
+// that. It does not go by the attempt's error: a wrapper may keep no more of the body's than
+// the text, and a body that the transport has closed, since the connection broke, may fail
+// with the very error that the connection has.
+func Broke(sent *http.Request) bool {
 	b, ok := sent.Body.(*sendBody)
-	return ok && b.brokeWith(err)
-}
-
-// brokeWith reports whether err is the error that the caller's own reader returned.
-func (b *sendBody) brokeWith(err error) bool {
+	if !ok {
+		return false
+	}
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
-	return b.shot.readErr != nil && errors.Is(err, b.shot.readErr)
+	return b.shot.broke
+}
+
+// MayBe reports whether err may be the error of the caller's body, whatever type it has: if
+// the body broke, or gave this very error.
+func MayBe(sent *http.Request, err error) bool {
+	b, ok := sent.Body.(*sendBody)
+	if !ok {
+		return false
+	}
+	b.shot.mu.Lock()
+	defer b.shot.mu.Unlock()
+	return b.shot.broke || b.shot.readErr != nil && errors.Is(err, b.shot.readErr)
 }
 
 // Touched reports whether a byte of the body was read, as far as that is looked at.
@@ -177,7 +192,7 @@ func Begun(sent *http.Request) bool {
 }
 
 // LastRead is when a Read of the body has last returned, as far as that is looked at;
-// zero if none has. reading: one is under way.
+// zero if there was none. reading: one is under way, which began then.
 func LastRead(sent *http.Request) (at time.Time, reading bool) {
 	b, ok := sent.Body.(*sendBody)
 	if !ok {
@@ -186,14 +201,11 @@ func LastRead(sent *http.Request) (at time.Time, reading bool) {
 	o := b.shot
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.began.IsZero() {
-		return time.Time{}, false
-	}
-	return o.began.Add(o.took), o.reading
+	return o.last, o.reading
 }
 
 // Awaited reports whether the attempt was kept waiting by the caller's body: a Read of
-// it has not returned, or took half of the time that the attempt had the body.
+// it has not returned, or its Reads took half of the time that the attempt had the body.
 func Awaited(sent *http.Request) bool {
 	b, ok := sent.Body.(*sendBody)
 	if !ok {
@@ -202,5 +214,5 @@ func Awaited(sent *http.Request) bool {
 	o := b.shot
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.reading || o.took > 0 && 2*o.took >= time.Since(o.lent)
+	return o.reading || o.spent > 0 && 2*o.spent >= time.Since(o.lent)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,18 +96,42 @@ func TestOneShotHandsOnErrors(t *testing.T) {
 	errClose := errors.New("cannot close")
 	shot := &oneShot{body: closeError{failingReader{}, errClose}}
 	b, _ := shot.lend(time.Now())
-	assert.False(t, b.brokeWith(errReader), "nothing was read yet")
+	sent := &http.Request{Body: b}
+	assert.False(t, Broke(sent), "nothing was read yet")
+	assert.False(t, MayBe(sent, errReader))
 	_, err := b.Read(nil)
 	assert.True(t, err == errReader)
-	assert.True(t, b.brokeWith(fmt.Errorf("net/http: broken: %w", errReader)))
-	assert.False(t, b.brokeWith(io.ErrUnexpectedEOF))
+	assert.True(t, Broke(sent))
+	assert.True(t, MayBe(sent, io.ErrUnexpectedEOF), "what wraps the transport may have hidden the body's own error")
 	assert.True(t, b.Close() == errClose, "the caller's own error")
 
 	whole := &oneShot{body: io.NopCloser(bytes.NewReader(nil))}
 	b, _ = whole.lend(time.Now())
 	_, err = b.Read(make([]byte, 1))
 	assert.True(t, err == io.EOF)
-	assert.False(t, b.brokeWith(io.EOF), "the end of a body is no failure of it")
+	assert.False(t, Broke(&http.Request{Body: b}), "the end of a body is no failure of it")
+	assert.False(t, MayBe(&http.Request{Body: b}, io.EOF))
+}
+
+// A transport whose connection has broken closes the body, and the Read that it is in fails
+// for that. Where it is about what was sent, the very error still proves nothing.
+func TestABodyThatItsTransportHasClosedHasNotBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := io.Pipe()
+		shot := &oneShot{body: ours}
+		b, _ := shot.lend(time.Now())
+		sent := &http.Request{Body: b}
+		read := make(chan error)
+		go func() { _, err := io.ReadAll(b); read <- err }()
+		_, err := theirs.Write([]byte(payload))
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, b.Close())
+		require.ErrorIs(t, <-read, io.ErrClosedPipe)
+		assert.False(t, Broke(sent))
+		assert.True(t, MayBe(sent, fmt.Errorf("tunnel: %w", io.ErrClosedPipe)))
+		assert.False(t, MayBe(sent, io.ErrUnexpectedEOF))
+	})
 }
 
 // An attempt may fail while its transport is within a Read, which then takes the

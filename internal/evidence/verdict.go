@@ -53,7 +53,7 @@ func Classify(req *http.Request, err error) Verdict {
 	case gone:
 		return Neutral
 	}
-	if here().isExhausted(err) || body.Broke(req, err) || w.refusedByCaller() {
+	if here().isExhausted(err) || body.Broke(req) || w.refusedByCaller() {
 		return Neutral
 	}
 	switch saysText(err) {

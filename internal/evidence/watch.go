@@ -273,7 +273,7 @@ func (w *Watch) beganLate(req *http.Request) bool {
 // caller's own body proves nothing, whatever connection it speaks of: an upload may be
 // another server's answer.
 func (w *Watch) Unsent(sent *http.Request, err error) bool {
-	foreign := sent != nil && body.Broke(sent, err)
+	foreign := sent != nil && body.MayBe(sent, err)
 	switch {
 	case !foreign && refusedStream(err):
 		return true

@@ -80,23 +80,26 @@ func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
 func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		upload  *pausing
+		upload  pausing
 		verdict Verdict
 	}{
-		{"a Read has not returned", &pausing{before: time.Hour}, Neutral},
-		{"it took most of the time", &pausing{before: 900 * time.Millisecond}, Neutral},
-		{"it took a little of the time", &pausing{before: 100 * time.Millisecond}, Stall},
-		{"it was there at once", &pausing{}, Stall},
+		{"a Read has not returned", pausing{before: time.Hour}, Neutral},
+		{"it took most of the time", pausing{before: 900 * time.Millisecond}, Neutral},
+		{"it took a little of the time", pausing{before: 100 * time.Millisecond}, Stall},
+		{"many Reads took most of the time, each a little", pausing{before: 90 * time.Millisecond, more: 9}, Neutral},
+		{"many Reads took a little of the time", pausing{before: 10 * time.Millisecond, more: 9}, Stall},
+		{"it was there at once", pausing{}, Stall},
 	} {
 		for _, getBody := range []bool{false, true} {
 			t.Run(c.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
-					c.upload.closed = make(chan struct{})
-					req := mustRequest(ctx, http.MethodPost, "http://a.test/", c.upload)
+					upload := c.upload
+					upload.closed = make(chan struct{})
+					req := mustRequest(ctx, http.MethodPost, "http://a.test/", &upload)
 					if getBody {
-						req.GetBody = func() (io.ReadCloser, error) { return c.upload, nil }
+						req.GetBody = func() (io.ReadCloser, error) { return &upload, nil }
 					}
 					lender := body.NewLender(req, body.Idempotent)
 					var w Watch
@@ -107,16 +110,17 @@ func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
 					<-ctx.Done()
 					synctest.Wait()
 					assert.Equal(t, c.verdict, Classify(sent, ctx.Err()))
-					close(c.upload.closed)
+					close(upload.closed)
 				})
 			})
 		}
 	}
 }
 
-// pausing is a body of no bytes whose Read takes a while, or until it is closed.
+// pausing is a body each of whose Reads takes a while, or until it is closed.
 type pausing struct {
 	before time.Duration
+	more   int // bytes, each from a Read of its own
 	closed chan struct{}
 }
 
@@ -124,8 +128,13 @@ func (p *pausing) Read([]byte) (int, error) {
 	select {
 	case <-time.After(p.before):
 	case <-p.closed:
+		return 0, io.EOF
 	}
-	return 0, io.EOF
+	if p.more == 0 {
+		return 0, io.EOF
+	}
+	p.more--
+	return 1, nil
 }
 
 func (p *pausing) Close() error { return nil }
