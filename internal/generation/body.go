@@ -15,11 +15,12 @@ func (s *Stripe) Track(req *http.Request, resp *http.Response) *http.Response {
 		s.Leave()
 		return resp
 	}
-	if isUpgraded(resp) {
+	if isUpgraded(req, resp) {
 		resp.Body = upgraded(resp.Body, &seat{stripe: s})
 		return resp
 	}
-	resp.Body = &countedBody{ReadCloser: resp.Body, seat: seat{stripe: s}}
+	counted := &countedBody{ReadCloser: resp.Body, seat: seat{stripe: s}}
+	resp.Body = duplex(counted, resp.Body, &counted.seat)
 	return resp
 }
 
@@ -95,24 +96,25 @@ type place interface {
 }
 
 // isUpgraded reports whether resp is an upgraded connection: it is in flight until
-// Close, whatever a Read says.
-func isUpgraded(resp *http.Response) bool {
-	_, writes := resp.Body.(io.Writer)
-	return writes || resp.StatusCode == http.StatusSwitchingProtocols
+// Close, whatever a Read says. That a body can write says nothing: a buffer can, too.
+func isUpgraded(req *http.Request, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusSwitchingProtocols || req.Method == http.MethodConnect && resp.StatusCode/100 == 2
 }
 
 // upgraded returns the body of an upgraded connection, which keeps its other half.
-func upgraded(body io.ReadCloser, p place) io.ReadCloser {
-	open := openBody{body, p}
+func upgraded(body io.ReadCloser, p place) io.ReadCloser { return duplex(&openBody{body, p}, body, p) }
+
+// duplex returns tracked, which reads body, with the other half of body if there is one.
+func duplex(tracked, body io.ReadCloser, p place) io.ReadCloser {
 	w, ok := body.(io.Writer)
 	if !ok {
-		return &open
+		return tracked
 	}
-	duplex := duplexBody{open, w}
+	both := duplexBody{tracked, p, w}
 	if cw, ok := body.(interface{ CloseWrite() error }); ok {
-		return &halfCloseBody{duplex, cw}
+		return &halfCloseBody{both, cw}
 	}
-	return &duplex
+	return &both
 }
 
 type openBody struct {
@@ -131,7 +133,8 @@ func (o *openBody) Close() error {
 }
 
 type duplexBody struct {
-	openBody
+	io.ReadCloser
+	place
 	w io.Writer
 }
 

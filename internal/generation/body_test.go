@@ -217,6 +217,39 @@ func TestAnUpgradedConnectionIsInFlightUntilClose(t *testing.T) {
 	}
 }
 
+// A body that can write is in flight until its end, as every other is, unless the answer says
+// that it is a connection: 101, or the success of a CONNECT.
+func TestABodyThatCanWriteIsOutAtItsEndUnlessItIsAConnection(t *testing.T) {
+	for path, track := range tracks {
+		for name, tt := range map[string]struct {
+			method   string
+			status   int
+			inFlight int64
+		}{
+			"an answer":         {"GET", 200, 0},
+			"a refused upgrade": {"GET", 426, 0},
+			"a refused CONNECT": {"CONNECT", 502, 0},
+			"a tunnel":          {"CONNECT", 200, 1},
+			"an upgrade":        {"GET", 101, 1},
+		} {
+			t.Run(name+"/"+path, func(t *testing.T) {
+				g := New(nil, 0)
+				body := &halfCloser{connection: &connection{stream: streaming(nil)}}
+				resp := track(g, tt.method, &http.Response{StatusCode: tt.status, Body: body})
+				_, err := io.WriteString(resp.Body.(io.Writer), "x")
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.(interface{ CloseWrite() error }).CloseWrite())
+				assert.Equal(t, "x", body.written.String())
+				assert.EqualValues(t, 1, g.InFlight())
+				_, _ = io.ReadAll(resp.Body)
+				assert.EqualValues(t, tt.inFlight, g.InFlight())
+				require.NoError(t, resp.Body.Close())
+				assert.Zero(t, g.InFlight())
+			})
+		}
+	}
+}
+
 // Whatever becomes of a RoundTrip, what it has counted in is counted out.
 func TestARoundTripThatDoesNotReturnIsOut(t *testing.T) {
 	for name, end := range faults {

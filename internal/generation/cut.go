@@ -131,7 +131,7 @@ func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 		}
 		return resp
 	}
-	if isUpgraded(resp) {
+	if isUpgraded(req, resp) {
 		b.attach(nil, resp.Body)
 		resp.Body = upgraded(resp.Body, b)
 		return resp
@@ -141,7 +141,7 @@ func (b *Bond) Track(req *http.Request, resp *http.Response) *http.Response {
 		body.turn = make(chan struct{}, 1)
 		b.attach(body, nil)
 	}
-	resp.Body = body
+	resp.Body = duplex(body, resp.Body, b)
 	return resp
 }
 

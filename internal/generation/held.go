@@ -46,12 +46,12 @@ func (h *Held) Track(s *Stripe, req *http.Request, resp *http.Response, release 
 		return resp
 	case bodiless(req, resp):
 		h.seat.leave() // what is behind the body has the context until Close
-	case isUpgraded(resp):
+	case isUpgraded(req, resp):
 		resp.Body = upgraded(resp.Body, &h.heldSeat)
 		return resp
 	}
 	h.ReadCloser = resp.Body
-	resp.Body = h
+	resp.Body = duplex(h, resp.Body, &h.heldSeat)
 	return resp
 }
 

@@ -72,6 +72,20 @@ func TestAHeldContextEndsWithTheUpgradedConnection(t *testing.T) {
 	assert.ErrorIs(t, ctx.Err(), context.Canceled)
 }
 
+func TestAHeldContextEndsWithABodyThatCanWrite(t *testing.T) {
+	buffer := struct {
+		io.ReadCloser
+		io.Writer
+	}{io.NopCloser(errReader{io.EOF}), io.Discard}
+	g, ctx, resp := held(t, &http.Response{StatusCode: 200, Body: buffer})
+	assert.Implements(t, (*io.Writer)(nil), resp.Body)
+	_, err := resp.Body.Read(make([]byte, 1))
+	require.Same(t, io.EOF, err)
+	assert.Zero(t, g.InFlight())
+	assert.ErrorIs(t, ctx.Err(), context.Canceled)
+	require.NoError(t, resp.Body.Close())
+}
+
 type errReader struct{ error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.error }
