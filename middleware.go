@@ -30,8 +30,8 @@ type MiddlewareOption func(*http.Client)
 // copy, in which a nil Transport is replaced with rt; client itself is not changed. The
 // default is a client with rt and nothing else. WithClient panics if client is nil.
 // [Middleware] panics if it can see that the client's requests do not go through rt:
-// its Transport is net/http's own or another RecoveringRoundTripper, or wraps one of
-// these and says so (WrappedRoundTripper).
+// its Transport is a nil pointer, net/http's own or another RecoveringRoundTripper, or wraps
+// one of these two and says so (WrappedRoundTripper).
 func WithClient(client *http.Client) MiddlewareOption {
 	if client == nil {
 		panic("respawn: WithClient: nil client: leave the option out for the default")
@@ -81,8 +81,11 @@ func handBack(req, inner *http.Request) {
 	req.MultipartForm, req.Pattern = inner.MultipartForm, inner.Pattern
 }
 
-// goesAround reports whether t is seen to end elsewhere than in rt.
+// goesAround reports whether t is seen to end elsewhere than in rt: a nil pointer does.
 func goesAround(t http.RoundTripper, rt *RecoveringRoundTripper) bool {
+	if build.IsNil(t) {
+		return true
+	}
 	for layer := range build.Layers(t) {
 		switch layer := layer.(type) {
 		case *RecoveringRoundTripper:

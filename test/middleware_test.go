@@ -102,6 +102,8 @@ func TestMiddlewareRefusesAClientThatGoesAroundRespawn(t *testing.T) {
 		"a transport of its own":       &http.Transport{},
 		"a connection":                 &http.ClientConn{},
 		"the same in wrappers":         &wrapped{&wrapped{&http.Transport{}}},
+		"a nil pointer":                (*http.Transport)(nil),
+		"a client that was never made": (*respawn.RecoveringRoundTripper)(nil),
 		"another client":               other,
 		"another client in a wrapper":  &wrapped{other},
 		"another client over the same": start(t, testkit.RoundTripperFunc(rt.RoundTrip), respawn.WithFactory(fresh)),
