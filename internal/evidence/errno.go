@@ -19,8 +19,10 @@ type system struct {
 	exhausted []syscall.Errno
 	// Out of ports, where it was connect or bind that failed.
 	noPortToConnect, noPortToBind []syscall.Errno
-	// The backlog of a unix socket is full, which connect does not wait for.
+	// The same of connect on these networks alone: the backlog of a unix socket is full, which
+	// connect does not wait for, or Linux has no port left to bind a UDP socket to.
 	busySocket []syscall.Errno
+	busyOn     []string // how their names begin
 	connect    []string // the names of the call
 }
 
@@ -33,6 +35,7 @@ var unix = system{
 	noPortToConnect: []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.EADDRINUSE},
 	noPortToBind:    []syscall.Errno{syscall.EADDRINUSE},
 	busySocket:      []syscall.Errno{syscall.EAGAIN},
+	busyOn:          []string{"unix", "udp"},
 	connect:         []string{"connect"},
 }
 
@@ -66,34 +69,58 @@ func isAny(err error, errnos []syscall.Errno) bool {
 // isExhausted reports whether this machine had run out of a resource that the attempt
 // needed. A fresh transport would need even more of it.
 func (s *system) isExhausted(err error) bool {
-	if isAny(err, s.exhausted) {
-		return true
+	return isAny(err, s.exhausted) || s.hasNoRoom(err, "")
+}
+
+// hasNoRoom looks for a call that was out of ports, and for what a resolver says of its own
+// calls, in all that err wraps. network is the one that was dialed, as far as is known: the
+// innermost error's counts, since that of a proxy's own dial says "tcp" whatever way the proxy
+// is reached (net/http/transport.go, dialConn).
+func (s *system) hasNoRoom(err error, network string) bool {
+	switch e := err.(type) {
+	case *net.OpError:
+		network = e.Net
+	case *net.DNSError:
+		if s.saysExhausted(e.Err) { // mostly it keeps no more than the text
+			return true
+		}
+	case *os.SyscallError:
+		return slices.ContainsFunc(s.local(e.Syscall, network), func(errno syscall.Errno) bool { return errors.Is(e.Err, errno) })
 	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return s.saysExhausted(dns.Err) // it keeps no more than the text
-	}
-	call, ok := errors.AsType[*os.SyscallError](err)
-	switch {
-	case !ok:
-		return false
-	case call.Syscall == "bind":
-		return isAny(err, s.noPortToBind) // another address to bind is gone for good, which a fresh dialer may cure
-	case slices.Contains(s.connect, call.Syscall):
-		return isAny(err, s.noPortToConnect) || strings.HasPrefix(networkOf(err), "unix") && isAny(err, s.busySocket)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return s.hasNoRoom(e.Unwrap(), network)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return s.hasNoRoom(err, network) })
 	}
 	return false
 }
 
-// networkOf is the network that was dialed: the innermost error's. That of a proxy's own
-// dial says "tcp" whatever way the proxy is reached (net/http/transport.go, dialConn).
-func networkOf(err error) (network string) {
-	for op, ok := errors.AsType[*net.OpError](err); ok; op, ok = errors.AsType[*net.OpError](op.Err) {
-		network = op.Net
+// local returns the errors of call on network that say that this machine is out of ports or
+// of room. Another address to bind is gone for good, which a fresh dialer may cure.
+func (s *system) local(call, network string) []syscall.Errno {
+	switch {
+	case call == "bind":
+		return s.noPortToBind
+	case !slices.Contains(s.connect, call):
+		return nil
+	case hasAnyPrefix(network, s.busyOn):
+		return slices.Concat(s.noPortToConnect, s.busySocket)
 	}
-	return network
+	return s.noPortToConnect
 }
 
-// saysExhausted reports whether a text ends in the system's words for it.
+// saysExhausted reports whether the text of a failed dial ends in the system's words for it,
+// or in the name of a call and the words for what that call is out of.
 func (s *system) saysExhausted(text string) bool {
-	return slices.ContainsFunc(s.exhausted, func(e syscall.Errno) bool { return strings.HasSuffix(text, e.Error()) })
+	ends := func(before string, errnos []syscall.Errno) bool {
+		return slices.ContainsFunc(errnos, func(e syscall.Errno) bool { return strings.HasSuffix(text, before+e.Error()) })
+	}
+	network := "" // and what follows
+	if i := strings.LastIndex(text, "dial "); i >= 0 {
+		network = text[i+len("dial "):]
+	}
+	return ends("", s.exhausted) || slices.ContainsFunc(append([]string{"bind"}, s.connect...), func(call string) bool {
+		return ends(" "+call+": ", s.local(call, network))
+	})
 }

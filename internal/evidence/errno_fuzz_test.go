@@ -34,38 +34,35 @@ func wrap(err error, recipe []byte) error {
 // exhaustion is found, and what speaks of the other end is never taken for it.
 func FuzzErrno(f *testing.F) {
 	systems := []string{"linux", "darwin", "freebsd", "windows"}
+	networks := []string{"tcp", "unix", "udp"}
 	calls := []string{"socket", "connect", "connectex", "bind", "read", "write", "accept"}
 	for goos := range systems {
 		s := systemOf(systems[goos])
 		for _, errnos := range [][]syscall.Errno{s.exhausted, s.refused, s.reset, s.timedOut, s.noPortToConnect, s.noPortToBind, s.busySocket} {
 			for _, errno := range errnos {
 				for call := range calls {
-					f.Add(uint(errno), byte(goos), byte(call), []byte{0, 2}, call == 1)
+					f.Add(uint(errno), byte(goos), byte(call), []byte{0, 2}, byte(call))
 				}
 			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, number uint, goos, call byte, recipe []byte, unix bool) {
+	f.Fuzz(func(t *testing.T, number uint, goos, call byte, recipe []byte, network byte) {
 		errno := syscall.Errno(number)
 		if errno == 0 { // no error
 			return
 		}
 		s := systemOf(systems[int(goos)%len(systems)])
 		name := calls[int(call)%len(calls)]
-		network := "tcp"
-		if unix {
-			network = "unix"
-		}
-		inner := &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError(name, errno)}
-		resolved := slices.ContainsFunc(recipe[:min(len(recipe), 16)], func(b byte) bool { return b%5 == 4 })
+		over := networks[int(network)%len(networks)]
+		inner := &net.OpError{Op: "dial", Net: over, Err: os.NewSyscallError(name, errno)}
 
 		in := func(errnos []syscall.Errno) bool { return slices.Contains(errnos, errno) }
 		connects := name == "connect" || name == "connectex" && s == &windows
 		want := in(s.exhausted) ||
-			!resolved && connects && (in(s.noPortToConnect) || unix && in(s.busySocket)) || // a resolver's own call is told by its text
-			!resolved && name == "bind" && in(s.noPortToBind)
+			connects && (in(s.noPortToConnect) || over != "tcp" && in(s.busySocket)) ||
+			name == "bind" && in(s.noPortToBind)
 		if got := s.isExhausted(wrap(inner, recipe)); got != want {
-			t.Errorf("%s of %d over %s is local: %t, want %t", name, number, network, got, want)
+			t.Errorf("%s of %d over %s is local: %t, want %t", name, number, over, got, want)
 		}
 		if in(s.refused) || in(s.timedOut) || in(s.reset) {
 			if s.isExhausted(wrap(inner, recipe)) {
@@ -74,8 +71,8 @@ func FuzzErrno(f *testing.F) {
 		}
 
 		// The resolver keeps the text, which ends in the system's words.
-		text := "dial udp 192.0.2.53:53: " + os.NewSyscallError(name, errno).Error()
-		told := slices.ContainsFunc(s.exhausted, func(e syscall.Errno) bool { return e.Error() == errno.Error() })
+		text := "dial " + over + " 192.0.2.53:53: " + os.NewSyscallError(name, errno).Error()
+		told := want || slices.ContainsFunc(s.exhausted, func(e syscall.Errno) bool { return e.Error() == errno.Error() })
 		if got := s.isExhausted(&net.DNSError{Err: text, Name: "a.test"}); got != told && errno.Error() != "" {
 			t.Errorf("the resolver's %q is local: %t, want %t", text, got, told)
 		}

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -47,5 +48,36 @@ func TestWinsocksNumbersAreOfTheKindsThatUnixHas(t *testing.T) {
 		}
 		assert.Equal(t, c.kind, kind(systemOf("windows")), "%s from %s", c.name, c.call)
 		assert.Empty(t, kind(systemOf("linux")), "%s from %s", c.name, c.call)
+	}
+}
+
+// A resolver keeps the text alone of its own dial, and a dialer that tries several ways joins
+// what became of them: all of it is looked at.
+func TestEverySpellingOfNoPortsLeftIsLocal(t *testing.T) {
+	resolver := func(text string) error {
+		return &net.DNSError{Err: text, Name: "a.test", IsTimeout: true, IsTemporary: true}
+	}
+	call := func(network, call string, errno syscall.Errno) error {
+		return &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError(call, errno)}
+	}
+	unix := systemOf("linux")
+	for name, tt := range map[string]struct {
+		err   error
+		local bool
+	}{
+		"a resolver over UDP, as Linux says it": {resolver("dial udp 10.0.0.2:53: connect: " + syscall.EAGAIN.Error()), true},
+		"a resolver over TCP":                   {resolver("dial tcp 10.0.0.2:53: connect: " + syscall.EADDRNOTAVAIL.Error()), true},
+		"a resolver that binds":                 {resolver("dial udp 10.0.0.1:1024->10.0.0.2:53: bind: " + syscall.EADDRINUSE.Error()), true},
+		"a dial over UDP":                       {call("udp", "connect", syscall.EAGAIN), true},
+		"the second of two resolvers":           {errors.Join(resolver("server misbehaving"), resolver("dial tcp 10.0.0.2:53: connect: "+syscall.EADDRNOTAVAIL.Error())), true},
+		"the second of two dials":               {errors.Join(call("tcp", "connect", syscall.ECONNREFUSED), call("tcp", "bind", syscall.EADDRINUSE)), true},
+		"busy over TCP":                         {resolver("dial tcp 10.0.0.2:53: connect: " + syscall.EAGAIN.Error()), false},
+		"a read over UDP":                       {resolver("read udp 10.0.0.1:1024->10.0.0.2:53: read: " + syscall.EAGAIN.Error()), false},
+		"an address that cannot be bound":       {resolver("dial udp 10.0.0.1:0->10.0.0.2:53: bind: " + syscall.EADDRNOTAVAIL.Error()), false},
+		"a resolver that is refused":            {resolver("dial udp 10.0.0.2:53: connect: " + syscall.ECONNREFUSED.Error()), false},
+		"no text":                               {resolver(""), false},
+		"an OpError of nothing":                 {&net.OpError{Op: "dial"}, false},
+	} {
+		assert.Equal(t, tt.local, unix.isExhausted(tt.err), name)
 	}
 }

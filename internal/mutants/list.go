@@ -179,8 +179,8 @@ var rulesBroken = []mutant{
 		"a.Call.tripped = true\n\tif a.Call.Kind < Repeatable",
 		"if a.Call.Kind != Once {\n\t\ta.Call.tripped = true\n\t}\n\tif a.Call.Kind < Repeatable"},
 	{"the network of a dial is its proxy's", "internal/evidence/errno.go",
-		"network = op.Net\n",
-		"return op.Net\n"},
+		"network = e.Net\n",
+		"if network == \"\" {\n\t\t\tnetwork = e.Net\n\t\t}\n"},
 
 	// The call.
 	{"a flight that is called back goes on", "internal/call/caller.go",
@@ -267,11 +267,11 @@ var rulesBroken = []mutant{
 		"w.phase = Queued\n",
 		"\n"},
 	{"being out of files speaks against the transport", "internal/evidence/errno.go",
-		"if isAny(err, s.exhausted) {\n\t\treturn true",
-		"if false {\n\t\treturn true"},
+		"return isAny(err, s.exhausted) ||",
+		"return"},
 	{"the resolver's text is not read", "internal/evidence/errno.go",
-		"return s.saysExhausted(dns.Err)",
-		"return false && s.saysExhausted(dns.Err)"},
+		"if s.saysExhausted(e.Err) {",
+		"if false {"},
 
 	// A transport's life.
 	{"closed when it is retired", "internal/generation/generation.go",
