@@ -65,7 +65,8 @@ type Classifier func(req *http.Request, err error) Verdict
 //	this machine is out of files, ports, buffers or memory,
 //	  on any system, even if a resolver keeps only the text    Neutral
 //	the caller's body failed to be read                        Neutral
-//	the request is malformed, or the answer is                 Neutral
+//	the request is malformed (a port above 65535 is, too), or
+//	  the answer is                                            Neutral
 //	the server is closing the connection (GOAWAY)              Neutral
 //	there is no such host                                      Neutral
 //	http.Transport.ResponseHeaderTimeout passed                Stall

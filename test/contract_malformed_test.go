@@ -20,6 +20,7 @@ func TestAGETThatCannotBeSentIsAskedOnce(t *testing.T) {
 	}{
 		"a control character in the URL": {h1, func(req *http.Request) { req.URL.RawQuery = "a\x01b" }},
 		"a path that is none":            {h2, func(req *http.Request) { req.URL.Opaque = "a\x01b" }},
+		"a port that cannot be":          {h1, func(req *http.Request) { req.URL.Host = "127.0.0.1:99999" }},
 		"a header of HTTP/1":             {h2, func(req *http.Request) { req.Header.Set("Connection", "x") }},
 	} {
 		t.Run(name, func(t *testing.T) {

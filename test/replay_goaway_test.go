@@ -3,14 +3,17 @@ package test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
@@ -69,4 +72,46 @@ func TestGoAwayWhileStreaming(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "end", string(end))
 	})
+}
+
+// A GOAWAY with an error says of the streams above its last that they were not processed, even
+// of a connection's first, which net/http does not send again by itself. A POST goes again.
+func TestAPostThatAGoAwayWithAnErrorRefusedIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		host := n.Listen("a.test:80")
+		go func() {
+			for c, err := host.Accept(); err == nil; c, err = host.Accept() {
+				go refuseByGoAway(c)
+			}
+		}()
+		var got atomic.Int64
+		n.Serve("b.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got.Add(1) }))
+		fresh := n.HTTP2()
+		fresh.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return n.DialContext(ctx, network, "b.test:80")
+		}
+		rt := start(t, n.HTTP2(), respawn.WithThreshold(1), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return fresh, nil }))
+		status, err := testkit.Do(rt, request(impatient(t), http.MethodPost, "http://a.test/", strings.NewReader("x")))
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, status)
+		assert.EqualValues(t, 1, got.Load())
+		rt.CloseIdleConnections()
+	})
+}
+
+// refuseByGoAway serves HTTP/2 on c, and processes nothing.
+func refuseByGoAway(c net.Conn) {
+	_, _ = io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+	f := http2.NewFramer(c, c)
+	_ = f.WriteSettings()
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if _, ok := frame.(*http2.HeadersFrame); ok {
+			_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil)
+		}
+	}
 }

@@ -208,6 +208,21 @@ var troubles = []trouble{
 		t.Cleanup(func() { conn.Close() })
 		return conn, request(t, "http://"+addr)
 	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true, says: textGoAway},
+	{name: "GOAWAY with an error, the first stream above its last", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		addr := listen(t, func(c net.Conn) {
+			f := http2Server(c)
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if _, ok := frame.(*http2.HeadersFrame); ok {
+					_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil)
+				}
+			}
+		})
+		return unencryptedHTTP2(), request(t, "http://"+addr)
+	}, verdict: Failure, trigger: TriggerOther, unsent: true, unsentBlind: true, says: textGoAway},
 	{name: "HTTP/2 stream error", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		srv, transport := h2.serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 		return transport(), request(t, srv.URL)
@@ -224,6 +239,17 @@ var troubles = []trouble{
 	{name: "bad scheme", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return &http.Transport{}, request(t, "gopher://a.test")
 	}, verdict: Neutral, trigger: TriggerOther, says: textRequest},
+	{name: "a port that cannot be", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return &http.Transport{}, request(t, "http://127.0.0.1:99999")
+	}, verdict: Neutral, trigger: TriggerDialError, unsent: true, unsentBlind: true},
+	{name: "a dialer's own port that cannot be", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:99999")
+		}), request(t, "http://127.0.0.1:8080")
+	}, verdict: Failure, trigger: TriggerDialError, unsent: true, unsentBlind: true},
+	{name: "a local address of another family", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv6loopback}}).DialContext}, request(t, "http://127.0.0.1:8080")
+	}, verdict: Failure, trigger: TriggerDialError, unsent: true, unsentBlind: true},
 	{name: "bad header", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		req := request(t, "http://a.test")
 		req.Header["bad header"] = []string{"1"}

@@ -126,21 +126,37 @@ func TestAnAnswerThatCannotBeReadIsNoReset(t *testing.T) {
 			}
 		}
 	}
+	raw2 := func(answer string) func(net.Conn) { // where the request is there: sooner, no connection could be made
+		return func(c net.Conn) {
+			f := http2Server(c)
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if _, ok := frame.(*http2.HeadersFrame); ok {
+					_, _ = io.WriteString(c, answer)
+				}
+			}
+		}
+	}
 	for name, serve := range map[string]func(net.Conn){
-		"h1/no status line":         over1("nonsense\r\n\r\n"),
-		"h1/a status that is none":  over1("HTTP/1.1 abc OK\r\n\r\n"),
-		"h1/a header that is none":  over1("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
-		"h1/a length that is none":  over1("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
-		"h1/an empty length":        over1("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n"),
-		"h1/two lengths":            over1("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
-		"h1/an unknown encoding":    over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
-		"h1/two encodings":          over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
-		"h1/a trailer that is none": over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n"),
-		"h2/no status":              over2("x", "y"),
-		"h2/a status that is none":  over2(":status", "abc"),
-		"h2/a header that is none":  over2(":status", "200", "X", "y"),
-		"h2/a value that is none":   over2(":status", "200", "x", "a\x00b"),
-		"h2/nothing follows a 103":  over2(":status", "103"),
+		"h1/no status line":            over1("nonsense\r\n\r\n"),
+		"h1/a status that is none":     over1("HTTP/1.1 abc OK\r\n\r\n"),
+		"h1/a header that is none":     over1("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
+		"h1/a length that is none":     over1("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+		"h1/an empty length":           over1("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n"),
+		"h1/two lengths":               over1("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+		"h1/an unknown encoding":       over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+		"h1/two encodings":             over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		"h1/a trailer that is none":    over1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n"),
+		"h2/no status":                 over2("x", "y"),
+		"h2/a status that is none":     over2(":status", "abc"),
+		"h2/a header that is none":     over2(":status", "200", "X", "y"),
+		"h2/a value that is none":      over2(":status", "200", "x", "a\x00b"),
+		"h2/nothing follows a 103":     over2(":status", "103"),
+		"h2/an answer in HTTP/1":       raw2("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+		"h2/a frame that is too large": raw2("\xff\xff\xff\x00\x00\x00\x00\x00\x01"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)

@@ -51,7 +51,8 @@ func saysText(err error) text {
 		return textNotEstablished
 	case s == "http2: client conn not usable":
 		return textNotUsable
-	case s == "http2: Transport received Server's graceful shutdown GOAWAY":
+	case s == "http2: Transport received Server's graceful shutdown GOAWAY",
+		strings.HasPrefix(s, "http2: Transport received GOAWAY from server ErrCode:"): // the same of stream 1, with an error code (setGoAway)
 		return textGoAway
 	case strings.HasPrefix(s, "http2: server sent GOAWAY and closed the connection"):
 		return textClosing
@@ -93,6 +94,7 @@ var ofResponses = []string{
 	"http2: response header list larger than advertised limit", "http: message cannot contain multiple Content-Length headers",
 	"bad Content-Length ", "invalid empty Content-Length ", "bad trailer key ", "unsupported transfer encoding: ",
 	"too many transfer encodings",
+	"http2: frame too large", // as an answer in HTTP/1 reads; it ends the connection
 }
 
 func hasAnyPrefix(s string, prefixes []string) bool {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"net/url"
 
 	"github.com/respawnhttp/respawn/internal/body"
 )
@@ -34,7 +35,7 @@ const (
 //	 (NeedsShield in internal/body/kind.go), or its own
 //	 hook refused a 1xx response, if the attempt is watched
 //	the request is malformed, or the answer, as net/http    Neutral
-//	 finds (saysText in text.go)
+//	 finds (saysText in text.go), or the URL's port is none
 //	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
 //	no connection could be made, it broke, or its stream    Failure
@@ -62,7 +63,7 @@ func Classify(req *http.Request, err error) Verdict {
 	case textClosing, textRequest, textResponse:
 		return Neutral
 	}
-	if isA[textproto.ProtocolError](err) {
+	if isA[textproto.ProtocolError](err) || hasNoSuchPort(req.URL, err) {
 		return Neutral
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
@@ -72,6 +73,15 @@ func Classify(req *http.Request, err error) Verdict {
 		return Stall // the caller still has time, so a wrapper around the transport set this deadline
 	}
 	return Failure
+}
+
+// hasNoSuchPort reports whether err says that the port of u can be none, which url.Parse lets
+// pass. Package net says so of the port alone, and of whole addresses where the fault is that
+// of a dialer: its own local address, a proxy's or the family that it is kept to (net/lookup.go,
+// LookupPort; net/ipsock.go and dial.go).
+func hasNoSuchPort(u *url.URL, err error) bool {
+	addr, ok := errors.AsType[*net.AddrError](err)
+	return ok && u != nil && addr.Addr != "" && addr.Addr == u.Port()
 }
 
 // Untyped reports whether err says nothing by itself, and nobody watched the attempt. Such
