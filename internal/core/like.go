@@ -73,7 +73,6 @@ func (c *Client) probed(now time.Time, s *suspect) {
 	m := st.servedBefore(p)
 	s.probe = nil
 	if m != nil && !st.refused {
-		s.failedLike(p)
 		c.proveServed(now, st, p.Call.Method)
 	}
 }
