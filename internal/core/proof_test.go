@@ -534,3 +534,20 @@ func TestWhatAnotherCandidateHasAnsweredIsSentInServiceFirst(t *testing.T) {
 	s.does(q, Send)
 	s.does(s.call(Once, "POST"), Try)
 }
+
+// What waits in service already when the trial is answered is its control, though others have been
+// sent there since, or might be.
+func TestWhatWaitsAlreadyIsTheControl(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	trial := s.does(s.call(Once, "POST"), Try)
+	s.Connected(s.now, trial)
+	s.ticks(headStart) // others wait no longer for its verdict
+	s.does(s.call(Once, "POST"), Send)
+	s.ticks(2 * time.Second) // the next would be sent after one
+	s.Answered(s.now, trial) // after three
+	s.ticks(4*time.Second - 1)
+	require.EqualValues(t, 1, s.Current())
+	s.ticks(1)
+	assert.NotEqualValues(t, 1, s.Current())
+}
