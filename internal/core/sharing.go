@@ -22,10 +22,10 @@ import (
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
 //   - This candidate then gives way, unless a trial of it still has time, or an answer of it waits
-//     for a verdict that is about to come (isJudged). What is another authority's does not protect
-//     the candidate in two cases: if the authority that asks tripped after this build began; or if
-//     its outage is less than a minute old, and it had none in the minute before. A planned
-//     candidate does not give way (givesWay). If this candidate had no verdict yet, an interval of
+//     for its verdict (judgedAt). What is another authority's does not protect the candidate in two
+//     cases: if the authority that asks tripped after this build began; or if its outage is less
+//     than a minute old, and it had none in the minute before. But a verdict that is due within a
+//     second is waited for. A planned candidate does not give way (givesWay). If this candidate had no verdict yet, an interval of
 //     the backoff comes before the next build (replace), unless the backoff has started over since
 //     this build began.
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
@@ -56,13 +56,18 @@ func (r *candidate) refusedBy(a Authority) bool {
 // givesWay reports whether candidate r, which is of no use to s, may be dropped to
 // build the next one for s. It may not while an authority's trial of r is within its
 // time, or its answer waits for a verdict, unless that is another authority's, and s tripped
-// after the build of r or its outage is young. A planned candidate has a time of its own.
+// after the build of r or its outage is young; nor if the verdict is due within a second. A
+// planned candidate has a time of its own.
 func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	if r.planned {
 		return false
 	}
 	for _, st := range r.stands {
-		young := st.pending() && !st.late || c.isJudged(st)
+		at := c.judgedAt(st)
+		if !at.IsZero() && !at.After(now.Add(headStart)) {
+			return false
+		}
+		young := st.pending() && !st.late || !at.IsZero()
 		if young && !(st.authority != s.authority && (s.tripAt > r.began || now.Before(s.youngUntil))) {
 			return false
 		}
@@ -70,12 +75,19 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	return true
 }
 
-// isJudged reports whether an answer of st waits for a verdict that comes by itself: its control is
-// under way, or is about to be sent.
-func (c *Client) isJudged(st *stand) bool {
-	s := c.suspect(st.authority)
-	return st.answered != nil || s != nil && s.probe != nil && st.servedBefore(s.probe) != nil
+// judgedAt is when an answer of st has its verdict, if its control, which is under way or about to be
+// sent, stays silent; zero: none waits for that.
+func (c *Client) judgedAt(st *stand) time.Time {
+	if st.answered != nil {
+		return st.answered.judgeAt
+	}
+	if s := c.suspect(st.authority); s != nil && s.probe != nil && st.servedBefore(s.probe) != nil {
+		return c.probedAt(s.probe)
+	}
+	return time.Time{}
 }
+
+func (c *Client) isJudged(st *stand) bool { return !c.judgedAt(st).IsZero() }
 
 // pending reports whether st has trials that are unanswered, or answered trials whose control is
 // still to come.

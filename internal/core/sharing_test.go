@@ -13,6 +13,9 @@ import (
 func TestACandidateGivesWayUnlessATrialHasTime(t *testing.T) {
 	mine, other := named(1), named(2)
 	one := func(st *stand) { st.trials.add(&Attempt{}) }
+	answered := func(due time.Duration) func(*stand) {
+		return func(st *stand) { st.answered, st.late = &Attempt{judgeAt: newScene(t).now.Add(due)}, true }
+	}
 	for name, tt := range map[string]struct {
 		of      Authority
 		does    func(*stand)
@@ -29,9 +32,10 @@ func TestACandidateGivesWayUnlessATrialHasTime(t *testing.T) {
 		"another's trial, tripped since":        {of: other, does: one, tripped: 11, want: true},
 		"another's trial, its outage is young":  {of: other, does: one, tripped: 9, young: true, want: true},
 		"another's answer without a control":    {of: other, does: func(st *stand) { st.served = []answeredMethod{{method: "POST"}} }, tripped: 9},
-		"its own answer waits for a verdict":    {of: mine, does: func(st *stand) { st.answered, st.late = &Attempt{}, true }, tripped: 11, young: true},
-		"another's answer waits for a verdict":  {of: other, does: func(st *stand) { st.answered, st.late = &Attempt{}, true }, tripped: 9},
-		"another's answer, tripped since":       {of: other, does: func(st *stand) { st.answered, st.late = &Attempt{}, true }, tripped: 11, want: true},
+		"its own answer waits for a verdict":    {of: mine, does: answered(time.Minute), tripped: 11, young: true},
+		"another's answer waits for a verdict":  {of: other, does: answered(time.Minute), tripped: 9},
+		"another's answer, tripped since":       {of: other, does: answered(headStart + 1), tripped: 11, want: true},
+		"its verdict is due, tripped since":     {of: other, does: answered(headStart), tripped: 11},
 		"another's trial has had its time, too": {of: other, does: func(st *stand) { one(st); st.late = true }, tripped: 9, want: true},
 	} {
 		s, r := newScene(t), &candidate{began: 10, planned: tt.planned, of: map[Authority]*stand{}}
