@@ -54,8 +54,8 @@ import "time"
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another request with the same method, sent in service after the trial began, failed there or
-// was silent for twice as long as the answer took. If none did, the next request like it is sent in service, as the
-// control (hasLike in like.go).
+// was silent for twice as long as the answer took. If none did, the next request like it is sent in
+// service, as the control (like.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the candidate if it stays
 // silent for long enough. Where it has failed, that proves the candidate, or the next control begins.
