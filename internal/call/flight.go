@@ -96,7 +96,7 @@ func (c *call) await() (*http.Response, error, bool) {
 	}
 }
 
-// depart makes the flight of an attempt: on a leash, and watched. The caller's context may
+// depart makes the flight of an attempt: on leash ctx, and watched. The caller's context may
 // panic, so it is looked into before anybody knows of the flight.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}

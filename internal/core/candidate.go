@@ -8,7 +8,7 @@ import (
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built.
 // So is one that was tried without a verdict. Both are reported as untried (expire). But one that
 // has answered, and nobody came who could be the control, is promoted before that (believe in
-// like.go); and one whose answer is about to have its verdict stays for that (lastsUntil).
+// like.go); and one whose answer waits for a verdict stays until that (lastsUntil).
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
@@ -103,8 +103,8 @@ func (c *Client) lasts(now time.Time, r *candidate) {
 	}
 }
 
-// lastsUntil is when r goes, or is promoted untried. What was not planned does not go while an
-// answer of it is about to have its verdict.
+// lastsUntil is when r goes, or is promoted untried. A candidate that was not planned does not go
+// while an answer of it waits for a verdict (isJudged).
 func (c *Client) lastsUntil(r *candidate) time.Time {
 	if !r.planned && slices.ContainsFunc(r.stands, c.isJudged) {
 		return time.Time{}

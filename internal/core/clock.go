@@ -69,7 +69,7 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 }
 
 // timed reports whether the trials of st have a time that is to end: not if that is over, nor while
-// an answer is about to have its verdict, nor for what is planned.
+// an answer waits for a verdict (isJudged), nor for what is planned.
 func (c *Client) timed(st *stand) bool { return !st.late && !c.isJudged(st) && st.try == nil }
 
 func (st *stand) onlyCopies() bool {

@@ -22,12 +22,13 @@ import (
 //     allow it. All authorities share the backoff, which starts over if the second one's
 //     trip is news (pace.go).
 //   - This candidate then gives way, unless a trial of it still has time, or an answer of it waits
-//     for its verdict (judgedAt). What is another authority's does not protect the candidate in two
-//     cases: if the authority that asks tripped after this build began; or if its outage is less
-//     than a minute old, and it had none in the minute before. But a verdict that is due within a
-//     second is waited for. A planned candidate does not give way (givesWay). If this candidate had no verdict yet, an interval of
-//     the backoff comes before the next build (replace), unless the backoff has started over since
-//     this build began.
+//     for a verdict (judgedAt). Another authority's trial or answer does not protect the candidate
+//     in two cases: if the authority that asks tripped after this build began; or if the outage of
+//     the authority that asks is less than a minute old, and it had none in the minute before. But
+//     a verdict that is due within a second is waited for in all cases. A planned candidate does
+//     not give way (givesWay). If this candidate had no verdict yet, an interval of the backoff
+//     comes before the next build (replace), unless the backoff has started over since this build
+//     began.
 //   - A request of the second authority that has no candidate to try or to wait for goes to the
 //     fallback. Without a fallback, a new one is sent in service, and one that failed there
 //     gives up with its own error (withoutTrial in table.go, wait.go).
@@ -87,6 +88,7 @@ func (c *Client) judgedAt(st *stand) time.Time {
 	return time.Time{}
 }
 
+// isJudged reports whether an answer of st waits for a verdict that comes by itself.
 func (c *Client) isJudged(st *stand) bool { return !c.judgedAt(st).IsZero() }
 
 // pending reports whether st has trials that are unanswered, or answered trials whose control is
