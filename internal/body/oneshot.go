@@ -20,7 +20,8 @@ type oneShot struct {
 
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
-	touched  bool       // a byte of it was read
+	read     int64      // bytes of it
+	ended    bool       // for a holder that had not closed it
 	readErr  error
 	broke    bool // a Read of a holder that had not closed it failed
 	released bool // the call is over: the holder's Close is the body's
@@ -60,7 +61,7 @@ func (o *oneShot) unread() bool {
 // unreadLocked: a Read that has not returned may still take a byte. net/http returns
 // from RoundTrip while its writer is in one.
 func (o *oneShot) unreadLocked() bool {
-	return !o.touched && !o.reading && o.readErr == nil && !o.closed
+	return o.read == 0 && !o.reading && o.readErr == nil && !o.closed
 }
 
 // release ends the shield: nobody will send this body again. It is closed now if nobody
@@ -119,7 +120,8 @@ func (b *sendBody) Read(p []byte) (int, error) {
 	now := time.Now()
 	o.spent += now.Sub(o.last)
 	o.reading, o.last = false, now
-	o.touched = o.touched || n > 0
+	o.read += int64(max(n, 0))
+	o.ended = o.ended || err == io.EOF && !b.done
 	if err != nil && err != io.EOF {
 		o.readErr, o.broke = err, o.broke || !b.done
 	}
@@ -133,7 +135,7 @@ func (b *sendBody) Close() error {
 	o := b.shot
 	o.mu.Lock()
 	b.done = true
-	final := o.holder == b && (o.released || o.touched || o.readErr != nil)
+	final := o.holder == b && (o.released || o.read > 0 || o.readErr != nil)
 	o.mu.Unlock()
 	if final {
 		return o.close()
@@ -175,7 +177,19 @@ func Touched(sent *http.Request) bool {
 	}
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
-	return b.shot.touched
+	return b.shot.read > 0
+}
+
+// Misfits reports whether the caller's body has turned out to be shorter or longer than its
+// request says, as far as that is looked at.
+func Misfits(sent *http.Request) bool {
+	b, ok := sent.Body.(*sendBody)
+	if !ok || sent.ContentLength <= 0 {
+		return false // the length is unknown
+	}
+	b.shot.mu.Lock()
+	defer b.shot.mu.Unlock()
+	return b.shot.read > sent.ContentLength || b.shot.ended && b.shot.read < sent.ContentLength
 }
 
 // Begun reports whether some of a body in memory was read, which no shield observes. It is

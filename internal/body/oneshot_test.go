@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -132,6 +133,50 @@ func TestABodyThatItsTransportHasClosedHasNotBroken(t *testing.T) {
 		assert.True(t, MayBe(sent, fmt.Errorf("tunnel: %w", io.ErrClosedPipe)))
 		assert.False(t, MayBe(sent, io.ErrUnexpectedEOF))
 	})
+}
+
+// What has been read of a body says whether its request gave the right length for it. The end
+// of a body that its transport has closed says nothing.
+func TestABodyMisfitsIfItIsShorterOrLongerThanItsRequestSays(t *testing.T) {
+	const n = len(payload)
+	for _, tc := range []struct {
+		length, read int
+		close        bool
+		misfits      bool
+		why          string
+	}{
+		{n + 1, n + 1, false, true, "it is too short"},
+		{n + 1, n - 1, false, false, "it may go on"},
+		{n + 1, n + 1, true, false, "nobody reads it any more"},
+		{n, n + 1, false, false, "it fits"},
+		{n - 1, n, false, true, "it is too long"},
+		{n - 1, n - 1, false, false, "it may end here"},
+		{0, n + 1, false, false, "its length is unknown"},
+		{-1, n + 1, false, false, "its length is unknown"},
+	} {
+		t.Run(fmt.Sprintf("%d of %d, closed=%v", tc.read, tc.length, tc.close), func(t *testing.T) {
+			shot := &oneShot{body: io.NopCloser(iotest.DataErrReader(strings.NewReader(payload)))}
+			b, _ := shot.lend(time.Now())
+			if tc.close {
+				shot.body = closedWhileRead{shot.body, b}
+			}
+			_, _ = io.ReadFull(b, make([]byte, tc.read))
+			sent := &http.Request{Body: b, ContentLength: int64(tc.length)}
+			assert.Equal(t, tc.misfits, Misfits(sent), tc.why)
+		})
+	}
+	assert.False(t, Misfits(&http.Request{Body: http.NoBody, ContentLength: 1}), "nobody looks")
+}
+
+// closedWhileRead is closed by its transport during each of its Reads.
+type closedWhileRead struct {
+	io.ReadCloser
+	by *sendBody
+}
+
+func (c closedWhileRead) Read(p []byte) (int, error) {
+	_ = c.by.Close()
+	return c.ReadCloser.Read(p)
 }
 
 // An attempt may fail while its transport is within a Read, which then takes the

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // What is wrong with a request is found in four places of net/http, some of them on one
@@ -73,11 +75,11 @@ func TestWhatIsWrongWithARequestIsFoundInManyPlaces(t *testing.T) {
 }
 
 // On HTTP/1 some of it is only found while the request is written. The error comes with the
-// end of the connection, and it is chance which of the two net/http returns: here is the
-// first one alone, from where net/http has it.
+// end of the connection, and it is chance which of the two net/http returns. Here are both:
+// the first from where net/http has it, the second after a transport has tried to write.
 func TestWhatIsFoundWhileARequestIsWrittenIsItsFault(t *testing.T) {
+	connectionEnded := &net.OpError{Op: "read", Net: "tcp", Err: net.ErrClosed}
 	for name, change := range map[string]func(*http.Request){
-		"a Host that is none":            func(req *http.Request) { req.Host = "a\x01b" },
 		"a control character in the URL": func(req *http.Request) { req.URL.RawQuery = "a\x01b" },
 		"a body that is too short":       func(req *http.Request) { req.ContentLength = 8 },
 		"a body that is too long":        func(req *http.Request) { req.ContentLength = 5 },
@@ -85,16 +87,49 @@ func TestWhatIsFoundWhileARequestIsWrittenIsItsFault(t *testing.T) {
 		"a trailer that is none": func(req *http.Request) {
 			req.ContentLength, req.Trailer = -1, http.Header{"Content-Length": nil}
 		},
+		"a trailer that is none, to a GET": func(req *http.Request) {
+			req.Method, req.ContentLength, req.Trailer = http.MethodGet, -1, http.Header{"Content-Length": nil}
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		upload := func(change func(*http.Request)) *http.Request {
 			req := request(t, "http://example.com")
-			req.Method, req.Body = http.MethodPost, io.NopCloser(strings.NewReader("payload"))
+			req.Method, req.Body, req.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader("payload")), 7
 			change(req)
-			err := req.WriteProxy(io.Discard) // which refuses a Host, where Write does without
+			lender := body.NewLender(req, body.Idempotent)
+			sent, err := lender.Lend()
+			require.NoError(t, err)
+			return sent
+		}
+		t.Run(name+"/said", func(t *testing.T) {
+			err := upload(change).Write(io.Discard)
 			require.Error(t, err)
 			assert.Equal(t, textRequest, saysText(err), "%v", err)
 		})
+		for _, watched := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/found/watched=%v", name, watched), func(t *testing.T) {
+				broken := rtFunc(func(req *http.Request) (*http.Response, error) {
+					_ = req.Write(io.Discard)
+					return nil, connectionEnded
+				})
+				got, _ := judge(t, broken, upload(change), watched)
+				assert.Equal(t, Neutral, got)
+				got, _ = judge(t, broken, upload(func(*http.Request) {}), watched)
+				assert.Equal(t, Failure, got, "a request that is well formed")
+			})
+		}
 	}
+}
+
+// A Host that can be none is only refused on the way to a proxy. Elsewhere net/http sends
+// the request without it.
+func TestAHostThatIsNoneIsTheRequestsFaultWhereItIsRefused(t *testing.T) {
+	req := request(t, "http://example.com")
+	req.Host = "a\x01b"
+	err := req.WriteProxy(io.Discard)
+	require.Error(t, err)
+	assert.Equal(t, textRequest, saysText(err), "%v", err)
+	got, _ := judge(t, rtFunc(func(*http.Request) (*http.Response, error) { return nil, net.ErrClosed }), req, true)
+	assert.Equal(t, Failure, got)
 }
 
 // An answer that cannot be read ends its connection on HTTP/1, and its stream on HTTP/2,

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
-	"net/url"
 
 	"github.com/respawnhttp/respawn/internal/body"
 )
@@ -31,11 +30,12 @@ const (
 //	                                                        or began after the deadline
 //	the caller has gone otherwise                           Neutral
 //	out of files, ports, buffers or memory                  Neutral
-//	the caller's own body failed, as far as it is observed  Neutral
-//	 (NeedsShield in internal/body/kind.go), or its own
-//	 hook refused a 1xx response, if the attempt is watched
+//	the caller's own body failed, or is not as long as the  Neutral
+//	 request says, as far as it is observed (NeedsShield in
+//	 internal/body/kind.go), or its own hook refused a 1xx
+//	 response, if the attempt is watched
 //	the request is malformed, or the answer, as net/http    Neutral
-//	 finds (saysText in text.go), or the URL's port is none
+//	 says (saysText in text.go), or as malformed.go finds
 //	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
 //	no connection could be made, it broke, or its stream    Failure
@@ -54,7 +54,7 @@ func Classify(req *http.Request, err error) Verdict {
 	case gone:
 		return Neutral
 	}
-	if here().isExhausted(err) || body.Broke(req) || w.refusedByCaller() {
+	if here().isExhausted(err) || body.Broke(req) || body.Misfits(req) || w.refusedByCaller() {
 		return Neutral
 	}
 	switch saysText(err) {
@@ -72,16 +72,10 @@ func Classify(req *http.Request, err error) Verdict {
 	if isTimeout(err) && !isDial(err) && TriggerOf(err) == TriggerOther && w.Reached() != Dialing {
 		return Stall // the caller still has time, so a wrapper around the transport set this deadline
 	}
+	if !isDial(err) && isMalformed(req) {
+		return Neutral
+	}
 	return Failure
-}
-
-// hasNoSuchPort reports whether err says that the port of u can be none, which url.Parse lets
-// pass. Package net says so of the port alone, and of whole addresses where the fault is that
-// of a dialer: its own local address, a proxy's or the family that it is kept to (net/lookup.go,
-// LookupPort; net/ipsock.go and dial.go).
-func hasNoSuchPort(u *url.URL, err error) bool {
-	addr, ok := errors.AsType[*net.AddrError](err)
-	return ok && u != nil && addr.Addr != "" && addr.Addr == u.Port()
 }
 
 // Untyped reports whether err says nothing by itself, and nobody watched the attempt. Such
