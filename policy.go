@@ -82,8 +82,9 @@ type Classifier func(req *http.Request, err error) Verdict
 // being made. A DialContext that fires no such hook, such as a tunnel's, looks like a wait
 // for a place for as long as it dials. If it hangs, neither a deadline nor [WithPatience]
 // counts that as a stall. Give such a dialer a time limit of its own: a dial that fails is
-// a Failure. All this holds if the transport is an [*http.Transport]. Within a wrapper its
-// limit is not seen, and a wait for a place is a stall: there, leave MaxConnsPerHost at zero.
+// a Failure. All this holds for an [*http.Transport], also within wrappers that say what they
+// wrap (WrappedRoundTripper). Within others its limit is not seen, and a wait for a place is a
+// stall: there, leave MaxConnsPerHost at zero.
 //
 // A wait for a place among the streams of a connection is a stall like any other
 // ([http.HTTP2Config.StrictMaxConcurrentRequests]). The streams of a dead connection keep

@@ -25,9 +25,9 @@ import (
 // of it speaks against a transport.
 
 // A stream holds the one connection that there may be, and whoever waits for it runs
-// into a deadline: that is the caller's own limit.
+// into a deadline: that is the caller's own limit, also where a wrapper says whose pool it is.
 func TestWhoWaitsForAPlaceInItsOwnPoolIsNotStalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothBare(t, func(t *testing.T, wrap func(*http.Transport) http.RoundTripper) {
 		n := testnet.New(t)
 		host := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/stream" {
@@ -37,7 +37,8 @@ func TestWhoWaitsForAPlaceInItsOwnPoolIsNotStalled(t *testing.T) {
 		}))
 		base := n.HTTP1()
 		base.MaxConnsPerHost = 1
-		rt := start(t, base, respawn.WithStallThreshold(1, 0)) // a single stall would do
+		rt := start(t, wrap(base), respawn.WithStallThreshold(1, 0), // a single stall would do
+			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return wrap(n.HTTP1()) }).Make))
 		stream, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/stream", nil))
 		require.NoError(t, err)
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodGet, http.MethodGet, http.MethodPost, http.MethodGet} {

@@ -22,6 +22,18 @@ type wrapped struct{ rt http.RoundTripper }
 func (w *wrapped) RoundTrip(req *http.Request) (*http.Response, error) { return w.rt.RoundTrip(req) }
 func (w *wrapped) WrappedRoundTripper() http.RoundTripper              { return w.rt }
 
+// bothBare runs a test on transports as they are, and again behind wrappers.
+func bothBare(t *testing.T, test func(*testing.T, func(*http.Transport) http.RoundTripper)) {
+	t.Run("bare", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, func(tr *http.Transport) http.RoundTripper { return tr }) })
+	})
+	t.Run("wrapped", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			test(t, func(tr *http.Transport) http.RoundTripper { return &wrapped{&wrapped{tr}} })
+		})
+	})
+}
+
 // Nothing of a pool behind wrappers is left after swaps, CloseIdleConnections and Close.
 func TestNoConnectionIsLeftBehindWrappers(t *testing.T) {
 	for proto, dial := range overPipes {

@@ -104,7 +104,7 @@ func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) 
 		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
 		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
 	}
-	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Transport, time.Now()))
+	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Pool, time.Now()))
 	if ctx.alone {
 		evidence.DropLegacyCancel(fl.req)
 	}
@@ -206,7 +206,7 @@ func (fl *flight) Since() time.Time {
 	switch {
 	case fl.watch.Watched():
 		since = fl.watch.Since()
-	case evidence.HasPlaces(fl.Generation.Transport):
+	case fl.Generation.Pool.HasPlaces():
 		return time.Time{} // it may have waited for a place
 	}
 	read, reading := body.LastRead(fl.req)

@@ -187,7 +187,7 @@ func (c *call) outcome(r result) core.Outcome {
 		}
 	case evidence.Stall:
 		o.Verdict, o.Trigger = core.Stall, evidence.TriggerStall
-		o.Untyped = !r.watch.Watched() && evidence.HasPlaces(r.Generation.Transport) // it may have waited for a place
+		o.Untyped = !r.watch.Watched() && r.Generation.Pool.HasPlaces() // it may have waited for a place
 	case evidence.Ended:
 		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
 		c.Gate.Ended(c.req.Context(), r.Generation)

@@ -223,7 +223,7 @@ func (v *vigil) Since() time.Time {
 	switch {
 	case v.watched != nil:
 		return v.watched.Since()
-	case evidence.HasPlaces(v.gen.Transport):
+	case v.gen.Pool.HasPlaces():
 		return time.Time{} // nobody watches it, so it may be waiting for a place
 	}
 	return v.start

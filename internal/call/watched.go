@@ -26,7 +26,7 @@ func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *ga
 		copy http.Request
 	})
 	now := time.Now()
-	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Transport, now)
+	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Pool, now)
 	_ = lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
 	fl.req = &fl.copy
 	s := gen.Enter(req) // after the look into the caller's context, which may panic
@@ -63,7 +63,7 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, aler
 	v.Maker, v.req, v.gen, v.alert, v.len = m, req, gen, alert, body.NewLender(req, replay)
 	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
 	begun := v.begin(func() {
-		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Transport, v.start)
+		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Pool, v.start)
 		_ = v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
 	})
 	if !begun {
@@ -93,9 +93,9 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 		body generation.Held
 	}{vigil: vigil{Maker: m, req: req, gen: gen, alert: alert, rope: newRope(req.Context())}}
 	begun := v.begin(func() {
-		if evidence.HasPlaces(gen.Transport) {
+		if gen.Pool.HasPlaces() {
 			v.watched = &flight{}
-			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Transport, v.start))
+			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Pool, v.start))
 			v.watched.req = v.sent
 		} else {
 			v.copy = *req.WithContext(v.rope.ctx)

@@ -493,7 +493,7 @@ func judge(t *testing.T, tr http.RoundTripper, req *http.Request, watched bool) 
 	t.Helper()
 	a := &attempt{sent: req}
 	if watched {
-		req = req.WithContext(a.Begin(req.Context(), req.URL, tr, time.Now()))
+		req = req.WithContext(a.Begin(req.Context(), req.URL, poolOf(tr), time.Now()))
 	}
 	resp, err := tr.RoundTrip(req)
 	if err == nil {

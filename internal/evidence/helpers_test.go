@@ -22,6 +22,12 @@ type rtFunc func(*http.Request) (*http.Response, error)
 
 func (f rtFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
+// poolOf is the pool of tr, which wraps nothing.
+func poolOf(tr http.RoundTripper) Pool {
+	t, _ := tr.(*http.Transport)
+	return PoolOf(t)
+}
+
 // refused is what net/http returns when nobody listens.
 func refused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}

@@ -120,7 +120,7 @@ func FuzzHooks(f *testing.F) {
 		}
 		lender := body.NewLender(req, body.Idempotent)
 		sent := new(http.Request)
-		_ = lender.LendUnder(w.Begin(req.Context(), req.URL, transport, time.Now()), sent, time.Now())
+		_ = lender.LendUnder(w.Begin(req.Context(), req.URL, poolOf(transport), time.Now()), sent, time.Now())
 		trace := httptrace.ContextClientTrace(sent.Context())
 
 		ops = ops[:min(len(ops), 48)]

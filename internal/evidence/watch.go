@@ -39,12 +39,11 @@ const (
 type Watch struct {
 	context.Context // the request's, with the hooks
 
-	trace  httptrace.ClientTrace
-	own    bool   // the transport is net/http's: the first GetConn is the attempt's
-	places bool   // and its pool may have no place
-	host   string // of the attempt's GetConn, if the transport is not net/http's
-	port   string // the same
-	start  time.Time
+	trace httptrace.ClientTrace
+	pool  Pool
+	host  string // of the attempt's GetConn, if nothing is known of the pool
+	port  string // the same
+	start time.Time
 
 	// These may be set before Begin.
 	Asked func() // told that the attempt looks for a connection
@@ -96,21 +95,21 @@ func watchOf(req *http.Request) *Watch {
 	return w
 }
 
-// Begin returns the context under ctx for an attempt that starts now, is for u and is
-// made on transport. With it, the attempt's errors can be told by phase.
-func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripper, now time.Time) context.Context {
-	_, own := transport.(*http.Transport)
-	w.Context, w.own, w.start = ctx, own, now
+// Begin returns the context under ctx for an attempt that starts now, is for u and gets its
+// connection from pool. With it, the attempt's errors can be told by phase.
+func (w *Watch) Begin(ctx context.Context, u *url.URL, pool Pool, now time.Time) context.Context {
+	w.Context, w.pool, w.start = ctx, pool, now
 	w.phase = Silent
 	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
-	if !own {
+	if !pool.known {
 		w.host, w.port = targetOf(u)
-	} else if w.places = HasPlaces(transport); w.places {
+	}
+	if pool.places {
 		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }
 		w.trace.ConnectStart = func(string, string) { w.dials() }
 		w.trace.TLSHandshakeStart = w.dials
 	}
-	if httptrace.ContextClientTrace(ctx) == nil && !w.places {
+	if httptrace.ContextClientTrace(ctx) == nil && !pool.places {
 		return w
 	}
 	// The caller's hooks are composed with these, and net's are passed on to the
@@ -120,13 +119,6 @@ func (w *Watch) Begin(ctx context.Context, u *url.URL, transport http.RoundTripp
 	ctx = httptrace.WithClientTrace(w, &trace) // and trace has all hooks now
 	w.heed(&trace)
 	return ctx
-}
-
-// HasPlaces reports whether requests may wait for a place in the transport's own pool. Such
-// a wait is nobody's fault, and only the hooks show it.
-func HasPlaces(transport http.RoundTripper) bool {
-	t, ok := transport.(*http.Transport)
-	return ok && t.MaxConnsPerHost > 0
 }
 
 // targetOf is the host and the port that GetConn names together (net/http/transport.go,
@@ -150,11 +142,14 @@ func (w *Watch) getConn(hostPort string) {
 	}
 }
 
-// asks reports whether it is the attempt itself that looks for a connection.
+// asks reports whether it is the attempt itself that looks for a connection. If the pool is
+// net/http's, the first GetConn is the attempt's, which names a proxy where there is one.
+// Else GetConn's host:port has to tell: the transport may have no hooks at all, and those that
+// fire may be of a request within its dial.
 func (w *Watch) asks(hostPort string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting || !w.own && !w.isTarget(hostPort) {
+	if w.waiting || !w.pool.known && !w.isTarget(hostPort) {
 		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
 		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
 		w.hasPlaceLocked()
@@ -164,7 +159,7 @@ func (w *Watch) asks(hostPort string) bool {
 	// net/http asks again when it retries by itself, which it does only if the
 	// request was not processed: its latest GetConn counts.
 	w.waiting, w.phase = true, Dialing
-	if w.places {
+	if w.pool.places {
 		w.phase = Queued
 	}
 	return true

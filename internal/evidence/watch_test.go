@@ -39,7 +39,7 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w Watch
-			trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, c.transport, time.Now()))
+			trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, poolOf(c.transport), time.Now()))
 			got := false
 			for _, host := range c.hooks {
 				if host == "" {
@@ -68,7 +68,7 @@ func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
 		_, err := nobody.RoundTrip(req)
 		require.Error(t, err)
 		var w Watch
-		w.Begin(t.Context(), req.URL, rtFunc(nil), time.Now())
+		w.Begin(t.Context(), req.URL, Pool{}, time.Now())
 		assert.True(t, w.isTarget(asked), "%s: %q", target, asked)
 		for _, other := range []string{"b.test:80", "a.test:8080", "[::1]:80", "a.test", ""} {
 			assert.False(t, w.isTarget(other), "%s: %q", target, other)
@@ -104,7 +104,7 @@ func TestAnUploadThatItsOwnBodyKeptWaitingIsNoStall(t *testing.T) {
 					lender := body.NewLender(req, body.Idempotent)
 					var w Watch
 					sent := new(http.Request)
-					require.NoError(t, lender.LendUnder(w.Begin(ctx, req.URL, &http.Transport{}, time.Now()), sent, time.Now()))
+					require.NoError(t, lender.LendUnder(w.Begin(ctx, req.URL, poolOf(&http.Transport{}), time.Now()), sent, time.Now()))
 					tell(sent, "GetConn", "GotConn")
 					go func() { _, _ = io.Copy(io.Discard, sent.Body) }()
 					<-ctx.Done()
@@ -144,7 +144,7 @@ func TestSilenceCountsFromTheEndOfTheWaitForAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w Watch
 		start := time.Now()
-		trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, &http.Transport{MaxConnsPerHost: 1}, start))
+		trace := httptrace.ContextClientTrace(w.Begin(t.Context(), request(t, "http://a.test/").URL, poolOf(&http.Transport{MaxConnsPerHost: 1}), start))
 		trace.GetConn("a.test:80")
 		time.Sleep(10 * time.Second)
 		assert.Zero(t, w.Since(), "it has no place")

@@ -78,6 +78,10 @@ func (g *Gate) begin(r *Recreation) {
 // built tells the core that a build has ended.
 func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core.Draw) {
 	kind := factoryKind(err)
+	var gen *generation.Generation
+	if err == nil {
+		gen = generation.New(product, g.cfg.DrainTimeout) // it asks what the product wraps
+	}
 	g.do(r.Ctx, func(c *core.Client, now time.Time) {
 		if err != nil {
 			if c.Candidate() == r.ID { // else the build was called off, and err comes of that
@@ -87,8 +91,7 @@ func (g *Gate) built(r *Recreation, product http.RoundTripper, err error, d core
 			r.over = true
 			return
 		}
-		r.generation = generation.New(product, g.cfg.DrainTimeout)
-		r.generation.ID = r.ID
+		r.generation, gen.ID = gen, r.ID
 		c.Built(now, r.ID, g.last.InFlight() == 0, d)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/respawnhttp/respawn/internal/build"
+	"github.com/respawnhttp/respawn/internal/evidence"
 )
 
 // A Generation is one transport in service with the requests in flight on it.
@@ -20,6 +21,7 @@ import (
 // read to its end, where net/http too is done with the connection.
 type Generation struct {
 	Transport http.RoundTripper
+	Pool      evidence.Pool            // the innermost one that the transport shows
 	erring    interface{ Err() error } // the transport, if it can say that it has ended
 	ID        uint64                   // of the transport; the core's word for it
 	Number    uint64                   // from 1; 0 while it is a candidate; written before it is published
@@ -66,6 +68,10 @@ func New(transport http.RoundTripper, drainTimeout time.Duration) *Generation {
 	for i := range g.stripes {
 		g.stripes[i].gen = g
 	}
+	build.Safely(func() {
+		inner, _ := build.Outermost[*http.Transport](transport)
+		g.Pool = evidence.PoolOf(inner)
+	})
 	g.erring, _ = transport.(interface{ Err() error })
 	if drainTimeout > 0 {
 		g.cut, g.cutNow = context.WithCancel(context.Background())

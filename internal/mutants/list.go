@@ -258,7 +258,7 @@ var rulesBroken = []mutant{
 		"case gone:\n\t\treturn Neutral",
 		"case gone:\n\t\treturn Failure"},
 	{"a nested request's connection is the attempt's own", "internal/evidence/watch.go",
-		"if w.waiting || !w.own && !w.isTarget(hostPort) {",
+		"if w.waiting || !w.pool.known && !w.isTarget(hostPort) {",
 		"if false {"},
 	{"a nested connection is forgotten where it is about safety", "internal/evidence/watch.go",
 		"case w.Watched() && w.shownAny():\n\t\treturn false",
