@@ -276,10 +276,12 @@ func (w *Watch) Unsent(sent *http.Request, err error) bool {
 		return false
 	case w.Watched() && w.shownAny():
 		return false
+	case sent != nil && body.Begun(sent):
+		return false
 	case w.Apart():
 		return true
 	}
-	return !foreign && neverSent(err) && !(sent != nil && body.Begun(sent))
+	return !foreign && neverSent(err)
 }
 
 // Judged derives the request that an error is read from: the caller's, whose

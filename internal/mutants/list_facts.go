@@ -50,7 +50,7 @@ var facts = []mutant{
 		`if strings.HasSuffix(s, "; received from peer") {`,
 		"if true {"},
 	{"a body in memory that was read was not sent", "internal/evidence/watch.go",
-		" && !(sent != nil && body.Begun(sent))",
+		"case sent != nil && body.Begun(sent):\n\t\treturn false",
 		""},
 	{"an upgraded HEAD is out at once", "internal/generation/body.go",
 		"\tcase http.StatusSwitchingProtocols:\n\t\treturn false\n",
