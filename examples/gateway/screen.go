@@ -181,5 +181,8 @@ func (l *lineScreen) logs() slog.Handler {
 func (l *lineScreen) since() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.start.IsZero() {
+		return 0 // a client is made before the show begins, and may log
+	}
 	return time.Since(l.start)
 }

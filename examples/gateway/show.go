@@ -67,8 +67,18 @@ type lane struct {
 
 // show plays the script against an upstream, once through a plain http.Client
 // and once through respawn, and draws both on the screen while it lasts. If ctx
-// ends first it returns what there was until then, with errInterrupted.
+// ends first it returns what there was until then, which is nothing before the play has
+// begun, with errInterrupted.
 func show(ctx context.Context, s script, screen screen, stderr io.Writer) (*incident, error) {
+	in, err := stage(ctx, s, screen, stderr)
+	if in == nil && ctx.Err() != nil {
+		return nil, errInterrupted // whatever it was that did not get ready
+	}
+	return in, err
+}
+
+// stage sets up what the show needs, and plays it.
+func stage(ctx context.Context, s script, screen screen, stderr io.Writer) (*incident, error) {
 	memory := tracetest.NewInMemoryExporter()
 	t, err := newTelemetry(ctx, summary{logs: screen.logs()}, sdktrace.NewSimpleSpanProcessor(memory))
 	if err != nil {
