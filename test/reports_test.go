@@ -150,7 +150,7 @@ func TestDialsThatHangAndHoldEveryPlaceAreReplaced(t *testing.T) {
 			cancel()
 		}
 		assert.EqualValues(t, 2, rt.Health().Generation)
-		assert.LessOrEqual(t, time.Since(began), 35*time.Second) // once the first of them have let go
+		assert.LessOrEqual(t, time.Since(began), 39*time.Second) // once the first of them have let go, and a patience later
 		time.Sleep(time.Minute)                                  // the dials end
 	})
 }

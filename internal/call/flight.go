@@ -101,8 +101,7 @@ func (c *call) await() (*http.Response, error, bool) {
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
 	if f.Tells {
-		fl.watch.Sent = func() { c.Gate.Connected(f.Attempt) }
-		fl.watch.Asked = func() { c.Gate.Asks(f.Attempt) }
+		fl.watch.Listener = fl
 	}
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Pool, time.Now()))
 	if ctx.alone {
@@ -184,6 +183,15 @@ func (r result) raise() {
 	}
 	runtime.Goexit()
 }
+
+// Asks implements [evidence.Listener].
+func (fl *flight) Asks(queued bool) { fl.call.Gate.Asks(fl.Attempt, queued) }
+
+// Placed implements [evidence.Listener].
+func (fl *flight) Placed() { fl.call.Gate.Placed(fl.Attempt) }
+
+// Sends implements [evidence.Listener].
+func (fl *flight) Sends() { fl.call.Gate.Connected(fl.Attempt) }
 
 // End implements [generation.Holder].
 func (fl *flight) End() { fl.leash.drop() }

@@ -172,7 +172,7 @@ func (c *call) outcome(r result) core.Outcome {
 	}
 	gone, late := evidence.CallerGone(caller)
 	o := r.said()
-	o.Left = gone
+	o.Left, o.Queued = gone, r.watch.Queued()
 	if r.bond.Severed() {
 		return o // it speaks against nobody
 	}

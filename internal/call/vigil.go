@@ -197,7 +197,7 @@ func (v *vigil) flightLocked(c *call) *flight {
 	v.handOver(c)
 	fl := v.seen()
 	fl.call, fl.leash = c, &v.rope
-	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, v.start), Generation: v.gen, Stripe: v.stripe}
+	fl.Flight = gate.Flight{Attempt: c.core.AdoptWaiting(v.gen.ID, v.began, fl.watch.Since()), Generation: v.gen, Stripe: v.stripe}
 	fl.bond = v.stripe.Bind(fl)
 	c.flights = append(c.flights, fl)
 	return fl

@@ -76,7 +76,7 @@ func TestWhatTheCandidateCouldNotTakeIsSentInService(t *testing.T) {
 		s.does(q, Wait)
 		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 		trial := s.does(q, Try)
-		s.Asks(trial)
+		s.Asks(trial, false)
 		s.Failed(s.now, trial, Outcome{Unsent: true, Again: true}) // neutral: out of files, say
 		s.does(q, Send)
 	}

@@ -25,7 +25,7 @@ type Attempt struct {
 
 	role  role
 	began Instant
-	start time.Time // zero where the healthy path did not look
+	start time.Time // zero where the healthy path did not look; both are those of its place, once it has waited for one
 	over  bool
 
 	// In service.
@@ -37,6 +37,7 @@ type Attempt struct {
 	// Of one that tells of its connection.
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
+	queued    bool // it waits for a place in its transport's own pool (place.go)
 
 	// Of a trial.
 	row     row  // of its authority, when it began

@@ -30,7 +30,7 @@ func TestWhatTriesGoesOnInServiceWhereThatIsSafe(t *testing.T) {
 			q := s.call(tt.kind, "TRIES")
 			trial := s.does(q, Try)
 			if tt.asked {
-				s.Asks(trial)
+				s.Asks(trial, false)
 			}
 			if tt.connected {
 				s.Connected(s.now, trial)

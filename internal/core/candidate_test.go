@@ -32,7 +32,7 @@ func TestWhatIsPlannedIsPutInServiceUnlessItWasTriedInVain(t *testing.T) {
 	post := func(s *scene) *Attempt {
 		s.halfway()
 		try := s.does(s.call(Once, "POST"), Try)
-		s.Asks(try)
+		s.Asks(try, false)
 		s.Connected(s.now, try)
 		return try
 	}

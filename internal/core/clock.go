@@ -25,7 +25,7 @@ func (c *Client) passed(now time.Time) {
 		c.sweep(now)
 	}
 	for _, s := range slices.Clone(c.busy) {
-		if s.probe != nil && hasPassed(c.probedAt(s.probe), now) {
+		if s.probe != nil && hasPassed(c.probedAt(s), now) {
 			c.probed(now, s)
 		}
 	}
@@ -96,7 +96,7 @@ func (c *Client) Deadline() time.Time {
 	at = first(at, c.sweepAt)
 	for _, s := range c.busy {
 		if s.probe != nil {
-			at = first(at, c.probedAt(s.probe))
+			at = first(at, c.probedAt(s))
 		}
 		at = first(at, s.offerAt)
 	}

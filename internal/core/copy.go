@@ -8,7 +8,8 @@ import (
 // When is a request copied? When its authority is tripped and silent, while the request
 // waits in service: once it has waited its head start, which is a second, but at most a quarter
 // of what its caller had left (headStartOf), if its caller has time for another one (hasTime).
-// Of several the youngest is copied (ripest). The first copy asks for a candidate if there
+// Of several the youngest is copied (ripest), but those that have a place in their pool come
+// first, and none is whose wait for one is nobody's fault (place.go). The first copy asks for a candidate if there
 // is none. Further copies to one authority follow after 1, 2, 4, ... s, until one is answered, the
 // authority's time on the candidate is over while a copy is unanswered (opensFor), or the outage
 // ends (offerCopy). After an answer that proved nothing the next follows within a second of that
@@ -69,11 +70,12 @@ func (c *Client) ripest(now time.Time, s *suspect) *Call {
 	var youngest *Attempt
 	var next time.Time
 	for a := s.flying.last; a != nil; a = a.prev {
+		at := s.unlessExcused(a, a.ripeAt)
 		switch {
 		case a.Call.Kind != Copyable || a.Call.copy != nil:
-		case now.Before(a.ripeAt):
-			next = first(next, a.ripeAt)
-		case a.hasTime(now) && (youngest == nil || a.began > youngest.began): // flying is in the order of silences
+		case now.Before(at):
+			next = first(next, at)
+		case a.hasTime(now) && (youngest == nil || a.riperThan(youngest)): // flying is in the order of silences
 			youngest = a
 		}
 	}
@@ -86,6 +88,15 @@ func (c *Client) ripest(now time.Time, s *suspect) *Call {
 	}
 	s.ripeAt = next
 	return nil
+}
+
+// riperThan reports whether a is copied rather than b: it has a place, which its end may free for
+// another control, or else it is younger.
+func (a *Attempt) riperThan(b *Attempt) bool {
+	if a.queued != b.queued {
+		return b.queued
+	}
+	return a.began > b.began
 }
 
 // hasTime reports whether the caller of a will wait for another head start at

@@ -176,12 +176,14 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 }
 
 // Asks: the transport of a has told that it looks for a connection. It will tell when
-// it has one.
-func (c *Client) Asks(a *Attempt) { a.asked = true }
+// it has one. queued: a waits for a place in the transport's own pool first, which ends with
+// Placed or Connected.
+func (c *Client) Asks(a *Attempt, queued bool) { a.asked, a.queued = true, queued }
 
 // Connected: an attempt has got a connection, or may have sent something. Where the
 // transport in service gave none, a trial that has one holds back nobody any more.
 func (c *Client) Connected(now time.Time, a *Attempt) {
+	c.Placed(now, a)
 	if a.over || a.connected || c.closed {
 		return
 	}

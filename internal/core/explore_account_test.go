@@ -66,6 +66,10 @@ type hostAccount struct {
 	down time.Time // when its latest outage with such a one was over
 	up   int       // the step of the first answer of a candidate in this outage
 
+	moved time.Time     // when it tripped, or one of its attempts was answered in service since
+	held  time.Duration // how long the places had been held at the trip
+	cut   lateStall     // the event under way: what had waited for a place has stalled
+
 	passed Instant // when the youngest began of those answered in service while it was suspected
 }
 
@@ -97,7 +101,7 @@ func (acc *account) reset() {
 
 func (acc *account) before(w *world) {
 	for h := range acc.hosts {
-		acc.hosts[h].expect = false
+		acc.hosts[h].expect, acc.hosts[h].cut = false, lateStall{}
 	}
 }
 
@@ -169,7 +173,11 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	if o.Verdict == Failure {
 		h.took = max(h.took, acc.waited(w, f))
 	}
-	h.like[likeOf(f.x.q.Kind)] = max(h.like[likeOf(f.x.q.Kind)], f.began)
+	if o.cutShort() {
+		h.cut = lateStall{likeOf(f.x.q.Kind), f.began, acc.waited(w, f)}
+	} else {
+		h.like[likeOf(f.x.q.Kind)] = max(h.like[likeOf(f.x.q.Kind)], f.began)
+	}
 	switch counts := o.Verdict == Stall || h.failures == 0 || f.clock >= h.counted; {
 	case !counts:
 		acc.expects(w, h, f) // the same event, seen by another: its share counts
@@ -262,7 +270,7 @@ func (acc *account) answered(w *world, f *flight) {
 	if h.suspicion == 0 && !h.outage {
 		return
 	}
-	h.passed = max(h.passed, f.clock)
+	h.passed, h.moved = max(h.passed, f.clock), w.now
 	if f.under == h.suspicion && h.suspicion != 0 {
 		h.ended++
 	}

@@ -55,6 +55,10 @@ func (k *keyer) suspect(s *suspect) {
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved, s.up)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
+	if k.w.places > 0 {
+		k.times(s.excusedUntil)
+		k.durations(s.heldFor)
+	}
 	k.list(&s.flying)
 	k.list(&s.strays)
 	k.attempt(s.probe)
@@ -117,6 +121,10 @@ func (k *keyer) account(a *account) {
 		k.instants(h.opened, h.counted)
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
 		k.durations(h.took)
+		if k.w.places > 0 {
+			k.times(h.moved)
+			k.durations(h.held)
+		}
 		k.steps(h.like[:]...)
 		k.instants(h.passed)
 		k.steps(h.before, h.latest, h.up)

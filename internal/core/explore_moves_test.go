@@ -97,7 +97,7 @@ func (w *world) waitsLong(x *traveler) bool {
 	if main == nil {
 		main = w.hiddenOf(x)
 	}
-	return x.at == going && main != nil && copied == nil && w.roleOf(main) == serving && !w.taught() && w.now.Sub(main.start) >= leaving
+	return x.at == going && main != nil && !main.queued && copied == nil && w.roleOf(main) == serving && !w.taught() && w.now.Sub(main.start) >= leaving
 }
 
 // taught reports whether patience may have been learned.
@@ -105,6 +105,9 @@ func (w *world) taught() bool { return w.acc.taught || 2*w.longest > w.Patience 
 
 // fates are how an attempt can go on.
 func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
+	if f.queued {
+		return
+	}
 	m, role, age := w.modeOf(f), w.roleOf(f), w.now.Sub(f.start)
 	if role != serving && !f.sent && m != refuses && m != hangs && m != timesOut && (w.connects || m == mute || m == slow) {
 		add(opConnect, i, k)

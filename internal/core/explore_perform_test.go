@@ -2,8 +2,16 @@ package core
 
 import "slices"
 
-// perform does what the core asks for, in its order, and checks it.
+// perform does what the core asks for, and gives the places that get free to others.
 func (w *world) perform() {
+	w.performOnce()
+	for w.bad == "" && w.place() {
+		w.performOnce()
+	}
+}
+
+// performOnce does what the core asks for, in its order, and checks it.
+func (w *world) performOnce() {
 	t := w.c.Todo()
 	w.plantIn(&t)
 	for _, r := range t.Reports {
@@ -38,7 +46,12 @@ func (w *world) perform() {
 		w.must(x.q.Kind == Copyable, "a copy of what may not be in two places")
 		if a.On == w.current {
 			w.say("      %s is sent in service, as the control of its copy", w.label(x))
-			w.acc.controls(w, w.takeOff(x, a, a.began))
+			f := w.takeOff(x, a, a.began)
+			f.extra = true
+			w.acc.controls(w, f)
+			if w.queue(f); f.queued {
+				w.c.Asks(a, true)
+			}
 			continue
 		}
 		w.say("      a copy of %s on the candidate", w.label(x))

@@ -119,6 +119,12 @@ func (w *world) follow(s *sequel) string {
 	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].answers > 1) {
 		end = end.Add(4 * s.length) // a swap did not help: more answers are asked for
 	}
+	if s.soon && w.places > 0 {
+		if w.protected() {
+			return "" // a wait for a place may take as long as answers did
+		}
+		end = end.Add(2 * s.length) // who waits for a place leaves before it has had a chance
+	}
 	w.lives = append(slices.Clone(w.lives), 0, 0)
 	first := w.candidate()
 	for at, n := w.now, 0; w.now.Before(end); n++ {
@@ -190,7 +196,8 @@ func (w *world) idle() bool {
 	return len(w.calls) == 0 && len(w.flights) == 0 && len(w.factories) == 0 && w.c.Deadline().IsZero()
 }
 
-const leaveAfter = 6 * time.Second
+// leaveAfter is no multiple of a head start: nobody leaves in the instant in which it is copied.
+const leaveAfter = 6500 * time.Millisecond
 
 // candidate is the one that is built or being built.
 func (w *world) candidate() uint64 {

@@ -63,9 +63,10 @@ func (w *world) ask(x *traveler) {
 		w.must(s.Attempt.On == [...]uint64{w.current, w.built}[s.Do], "it is sent on the wrong transport")
 		w.must(x.sent == 0 || x.q.Kind > Once, "what may have been sent, and is once only, is sent again")
 		w.must(x.tries == 1 || x.q.Kind > Sealed, "what is sealed is sent again")
-		w.c.Asks(s.Attempt)
 		f := w.takeOff(x, s.Attempt, s.Attempt.began)
 		f.looks = true
+		w.queue(f)
+		w.c.Asks(s.Attempt, f.queued)
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
 			x.tried, x.lost, x.well, x.vain = w.built, false, false, false
 		}
@@ -94,6 +95,43 @@ func (w *world) ask(x *traveler) {
 		x.at, x.got = over, "closed"
 		w.must(w.closed, "shut before Close")
 	}
+}
+
+// queue: f waits for a place, if there is none.
+func (w *world) queue(f *flight) {
+	f.queued = w.places > 0 && f.on == w.current && w.held(f) >= w.places
+	if f.queued {
+		f.late, f.silentAt = true, time.Time{}
+	}
+}
+
+// held is how many others have a place in the pool of f.
+func (w *world) held(f *flight) (n int) {
+	for _, g := range w.flights {
+		if g != f && g.on == f.on && g.x.q.Authority == f.x.q.Authority && !g.queued {
+			n++
+		}
+	}
+	return n
+}
+
+// place gives a place that is free to whoever has waited longest for it, and reports whether
+// somebody had.
+func (w *world) place() bool {
+	for _, f := range w.flights {
+		if !f.queued || w.held(f) >= w.places {
+			continue
+		}
+		w.say("      %s has its place", w.label(f.x))
+		f.queued, f.began, f.clock, f.start = false, w.step, w.c.Clock(), w.now
+		if w.patient {
+			f.silentAt = w.now.Add(w.Patience)
+		}
+		w.acc.placed(f)
+		w.c.Placed(w.now, f.a)
+		return true
+	}
+	return false
 }
 
 func (w *world) connect(f *flight) {
@@ -258,16 +296,16 @@ func (w *world) hasLeft(x *traveler) {
 // leftOf is how an attempt ends whose caller has gone.
 func (w *world) leftOf(f *flight, v Verdict) Outcome {
 	unsent := !f.sent
-	if m := w.modeOf(f); w.roleOf(f) == serving && m != hangs && m != refuses && m != timesOut {
+	if m := w.modeOf(f); !f.queued && w.roleOf(f) == serving && m != hangs && m != refuses && m != timesOut {
 		unsent = false
 	}
 	if !unsent {
 		w.sends(f)
 	}
-	if f.copy {
+	if f.copy || f.queued {
 		v = Neutral
 	}
-	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind > Once, Left: true}
+	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind > Once, Left: true, Queued: f.late && !f.queued}
 }
 
 // finish: a factory has returned.

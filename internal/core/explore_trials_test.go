@@ -66,6 +66,7 @@ func (acc *account) heard(w *world, r Report) {
 		if h.outage {
 			h.vain++
 		}
+		acc.holding(w, h)
 		h.tripped, h.outage = true, true
 	case HasRecovered:
 		w.say("      %s has recovered", r.About.Authority.Host)
@@ -235,8 +236,10 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 		switch {
 		case f != nil && w.now.Before(s.judged(f)):
 			return false
+		case f != nil && acc.isExcused(w, f) && !acc.isLike(w, h, &s, s.step):
+			return false
 		case f != nil:
-			return s.own || !acc.mayBeBack(w, h, s, failedControl{began: f.began, clock: f.clock, took: s.waited})
+			return s.own || f.queued || !acc.mayBeBack(w, h, s, failedControl{began: f.began, clock: f.clock, took: s.waited})
 		case s.main != nil:
 			failed.took = s.waited
 			return failed.on == w.current && failed.began >= acc.ready && (s.own || !acc.mayBeBack(w, h, s, failed))
@@ -259,15 +262,7 @@ func (acc *account) proves(w *world, h *hostAccount, s served) bool {
 	if h.up != 0 {
 		since = min(since, h.up+1)
 	}
-	if h.like[likeOf(s.kind)] >= since {
-		return true
-	}
-	for _, f := range w.flights {
-		if f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since && acc.waited(w, f) >= max(2*s.at.Sub(s.start), time.Second) {
-			return true
-		}
-	}
-	return false
+	return acc.isLike(w, h, &s, since)
 }
 
 // mayBeBack reports whether the upstream may have come back between a control and its trial.

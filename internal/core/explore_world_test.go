@@ -146,6 +146,9 @@ type flight struct {
 	told      bool      // a copy that has ended with its caller
 	left      bool      // behind: its call is elsewhere, too
 	inside    bool      // its caller waits in the transport, and has another's answer when it is over
+	queued    bool      // it waits for a place in the pool
+	late      bool      // it had to
+	extra     bool      // the control that was sent for an answered copy
 }
 
 // A factory is a build under way.
@@ -167,6 +170,7 @@ type setting struct {
 	changes []change
 	prefix  []string // moves made before the search begins
 	depth   int      // in CI
+	places  int      // in a pool, for each host; 0: no limit
 
 	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
 

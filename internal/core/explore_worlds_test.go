@@ -66,6 +66,10 @@ func worlds() []*setting {
 			prefix: []string{"GET a begins", "POST a begins", "GET b begins", "in service for a: is silent", "time"}},
 		{name: "after a late copy, in the transport", Rules: quick, calls: []template{get.times(2).unseen(), post.times(2), getB.unseen()}, modes: well, changes: aboard, nChanges: 4, nLeaves: 1, nJumps: 1, stays: true, patient: true, connects: true, depth: 5,
 			prefix: []string{"GET a begins", "in service for a: is silent", "on the candidate for a: is silent", "time", "is a stall", "built", "connects", "time jumps 7 s"}},
+		{name: "one place", Rules: one, calls: []template{get.times(2), get.times(2), post.times(2), getB}, modes: dark, changes: aboard, nChanges: 2, nLeaves: 1, places: 1, patient: true, depth: 6},
+		{name: "one place, once only", Rules: one, calls: []template{post.times(2), post.times(2), get, put}, modes: dark, changes: aboard, nChanges: 2, nLeaves: 1, places: 1, patient: true, depth: 6},
+		{name: "one place, held for long", Rules: one, calls: []template{post, get.times(2), post.times(2)}, modes: [2][2]mode{{mute, works}, {works, works}}, changes: aboard, nChanges: 2, nLeaves: 1, places: 1, patient: true, depth: 6,
+			prefix: []string{"POST a begins", "time", "is a stall", "GET a begins", "time", "is a stall"}},
 		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
 		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
 		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},
@@ -96,7 +100,7 @@ func everything() []*setting {
 		},
 		changes: more, nChanges: 9, nLeaves: 9, nJumps: 3, nLocal: 2, nHand: 2, nEnds: 2, nSpoils: 2,
 		abandon: true, age: true, closes: true, connects: true, untyped: true, draws: true, lateTimer: true, patient: true,
-		neutral: true, depth: 3,
+		neutral: true, depth: 3, places: 2,
 	}
 	one, two, other := all, all, all
 	one.name, one.Rules, one.modes = "everything", rules(1), [2][2]mode{{refuses, works}, {works, works}}
@@ -112,6 +116,7 @@ func (s *setting) features() map[string]bool {
 		"leaves": s.nLeaves > 0, "jumps": s.nJumps > 0, "local": s.nLocal > 0, "Recreate": s.nHand > 0, "abandon": s.abandon,
 		"ends": s.nEnds > 0, "spoils": s.nSpoils > 0, "age": s.age, "Close": s.closes, "connects": s.connects, "untyped": s.untyped,
 		"draws": s.draws, "late timer": s.lateTimer, "patience": s.patient, "neutral": s.neutral, "changes": s.nChanges > 0,
+		"places": s.places > 0,
 	}
 	for _, t := range s.calls {
 		f["host "+hosts[t.host].Host] = true

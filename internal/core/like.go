@@ -15,7 +15,8 @@ import (
 //     when it fails (controlFailed in proof.go), or has been silent for long enough (probed);
 //   - or nobody, where none comes within four minutes (believe).
 //
-// Long enough is twice as long as the trial took, and at least a second (silenceFor).
+// Long enough is twice as long as the trial took, and at least a second (silenceFor). A wait for a
+// place in the transport's own pool is no silence at first (place.go).
 
 // serves: t was answered, and has no control that proves anything. The next attempt like t in
 // service is one: if t had none, from the trial's beginning on, and if the upstream may have come
@@ -29,7 +30,7 @@ func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 		st.served = append(st.served, answeredMethod{t.Call.Method, since, t.waited(now), now.Add(doubtFor)})
 	}
 	if s.probe == nil { // what waits already may be that control
-		s.probe = s.oldestLike(t.Call.Method, since)
+		s.probe = s.oldestLike(now, t.Call.Method, since)
 		c.attend(s)
 	}
 	c.wake(s.authority)
@@ -38,15 +39,15 @@ func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 // hasLike: something of this method that began at that instant or later failed in service, or has
 // been silent there for so long.
 func (s *suspect) hasLike(now time.Time, method string, since Instant, silence time.Duration) bool {
-	a := s.oldestLike(method, since)
+	a := s.oldestLike(now, method, since)
 	return s.hasFailedSince(method, since) || a != nil && a.waited(now) >= silence
 }
 
 // oldestLike returns what has waited longest in service of this method, and began at that instant
 // or later; nil: nothing has.
-func (s *suspect) oldestLike(method string, since Instant) (oldest *Attempt) {
+func (s *suspect) oldestLike(now time.Time, method string, since Instant) (oldest *Attempt) {
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.Call.Method == method && a.began >= since && !a.start.IsZero() && (oldest == nil || a.began < oldest.began) {
+		if a.Call.Method == method && a.began >= since && !a.start.IsZero() && !s.excuses(now, a) && (oldest == nil || a.began < oldest.began) {
 			oldest = a
 		}
 	}
@@ -57,13 +58,14 @@ func (s *suspect) oldestLike(method string, since Instant) (oldest *Attempt) {
 // that took so long: what takes as long on both transports does not take the same each time.
 func silenceFor(took time.Duration) time.Duration { return max(2*took, headStart) }
 
-// probedAt is when s.probe has been silent for long enough: to be the control of what the candidate
-// has answered, or else to make room for the next.
-func (c *Client) probedAt(p *Attempt) time.Time {
+// probedAt is when s.probe has been silent for long enough: to be the control of what the
+// candidate has answered, or else to make room for the next.
+func (c *Client) probedAt(s *suspect) time.Time {
+	p, silence := s.probe, headStart
 	if m := c.standOf(p.Call).servedBefore(p); m != nil {
-		return p.start.Add(silenceFor(m.took))
+		silence = silenceFor(m.took)
 	}
-	return p.start.Add(headStart)
+	return s.unlessExcused(p, p.start.Add(silence))
 }
 
 // probed: the probe of s has been silent for long enough.
@@ -123,6 +125,13 @@ func (st *stand) servedBefore(a *Attempt) *answeredMethod {
 		}
 	}
 	return nil
+}
+
+// failsAsControl reports whether a, which has failed in service, can be the control of an answer that took
+// so long. What had waited for its place until little of its caller's time was left has to have been silent
+// for as long as what still waits.
+func (a *Attempt) failsAsControl(now time.Time, o Outcome, took time.Duration) bool {
+	return o.Verdict != Neutral && (!o.cutShort() || a.waited(now) >= silenceFor(took))
 }
 
 // proveServed: the control of a request that the candidate has answered failed, or stayed

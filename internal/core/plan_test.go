@@ -174,7 +174,7 @@ func TestATryThatIsCalledBackIsInVainWhereTheTransportInServiceIsFaster(t *testi
 		s.halfway()
 		q := s.call(Repeatable, "PUT")
 		try := s.does(q, Try)
-		s.Asks(try)
+		s.Asks(try, false)
 		if tt.connected {
 			s.Connected(s.now, try)
 		}

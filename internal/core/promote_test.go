@@ -270,7 +270,7 @@ func TestWhatWasSentOnARefusedCandidateGoesWhereSomebodyAnswers(t *testing.T) {
 			s := newScene(t)
 			s.offered("a.test")
 			sent := s.tries(s.call(Repeatable, "PUT"))
-			s.Asks(sent)
+			s.Asks(sent, false)
 			s.Connected(s.now, sent)
 			s.after(10 * time.Second)
 			require.Zero(t, s.Candidate())

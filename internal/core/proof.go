@@ -100,11 +100,13 @@ func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 // the candidate has answered of its method.
 func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 	q := a.Call
-	switch st := c.standOf(q); {
+	st := c.standOf(q)
+	m := st.servedBefore(a)
+	switch {
 	case st == nil:
 	case st.answered != nil && st.answered.Call == q:
 		c.copysControlFailed(now, st, a, o)
-	case o.Verdict != Neutral && st.servedBefore(a) != nil && !st.refused:
+	case m != nil && a.failsAsControl(now, o, m.took) && !st.refused:
 		c.proveServed(now, st, q.Method)
 	case st.tryLost && !(o.Left && o.Verdict == Neutral):
 		c.untry(q) // both failed: it says nothing

@@ -259,7 +259,7 @@ func TestAStallWithoutAConnectionIsNoVerdictInTheTimeOfTrials(t *testing.T) {
 		stalls := func() {
 			trial := s.tries(s.call(Copyable, "GET"))
 			if tt.asked {
-				s.Asks(trial)
+				s.Asks(trial, false)
 			}
 			if tt.connected {
 				s.Connected(s.now, trial)
@@ -402,7 +402,7 @@ func TestWhatWasSentBeforeATrialIsNoControlOfIt(t *testing.T) {
 			s.askedOnce(1)
 			once := func(want Do) *Attempt { return s.does(s.call(Once, "POST"), want) }
 			first := once(Try)
-			s.Asks(first)
+			s.Asks(first, false)
 			s.Connected(s.now, first)
 			s.after(headStart)   // it holds back nobody any more
 			before := once(Send) // the control of the first

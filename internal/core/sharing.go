@@ -83,7 +83,7 @@ func (c *Client) judgedAt(st *stand) time.Time {
 		return st.answered.judgeAt
 	}
 	if s := c.suspect(st.authority); s != nil && s.probe != nil && st.servedBefore(s.probe) != nil {
-		return c.probedAt(s.probe)
+		return c.probedAt(s)
 	}
 	return time.Time{}
 }

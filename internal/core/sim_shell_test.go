@@ -53,7 +53,7 @@ func (s *sim) ask(v *visit) {
 	switch step := s.c.Next(s.now, v.q); step.Do {
 	case Send, Try:
 		f := &simFlight{v: v, a: step.Attempt, on: step.Attempt.On, start: s.now, watched: true}
-		s.c.Asks(f.a)
+		s.c.Asks(f.a, false)
 		s.accompany(f)
 		s.fly(f)
 	case Wait:

@@ -83,9 +83,9 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 }
 
 // isControl reports whether a, in service beside copy t, may be the control of t: it may not if the
-// upstream may have come back since a began.
+// upstream may have come back since a began. What waits for a place would get one then.
 func (c *Client) isControl(now time.Time, t, a *Attempt) bool {
-	return !c.mayBeBack(now, t, failure{began: a.began, took: a.waited(t.start)})
+	return a.queued || !c.mayBeBack(now, t, failure{began: a.began, took: a.waited(t.start)})
 }
 
 // sendControl sends the request of t, a copy that was answered, in service once more, as the
@@ -97,8 +97,11 @@ func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
 	}
 	q.main = &Attempt{Call: q, On: c.current, Tells: true, began: c.now, start: now, under: s}
 	c.todo.Copies = append(c.todo.Copies, q.main)
-	t.judgeAt = now.Add(max(t.took+answerGap, headStart))
+	t.judgeAt = now.Add(t.laterControl())
 }
+
+// laterControl is how long a control that begins after t, a copy, was answered has to be silent.
+func (t *Attempt) laterControl() time.Duration { return max(t.took+answerGap, headStart) }
 
 // judge: what waits in service beside the answered copy, or since its answer, has been silent for
 // long enough; or the caller of the copy waits within the transport, and has to have its answer.
@@ -110,13 +113,17 @@ func (c *Client) judge(now time.Time, st *stand) {
 		return
 	}
 	c.releaseControl(st)
+	if s.excuses(now, a) && !s.hasLike(now, a.Call.Method, a.began, silenceFor(t.took)) {
+		c.wake(st.authority) // a had no chance, nor had another one like it: the next copy decides
+		return
+	}
 	c.prove(now, st, t)
 }
 
 // copysControlFailed: a, in service beside a copy that was answered, or since its answer, has failed.
 func (c *Client) copysControlFailed(now time.Time, st *stand, a *Attempt, o Outcome) {
 	t, s := st.answered, c.suspect(st.authority)
-	after, counts := a.began > t.began, o.Verdict != Neutral && !o.Left
+	after, counts := a.began > t.began, a.failsAsControl(now, o, t.took) && !o.Left
 	switch {
 	case counts && (after || a.began >= c.cand.ready && c.isControl(now, t, a)):
 		st.answered = nil

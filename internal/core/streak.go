@@ -88,7 +88,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	// event, seen by another request.
 	same := o.Verdict == Failure && a.began < s.counted
 	s.evidence = c.now
-	if a.over { // what still waits is a control once its head start has passed: see hasLike
+	if a.over && !o.cutShort() { // what still waits is a control once its head start has passed: see hasLike
 		s.failedLike(a)
 	}
 	if !same {
@@ -102,6 +102,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 		s.counted = c.now
 	}
 	if s.state != Tripped && (c.failuresTrip(now, s) || c.stallsTrip(now, s)) {
+		s.heldFor = s.longestHeld(now, a)
 		c.trip(now, s)
 	}
 	if s.state == Tripped && s.row == silent {
@@ -169,6 +170,7 @@ func (c *Client) trip(now time.Time, s *suspect) {
 	}
 	s.moveTo(Tripped)
 	s.tripAt = c.now
+	c.excuse(now, s)
 	c.sweepAt = first(c.sweepAt, s.expiry())
 	c.report(now, Report{What: HasTripped, About: s.about()})
 }
@@ -245,6 +247,7 @@ func (c *Client) served(now time.Time, a *Attempt) {
 	}
 	m := c.recent.use(now, s.authority)
 	m.served = max(m.served, a.began)
+	c.excuse(now, s)
 	if a.began > s.opened || c.takeBack(s, a) {
 		c.acquit(now, s)
 	}

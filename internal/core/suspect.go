@@ -53,6 +53,10 @@ type suspect struct {
 	took        time.Duration // the longest that a failure took
 	flying      attempts      // in service, begun under suspicion or reported silent
 
+	// Of those that wait for a place in the transport's own pool.
+	heldFor      time.Duration // how long the places had been held when it tripped
+	excusedUntil time.Time     // until then no such wait is a silence
+
 	// What its trials may go by.
 	evidence Instant // the latest failure in service
 	refused  Instant // its latest refusal of a candidate

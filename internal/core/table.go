@@ -169,6 +169,11 @@ func (c *Client) send(now time.Time, q *Call, s *suspect) Step {
 // watch keeps an attempt in service among those of its suspected authority.
 func (c *Client) watch(s *suspect, a *Attempt) {
 	s.flying.add(a)
+	s.ripens(a)
+}
+
+// ripens notes when a, which is one of flying, will have had its head start.
+func (s *suspect) ripens(a *Attempt) {
 	if a.Call.Kind == Copyable && a.ripeAt.Before(s.ripeAt) {
 		s.ripeAt = a.ripeAt
 	}

@@ -36,7 +36,7 @@ func TestTheTransportInServiceIsAskedWhatTheCandidateIsSilentAbout(t *testing.T)
 	s.does(first, Wait)
 	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 	trial := s.does(first, Try)
-	s.Asks(trial)
+	s.Asks(trial, false)
 	s.Connected(s.now, trial)
 	s.now = s.now.Add(time.Second)
 	s.Tick(s.now)
@@ -108,12 +108,12 @@ func TestWhatTheCandidateHasAnsweredGoesThere(t *testing.T) {
 	s.does(q, Wait)
 	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 	trial := s.does(q, Try)
-	s.Asks(trial)
+	s.Asks(trial, false)
 	s.Connected(s.now, trial)
 	s.now = s.now.Add(headStart)
 	s.Tick(s.now)
 	s.does(s.call(Once, "POST"), Send) // the control
-	s.Asks(s.does(s.call(Once, "POST"), Try))
+	s.Asks(s.does(s.call(Once, "POST"), Try), false)
 	s.Answered(s.now, trial)
 	s.does(s.call(Once, "POST"), Try)
 }
@@ -225,7 +225,7 @@ func TestWhatWasNotSentOnTheCandidateGoesThereAgain(t *testing.T) {
 	s.askedOnce(1)
 	post := func(want Do) *Attempt { return s.does(s.call(Once, "POST"), want) }
 	first := post(Try)
-	s.Asks(first)
+	s.Asks(first, false)
 	s.Connected(s.now, first)
 	s.after(headStart)
 	post(Send) // the control
@@ -261,7 +261,7 @@ func TestWhoIsAboutToLeaveHoldsBackNobody(t *testing.T) {
 			s.now = s.now.Add(tt.waits)
 			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
 			trial := s.does(first, Try)
-			s.Asks(trial)
+			s.Asks(trial, false)
 			s.Connected(s.now, trial)
 			s.after(0)
 			if tt.want == Wait {

@@ -53,7 +53,7 @@ func TestATryIsCalledBackAfterASecondWhereThatIsSafe(t *testing.T) {
 		s := newScene(t)
 		s.halfway()
 		try := s.does(s.call(tt.kind, "TRIES"), Try)
-		s.Asks(try)
+		s.Asks(try, false)
 		if tt.connected {
 			s.Connected(s.now, try)
 		}
@@ -76,7 +76,7 @@ func TestATryIsCalledBackWhateverElseHasAConnection(t *testing.T) {
 		s.refused(s.does(post, Send))
 	}
 	trial := s.does(post, Try)
-	s.Asks(trial)
+	s.Asks(trial, false)
 	s.Connected(s.now, trial)
 	s.Todo()
 	s.now = s.now.Add(time.Second)
@@ -205,7 +205,7 @@ func TestTriesOfAMomentAddUpToAVerdict(t *testing.T) {
 				q.Deadline = s.now.Add(time.Second)
 				try := s.does(q, Try)
 				if connects {
-					s.Asks(try)
+					s.Asks(try, false)
 					s.Connected(s.now, try)
 				}
 				s.after(headStart / 4)

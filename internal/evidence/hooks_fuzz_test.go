@@ -34,6 +34,8 @@ const (
 // the outermost first.
 type seen struct {
 	own            bool // net/http's transport: the first that asks is the attempt
+	places         bool // its pool may have no place
+	queued         bool // the attempt waits for one
 	waiting        bool // the attempt
 	nested         int  // what was asked for others, and is not there yet
 	connected      bool // the attempt
@@ -46,9 +48,10 @@ func (s *seen) note(op byte) {
 	case asksOwn, asksOther:
 		if s.waiting || op == asksOther && !s.own {
 			s.nested++
+			s.queued = false
 			return
 		}
-		s.waiting, s.connected = true, false
+		s.waiting, s.connected, s.queued = true, false, s.places
 		s.asked++
 	case gets:
 		s.shown = true
@@ -56,11 +59,23 @@ func (s *seen) note(op byte) {
 			s.nested--
 			return
 		}
-		s.waiting, s.connected = false, true
+		s.waiting, s.connected, s.queued = false, true, false
+	case resolves, connects, shakes:
+		s.queued = s.queued && s.nested > 0
 	case readsByte:
 		s.touched = true
 	}
 }
+
+// An ear is the Listener of a fuzzed attempt.
+type ear struct {
+	asked, sent atomic.Int64
+	queued      atomic.Bool // as far as it was told
+}
+
+func (e *ear) Asks(queued bool) { e.asked.Add(1); e.queued.Store(queued) }
+func (e *ear) Placed()          { e.queued.Store(false) }
+func (e *ear) Sends()           { e.sent.Add(1); e.queued.Store(false) }
 
 // fire fires a hook as net/http, or what a dialer asks under its context, does.
 func fire(trace *httptrace.ClientTrace, sent *http.Request, op byte) {
@@ -111,8 +126,10 @@ func FuzzHooks(f *testing.F) {
 		callersTrace, atOnce := mode&4 != 0, mode&8 != 0
 		_, own := transport.(*http.Transport)
 		model := seen{own: own}
-		var reached, asked, told atomic.Int64
-		w := Watch{Asked: func() { asked.Add(1) }, Sent: func() { reached.Add(1) }}
+		model.places = poolOf(transport).HasPlaces()
+		var heard ear
+		var told atomic.Int64
+		w := Watch{Listener: &heard}
 
 		req := mustRequest(t.Context(), http.MethodPost, "http://a.test/", io.MultiReader(strings.NewReader(strings.Repeat("x", 64))))
 		if callersTrace {
@@ -152,7 +169,7 @@ func FuzzHooks(f *testing.F) {
 		if sure := !model.shown && !model.touched; unsent != sure {
 			t.Errorf("it may be called back as unsent: %t, want %t", unsent, sure)
 		}
-		if n := reached.Load(); model.shown != (n == 1) || n > 1 {
+		if n := heard.sent.Load(); model.shown != (n == 1) || n > 1 {
 			t.Errorf("%d connections were shown, and %d times it was told", gotConns, n)
 		}
 		if atOnce {
@@ -164,7 +181,10 @@ func FuzzHooks(f *testing.F) {
 		if apart := w.Apart(); apart != model.waiting {
 			t.Errorf("it looks for a connection: %t, want %t", apart, model.waiting)
 		}
-		if n := asked.Load(); n != int64(model.asked) {
+		if queued := w.Reached() == Queued; queued != model.queued || heard.queued.Load() != queued {
+			t.Errorf("it waits for a place: %t, and it was told so: %t, want %t", queued, heard.queued.Load(), model.queued)
+		}
+		if n := heard.asked.Load(); n != int64(model.asked) {
 			t.Errorf("it was told %d times that the attempt looks for a connection, want %d", n, model.asked)
 		}
 		if n := told.Load(); callersTrace && n != gotConns {

@@ -3,9 +3,7 @@
 package evidence
 
 import (
-	"cmp"
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -45,9 +43,7 @@ type Watch struct {
 	port  string // the same
 	start time.Time
 
-	// These may be set before Begin.
-	Asked func() // told that the attempt looks for a connection
-	Sent  func() // told that something may have been sent
+	Listener Listener // set before Begin; nil: nobody listens
 
 	mu      sync.Mutex // hooks fire concurrently, and late; guards the below
 	phase   Phase
@@ -121,85 +117,6 @@ func (w *Watch) Begin(ctx context.Context, u *url.URL, pool Pool, now time.Time)
 	return ctx
 }
 
-// targetOf is the host and the port that GetConn names together (net/http/transport.go,
-// canonicalAddr), but for names that are not ASCII.
-func targetOf(u *url.URL) (host, port string) {
-	if u == nil {
-		return "", ""
-	}
-	return u.Hostname(), cmp.Or(u.Port(), portOf(u.Scheme))
-}
-
-// isTarget reports whether the attempt itself asks for hostPort.
-func (w *Watch) isTarget(hostPort string) bool {
-	host, port, err := net.SplitHostPort(hostPort)
-	return err == nil && host == w.host && port == w.port
-}
-
-func (w *Watch) getConn(hostPort string) {
-	if w.asks(hostPort) && w.Asked != nil {
-		w.Asked()
-	}
-}
-
-// asks reports whether it is the attempt itself that looks for a connection. If the pool is
-// net/http's, the first GetConn is the attempt's, which names a proxy where there is one.
-// Else GetConn's host:port has to tell: the transport may have no hooks at all, and those that
-// fire may be of a request within its dial.
-func (w *Watch) asks(hostPort string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.waiting || !w.pool.known && !w.isTarget(hostPort) {
-		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
-		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
-		w.hasPlaceLocked()
-		w.nested++
-		return false
-	}
-	// net/http asks again when it retries by itself, which it does only if the
-	// request was not processed: its latest GetConn counts.
-	w.waiting, w.phase = true, Dialing
-	if w.pool.places {
-		w.phase = Queued
-	}
-	return true
-}
-
-// dials notes that a connection is being made, so the attempt does not wait for a place.
-func (w *Watch) dials() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.nested == 0 {
-		w.hasPlaceLocked()
-	}
-}
-
-// hasPlaceLocked ends the wait for a place.
-func (w *Watch) hasPlaceLocked() {
-	if w.phase == Queued {
-		w.phase, w.placed = Dialing, time.Since(w.start)
-	}
-}
-
-func (w *Watch) gotConn(httptrace.GotConnInfo) {
-	w.mu.Lock()
-	first := !w.shown
-	w.shown = true
-	if w.nested > 0 {
-		w.nested--
-	} else {
-		w.waiting = false
-		if w.phase == Queued {
-			w.placed = time.Since(w.start)
-		}
-		w.phase = Connected
-	}
-	w.mu.Unlock()
-	if first && w.Sent != nil {
-		w.Sent()
-	}
-}
-
 // Watched reports whether Begin was called.
 func (w *Watch) Watched() bool { return w != nil && w.Context != nil }
 
@@ -228,6 +145,16 @@ func (w *Watch) Reached() Phase {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.phase
+}
+
+// Queued reports whether the attempt had to wait for a place in its own pool before it had one.
+func (w *Watch) Queued() bool {
+	if !w.Watched() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.placed > 0
 }
 
 // Apart reports whether the attempt was without a connection of its own when it ended:

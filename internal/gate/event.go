@@ -77,9 +77,14 @@ func (g *Gate) Flying(q *core.Call) bool {
 	return q.Flying()
 }
 
-// Asks tells the core that an attempt looks for a connection.
-func (g *Gate) Asks(a *core.Attempt) {
-	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a) })
+// Asks tells the core that an attempt looks for a connection, and for a place first if queued.
+func (g *Gate) Asks(a *core.Attempt, queued bool) {
+	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a, queued) })
+}
+
+// Placed tells the core that an attempt waits for no place any more.
+func (g *Gate) Placed(a *core.Attempt) {
+	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Placed(now, a) })
 }
 
 // Connected tells the core that something of an attempt may have been sent.
@@ -113,7 +118,7 @@ func (g *Gate) Leave(q *core.Call) {
 // sent on it.
 func (g *Gate) Spoiled(ctx context.Context, f Flight) {
 	g.do(ctx, func(c *core.Client, now time.Time) {
-		c.Asks(f.Attempt)
+		c.Asks(f.Attempt, false)
 		c.Spoiled(now, f.On)
 		c.NotSent(now, f.Attempt) // it may have been promoted, or called off, in between
 	})

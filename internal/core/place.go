@@ -1,0 +1,63 @@
+package core
+
+import "time"
+
+// Whose fault is a wait for a place in the transport's own pool (MaxConnsPerHost)? Nobody's, as long
+// as those that have the places are answered. So an attempt that waits for one is neither copied nor a
+// control, and begins only when it has its place (Placed).
+//
+// The places may be held by what is dead, however. Once the authority has tripped, the wait is a silence
+// like any other when the transport in service has answered nothing of the authority for its patience,
+// and for as long again as the oldest attempt had held its place at the trip (excuse). The latter is
+// no longer than silence alone takes to trip an authority.
+
+// excuse: the authority of s has tripped, or was answered in service. Until excusedUntil no wait for a
+// place is a silence.
+func (c *Client) excuse(now time.Time, s *suspect) {
+	patience := c.patience.of(now, s.authority)
+	held := min(s.heldFor, time.Duration(c.rules.Stalls)*patience)
+	s.excusedUntil = now.Add(max(patience, held))
+}
+
+// longestHeld is how long the oldest of the attempts under way has had its place: those of flying, and
+// the one that trips s, which may have begun before it was suspected.
+func (s *suspect) longestHeld(now time.Time, trips *Attempt) (longest time.Duration) {
+	if !trips.over {
+		longest = trips.waited(now)
+	}
+	for a := s.flying.first; a != nil; a = a.next {
+		if !a.queued {
+			longest = max(longest, a.waited(now))
+		}
+	}
+	return longest
+}
+
+// excuses reports whether a waits for a place, and that is nobody's fault.
+func (s *suspect) excuses(now time.Time, a *Attempt) bool {
+	return a.queued && now.Before(s.excusedUntil)
+}
+
+// unlessExcused is when a has been silent until at, or later if its wait for a place is excused then.
+func (s *suspect) unlessExcused(a *Attempt, at time.Time) time.Time {
+	if a.queued {
+		return later(at, s.excusedUntil)
+	}
+	return at
+}
+
+// Placed: a has its place.
+func (c *Client) Placed(now time.Time, a *Attempt) {
+	if a.over || !a.queued || c.closed {
+		return
+	}
+	a.queued, a.began, a.start = false, c.now, now
+	if s := c.suspect(a.Call.Authority); s != nil && a.in == &s.flying {
+		a.ripeAt = now.Add(headStartOf(now, a.Call))
+		s.ripens(a)
+	}
+	if st := c.standOf(a.Call); st != nil && st.answered != nil && st.answered.Call == a.Call {
+		st.answered.judgeAt = now.Add(st.answered.laterControl()) // a is its control, and has its chance now
+	}
+	c.settle(now)
+}

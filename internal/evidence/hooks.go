@@ -1,0 +1,107 @@
+package evidence
+
+import (
+	"cmp"
+	"net"
+	"net/http/httptrace"
+	"net/url"
+	"time"
+)
+
+// What the hooks of an attempt tell: whose connection is asked for, and whether the attempt has a
+// place in its pool, and then a connection.
+
+// A Listener is told of an attempt as it goes on, without a lock.
+type Listener interface {
+	Asks(queued bool) // the attempt looks for a connection, and for a place in its own pool first
+	Placed()          // it has that place
+	Sends()           // something of it may have been sent
+}
+
+// targetOf is the host and the port that GetConn names together (net/http/transport.go,
+// canonicalAddr), but for names that are not ASCII.
+func targetOf(u *url.URL) (host, port string) {
+	if u == nil {
+		return "", ""
+	}
+	return u.Hostname(), cmp.Or(u.Port(), portOf(u.Scheme))
+}
+
+// isTarget reports whether the attempt itself asks for hostPort.
+func (w *Watch) isTarget(hostPort string) bool {
+	host, port, err := net.SplitHostPort(hostPort)
+	return err == nil && host == w.host && port == w.port
+}
+
+func (w *Watch) getConn(hostPort string) {
+	asks, placed := w.asks(hostPort)
+	switch {
+	case w.Listener == nil:
+	case asks:
+		w.Listener.Asks(w.pool.places)
+	case placed:
+		w.Listener.Placed()
+	}
+}
+
+// asks reports whether it is the attempt itself that looks for a connection. If the pool is
+// net/http's, the first GetConn is the attempt's, which names a proxy where there is one.
+// Else GetConn's host:port has to tell: the transport may have no hooks at all, and those that
+// fire may be of a request within its dial. placed: the attempt waits for no place any more.
+func (w *Watch) asks(hostPort string) (asks, placed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting || !w.pool.known && !w.isTarget(hostPort) {
+		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
+		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
+		w.nested++
+		return false, w.leavesQueueLocked(Dialing)
+	}
+	// net/http asks again when it retries by itself, which it does only if the
+	// request was not processed: its latest GetConn counts.
+	w.waiting, w.phase = true, Dialing
+	if w.pool.places {
+		w.phase = Queued
+	}
+	return true, false
+}
+
+// dials notes that a connection is being made, so the attempt does not wait for a place.
+func (w *Watch) dials() {
+	w.mu.Lock()
+	placed := w.nested == 0 && w.leavesQueueLocked(Dialing)
+	w.mu.Unlock()
+	if placed && w.Listener != nil {
+		w.Listener.Placed()
+	}
+}
+
+// leavesQueueLocked ends the wait for a place, and reports whether there was one.
+func (w *Watch) leavesQueueLocked(to Phase) bool {
+	if w.phase != Queued {
+		return false
+	}
+	w.phase, w.placed = to, time.Since(w.start)
+	return true
+}
+
+func (w *Watch) gotConn(httptrace.GotConnInfo) {
+	w.mu.Lock()
+	first := !w.shown
+	w.shown = true
+	placed := false
+	if w.nested > 0 {
+		w.nested--
+	} else {
+		placed = w.leavesQueueLocked(Connected)
+		w.waiting, w.phase = false, Connected
+	}
+	w.mu.Unlock()
+	switch {
+	case w.Listener == nil:
+	case first:
+		w.Listener.Sends()
+	case placed:
+		w.Listener.Placed()
+	}
+}
