@@ -162,7 +162,7 @@ func ExampleWithFactory_incorrect() {
 	}
 	defer rt.Close()
 	fmt.Println(rt.Recreate(context.Background()))
-	// Output: respawn: recreate: the factory returned a transport that is in service already, or a wrapper around one: return a new one each time
+	// Output: respawn: recreate: the factory returned a transport that is in service already, a client of this package, or a wrapper around one: return a new transport each time
 }
 
 // What the errors of a client's own say is added in front of the defaults.

@@ -68,7 +68,7 @@ const (
 	ErrorTypeFactoryExited  ErrorType = "factory_exited"  // the factory ended its goroutine
 	ErrorTypeFactoryPanic   ErrorType = "factory_panic"
 	ErrorTypeFactoryNil     ErrorType = "factory_nil"
-	ErrorTypeFactoryReused  ErrorType = "factory_reused" // the factory's product is in service, or wraps a transport that is
+	ErrorTypeFactoryReused  ErrorType = "factory_reused" // the factory's product is in service, or another client, or wraps one of these
 	ErrorTypeFactoryShared  ErrorType = "factory_shared" // the factory's product is http.DefaultTransport, or wraps it
 	ErrorTypeFactoryEnded   ErrorType = "factory_ended"  // the factory's product had ended already
 

@@ -21,6 +21,7 @@ import (
 // nobody more than the wait for it, and the next one is asked after the interval.
 func TestFactoryThatMisbehavesIsRejectedAndAskedAgain(t *testing.T) {
 	own := errors.New("the factory's own")
+	others := start(t, &testkit.Stub{}, respawn.WithFactory(stubs().Make))
 	for _, tt := range []struct {
 		name  string
 		kind  string
@@ -43,6 +44,12 @@ func TestFactoryThatMisbehavesIsRejectedAndAskedAgain(t *testing.T) {
 		}},
 		{"the same instance", "factory_reused", 0, func(_ context.Context, current http.RoundTripper) (http.RoundTripper, error) {
 			return current, nil
+		}},
+		{"another client", "factory_reused", 0, func(context.Context, http.RoundTripper) (http.RoundTripper, error) {
+			return others, nil
+		}},
+		{"a wrapper around another client", "factory_reused", 0, func(context.Context, http.RoundTripper) (http.RoundTripper, error) {
+			return &wrapped{others}, nil
 		}},
 		{"http.DefaultTransport", "factory_shared", 0, func(context.Context, http.RoundTripper) (http.RoundTripper, error) {
 			return http.DefaultTransport, nil
@@ -97,6 +104,15 @@ func TestFactoryThatMisbehavesIsRejectedAndAskedAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A client that a factory returns belongs to others, and is still theirs.
+func TestAFactoryThatReturnsAnotherClientDoesNotCloseIt(t *testing.T) {
+	others := start(t, &testkit.Stub{}, respawn.WithFactory(stubs().Make))
+	rt := start(t, &testkit.Stub{}, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return others, nil }))
+	require.ErrorContains(t, rt.Recreate(t.Context()), "a client of this package")
+	require.NoError(t, rt.Close())
+	assert.NotEqual(t, respawn.StateClosed, others.Health().State)
 }
 
 // A factory that ignores its context cannot collect goroutines without bound,

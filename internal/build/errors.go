@@ -20,7 +20,7 @@ var (
 	// ErrExited is the error of a factory that ends its goroutine.
 	ErrExited = NewKindError("factory_exited", "the factory ended its goroutine (runtime.Goexit)")
 	errNil    = NewKindError("factory_nil", "the factory returned a nil transport and no error")
-	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, or a wrapper around one: return a new one each time")
+	errReused = NewKindError("factory_reused", "the factory returned a transport that is in service already, a client of this package, or a wrapper around one: return a new transport each time")
 	errShared = NewKindError("factory_shared", "the factory returned http.DefaultTransport, or a wrapper around it: that one belongs to the whole process, so use a clone of it")
 	errEnded  = NewKindError("factory_ended", "the factory returned a transport that has ended already")
 )

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/respawnhttp/respawn/internal/build"
@@ -116,8 +117,13 @@ func factoryKind(err error) (kind string) {
 }
 
 // inService reports whether a factory's product is not fresh: closing it, or a
-// transport that it wraps, would break one that somebody else uses.
+// transport that it wraps, would break one that somebody else uses. Any client is one of those.
 func (g *Gate) inService(product http.RoundTripper) bool {
+	for layer := range build.Layers(product) {
+		if reflect.TypeOf(layer) == reflect.TypeOf(g.client) {
+			return true
+		}
+	}
 	for _, ours := range append(g.transports(), g.client, g.cfg.Fallback) {
 		if build.Shares(product, ours) {
 			return true
