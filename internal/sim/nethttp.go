@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"time"
 
@@ -56,13 +57,16 @@ func (c *wire) goDark() {
 
 // netHTTP is net/http's transport with the link as its dialer.
 func (l *link) netHTTP() *http.Transport {
-	t := &http.Transport{DialContext: l.dialWire, Protocols: new(http.Protocols)}
+	t := &http.Transport{DialContext: l.dialWire, Protocols: new(http.Protocols), MaxConnsPerHost: l.w.plan.places}
 	t.Protocols.SetHTTP1(l.kind == netHTTP1)
 	t.Protocols.SetUnencryptedHTTP2(l.kind == netHTTP2)
 	return t
 }
 
 func (l *link) dialWire(ctx context.Context, network, addr string) (net.Conn, error) {
+	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.ConnectStart != nil {
+		trace.ConnectStart(network, addr) // as net.Dialer says that it dials
+	}
 	w := l.w
 	w.free()
 	w.mu.Lock()

@@ -13,8 +13,9 @@ import (
 // illnesses, what the factory does, and what callers do when. The same seed
 // gives the same plan.
 type plan struct {
-	seed uint64
-	kind kind
+	seed   uint64
+	kind   kind
+	places int // in a pool of a real transport, for each authority (MaxConnsPerHost); 0: no limit
 
 	// The options of the client under test.
 	threshold int
@@ -107,6 +108,9 @@ func drawPlan(seed uint64) *plan {
 	}
 	p.callers = d.callers(p, authorities)
 	p.hands = d.hands(p.storm)
+	if p.kind.real() {
+		p.places = pick(d, 0, 0, 1, 2, 4)
+	}
 	return p
 }
 
