@@ -154,6 +154,21 @@ func TestWhereAnOlderCopyIsSilentTheControlBeginsAfterTheAnswer(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
+// Silent means for a second, also about what is no copy: an older trial that was sent less than a
+// second ago may yet be answered, and is no reason to doubt.
+func TestAnOlderTrialIsSilentOnceItHasWaitedForASecond(t *testing.T) {
+	for waits, proves := range map[time.Duration]bool{headStart - 1: true, headStart: false} {
+		s := newScene(t)
+		s.offered("a.test")
+		fresh := s.Candidate()
+		s.Connected(s.now, s.tries(s.call(Copyable, "GET"))) // it holds back nobody
+		trial := s.triesLate(answerGap, s.call(Copyable, "GET"))
+		s.after(waits - answerGap)
+		s.Answered(s.now, trial)
+		assert.Equal(t, proves, s.Current() == fresh, waits)
+	}
+}
+
 // A candidate that was silent for as long as the control took to fail may owe its answer to the
 // upstream.
 func TestACopyThatIsAnsweredLongAfterItsControlFailedProvesNothing(t *testing.T) {

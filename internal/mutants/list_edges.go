@@ -73,6 +73,9 @@ var edges = []mutant{
 	{"what may not go again waits for ready", "internal/core/wait.go",
 		"if q.Ready == 0 || !q.maySend() || !q.tripped {",
 		"if q.Ready == 0 || !q.tripped {"},
+	{"an older trial is silent only after more than a second", "internal/core/proof.go",
+		"older.waited(now) >= headStart",
+		"older.waited(now) > headStart"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
