@@ -216,3 +216,30 @@ func TestTriesOfAMomentAddUpToAVerdict(t *testing.T) {
 		})
 	}
 }
+
+// A try that was given up says nothing once its control has failed, too, or had an end that says
+// nothing: what is answered later is the control of another try.
+func TestATryThatWasGivenUpSaysNothingWhereItsControlIsNotAnswered(t *testing.T) {
+	for name, o := range map[string]Outcome{
+		"it failed":                 {Verdict: Failure, Trigger: "connection_reset"},
+		"its caller's time is over": {Verdict: Stall, Trigger: "stall", Left: true},
+		"its end says nothing":      {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.halfway()
+			q := s.call(Repeatable, "PUT")
+			try := s.does(q, Try)
+			s.Asks(try, false)
+			s.Connected(s.now, try)
+			s.after(headStart)
+			s.Failed(s.now, s.does(q, Send), o)
+			s.after(1)
+			if len(s.suspects) > 0 {
+				s.Answered(s.now, s.asks()) // well again, and sooner than the try was given up
+			}
+			assert.False(t, s.inVain())
+			s.does(s.call(Repeatable, "PUT"), Try)
+		})
+	}
+}

@@ -76,6 +76,9 @@ var edges = []mutant{
 	{"an older trial is silent only after more than a second", "internal/core/proof.go",
 		"older.waited(now) >= headStart",
 		"older.waited(now) > headStart"},
+	{"a try that was given up stays one though its control has a neutral end", "internal/core/proof.go",
+		"case st.tryLost && !(o.Left && o.Verdict == Neutral):",
+		"case st.tryLost && !o.Left && o.Verdict != Neutral:"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
