@@ -274,3 +274,35 @@ func TestWhoIsAboutToLeaveHoldsBackNobody(t *testing.T) {
 		})
 	}
 }
+
+// What can be asked only once asks the transport in service after a trial that had no chance, but
+// not where that had a control of its own, or was a copy.
+func TestATrialThatHadItsControlOwesNone(t *testing.T) {
+	early := Outcome{Verdict: Stall, Trigger: "stall", Again: true}
+	t.Run("it failed before", func(t *testing.T) {
+		s := newScene(t)
+		for range 3 {
+			s.Failed(s.now, s.asks(), lost)
+		}
+		q := s.call(Copyable, "GET")
+		s.Failed(s.now, s.does(q, Send), lost)
+		s.does(q, Wait)
+		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+		s.Failed(s.now, s.does(q, Send), lost)
+		trial := s.does(q, Try)
+		s.Asks(trial, false)
+		s.after(headStart)
+		s.Failed(s.now, trial, early)
+		require.False(t, s.cand.refusedBy(q.Authority))
+		s.does(s.call(Once, "POST"), Try)
+	})
+	t.Run("it was a copy", func(t *testing.T) {
+		s := newScene(t)
+		_, copied := s.dark(1)
+		s.Asks(copied, false)
+		s.after(headStart)
+		s.Failed(s.now, copied, early)
+		require.False(t, s.cand.refusedBy(copied.Call.Authority))
+		s.does(s.call(Once, "POST"), Try)
+	})
+}

@@ -79,6 +79,12 @@ var edges = []mutant{
 	{"a try that was given up stays one though its control has a neutral end", "internal/core/proof.go",
 		"case st.tryLost && !(o.Left && o.Verdict == Neutral):",
 		"case st.tryLost && !o.Left && o.Verdict != Neutral:"},
+	{"a trial whose control has failed owes another", "internal/core/proof.go",
+		"st.owed || !t.control && !t.Copy()",
+		"st.owed || !t.Copy()"},
+	{"a copy that had no chance owes a control", "internal/core/proof.go",
+		"st.owed || !t.control && !t.Copy()",
+		"st.owed || !t.control"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
