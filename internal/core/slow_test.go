@@ -51,6 +51,32 @@ func TestACopyProvesWhereItsControlHasFailed(t *testing.T) {
 	}
 }
 
+// A control may be the first that begins once the candidate is ready.
+func TestTheFirstThatBeginsBesideTheCandidateIsAControl(t *testing.T) {
+	for name, copyFirst := range map[string]bool{"the copy is answered first": true, "the control fails first": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			waiting := s.asks()
+			s.silent([]*Attempt{waiting})
+			s.Failed(s.now, waiting, Outcome{Left: true}) // nobody waits who could be copied
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			fresh := s.Candidate()
+			control := s.asks()
+			s.after(headStart)
+			copies := s.Todo().Copies
+			require.Len(t, copies, 1)
+			if !copyFirst {
+				s.Failed(s.now, control, lost)
+			}
+			s.Answered(s.now, copies[0])
+			if copyFirst {
+				s.Failed(s.now, control, lost)
+			}
+			assert.Equal(t, fresh, s.Current())
+		})
+	}
+}
+
 // controlled: a copy was answered, and its control has begun since.
 func (s *scene) controlled() (control, copied *Attempt) {
 	s.t.Helper()

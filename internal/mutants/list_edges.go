@@ -85,6 +85,12 @@ var edges = []mutant{
 	{"a copy that had no chance owes a control", "internal/core/proof.go",
 		"st.owed || !t.control && !t.Copy()",
 		"st.owed || !t.control"},
+	{"what begins as soon as the candidate is ready is no control of what fails first", "internal/core/slow.go",
+		"f.began >= c.cand.ready &&",
+		"f.began > c.cand.ready &&"},
+	{"what begins as soon as the candidate is ready is no control beside its copy", "internal/core/slow.go",
+		"a.began >= c.cand.ready &&",
+		"a.began > c.cand.ready &&"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
