@@ -110,6 +110,42 @@ func TestWhoWaitedForACandidateHasItsControl(t *testing.T) {
 	s.does(q, Send)
 }
 
+// Who has waited before, and then was silent beside the candidate, has had its wait. It waits once
+// more only if the candidate that it waited for has answered, and the verdict on that is due.
+func TestWhoHasWaitedWaitsOnlyForTheVerdictOnAnAnswerOfThatCandidate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answered, other bool // by the candidate; which is not the one that it waited for
+		want            Do
+	}{
+		"it is silent":         {false, false, GiveUp},
+		"it has answered":      {true, false, Wait},
+		"another has answered": {true, true, GiveUp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			stall := Outcome{Verdict: Stall, Trigger: "stall", Again: true}
+			q := s.call(Repeatable, "PUT")
+			a := s.does(q, Send)
+			s.silent([]*Attempt{s.asks()})
+			s.Failed(s.now, a, stall)
+			s.does(q, Wait)
+			if tt.other {
+				s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+				s.after(time.Second)
+			}
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			copies := s.Todo().Copies
+			require.Len(t, copies, 1)
+			control := s.does(q, Send)
+			if tt.answered {
+				s.Answered(s.now, copies[0])
+			}
+			s.Failed(s.now, control, stall)
+			s.does(q, tt.want)
+		})
+	}
+}
+
 // Who has met no outage does not wait for ready.
 func TestWithoutAnOutageNobodyWaitsForReady(t *testing.T) {
 	for threshold, want := range map[int]Do{3: Wait, 4: GiveUp} {

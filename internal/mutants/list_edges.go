@@ -91,6 +91,9 @@ var edges = []mutant{
 	{"what begins as soon as the candidate is ready is no control beside its copy", "internal/core/slow.go",
 		"a.began >= c.cand.ready &&",
 		"a.began > c.cand.ready &&"},
+	{"who has waited for a candidate waits beside it once more", "internal/core/wait.go",
+		"!(answered && q.waitedFor == c.cand.id)",
+		"!(answered || q.waitedFor == c.cand.id)"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
