@@ -225,6 +225,24 @@ func TestWhoMayNotSeeTheEndOfABuildAsksTheTransportInService(t *testing.T) {
 	assert.Empty(t, s.Suspects())
 }
 
+// Only after a build that gave nothing does one that is asked once, and waits for the build already,
+// look up before it has to leave: otherwise the next one does.
+func TestWhoWaitsForABuildLooksUpOnlyAfterOneInVain(t *testing.T) {
+	s := newScene(t)
+	waits := func() time.Time {
+		q := s.call(Once, "POST")
+		q.Deadline = s.now.Add(2 * time.Second)
+		step := s.Next(s.now, q)
+		require.Equal(t, Wait, step.Do)
+		return step.Until
+	}
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	assert.Zero(t, waits())
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+	s.after(time.Second)
+	assert.Equal(t, s.now.Add(time.Second/2), waits())
+}
+
 // Where there is a fallback, of those that are asked once, and may not see the end of a build,
 // one in four intervals asks the transport in service. The others wait for half of their time,
 // and go to the fallback then.

@@ -94,6 +94,9 @@ var edges = []mutant{
 	{"who has waited for a candidate waits beside it once more", "internal/core/wait.go",
 		"!(answered && q.waitedFor == c.cand.id)",
 		"!(answered || q.waitedFor == c.cand.id)"},
+	{"whoever waits for a build looks up a second into it", "internal/core/wait.go",
+		"c.unbuilt > 0 && s != nil &&",
+		"s != nil &&"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
