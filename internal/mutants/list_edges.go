@@ -97,6 +97,12 @@ var edges = []mutant{
 	{"whoever waits for a build looks up a second into it", "internal/core/wait.go",
 		"c.unbuilt > 0 && s != nil &&",
 		"s != nil &&"},
+	{"a control that went first is silent only after more than a second", "internal/core/like.go",
+		"a != nil && a.waited(now) >= silence\n",
+		"a != nil && a.waited(now) > silence\n"},
+	{"of those that began at one instant the last is taken for the oldest", "internal/core/like.go",
+		"a.began < oldest.began)",
+		"a.began <= oldest.began)"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
