@@ -33,6 +33,20 @@ func TestASecondOfSilenceProvesWhatHasAnsweredBefore(t *testing.T) {
 	assert.Equal(t, fresh, s.Current())
 }
 
+// A candidate whose time ends in that second stays for it: its answer waits for the verdict.
+func TestACandidateStaysForTheSecondOfItsControl(t *testing.T) {
+	s := newScene(t)
+	s.askedOnce(1)
+	fresh := s.Candidate()
+	s.after(readyFor - headStart/2)
+	s.served()
+	s.does(s.call(Once, "POST"), Send)
+	s.after(headStart / 2)
+	require.Equal(t, fresh, s.Candidate())
+	s.after(headStart / 2)
+	assert.Equal(t, fresh, s.Current())
+}
+
 // A second of silence proves nothing to an authority that has refused the candidate meanwhile.
 func TestASecondOfSilenceProvesNothingAfterARefusal(t *testing.T) {
 	s := newScene(t)

@@ -103,6 +103,9 @@ var edges = []mutant{
 	{"of those that began at one instant the last is taken for the oldest", "internal/core/like.go",
 		"a.began < oldest.began)",
 		"a.began <= oldest.began)"},
+	{"a candidate does not stay for the second of its control", "internal/core/sharing.go",
+		"s.probe != nil && st.servedBefore(s.probe) != nil {",
+		"s.probe != nil && st.servedBefore(s.probe) == nil {"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
