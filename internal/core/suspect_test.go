@@ -212,6 +212,50 @@ func TestTheLeastSuspicionMakesRoom(t *testing.T) {
 	assert.Nil(t, s.suspect(named(2)))
 }
 
+// Wherever it is in the list, and whether it was failures or stalls.
+func TestWhoMakesRoomIsFoundAnywhere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ill  []suspect
+		goes int
+	}{
+		"the quietest suspicion":          {[]suspect{{failures: 1}, {failures: 1, asked: simStart.Add(-1)}, {failures: 1}}, 1},
+		"the quietest outage":             {[]suspect{{state: Tripped}, {state: Healing, asked: simStart.Add(-1)}, {state: Tripped}}, 1},
+		"a suspicion before outages":      {[]suspect{{state: Tripped}, {failures: 5}, {state: Tripped}}, 1},
+		"fewer failures than stalls":      {[]suspect{{stalls: 3}, {failures: 2}}, 1},
+		"the same, the other way":         {[]suspect{{failures: 2}, {stalls: 3}}, 0},
+		"fewer of both together":          {[]suspect{{failures: 2, stalls: 2}, {failures: 3, stalls: 0}}, 1},
+		"of both together, the other way": {[]suspect{{failures: 3, stalls: 0}, {failures: 2, stalls: 2}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			for i, like := range tt.ill {
+				o := s.suspectOrNew(s.now, named(i))
+				o.failures, o.stalls = like.failures, like.stalls
+				if !like.asked.IsZero() {
+					o.asked = like.asked
+				}
+				o.moveTo(like.state)
+			}
+			s.evict(s.now)
+			assert.Nil(t, s.suspect(named(tt.goes)))
+			assert.Len(t, s.suspects, len(tt.ill)-1)
+		})
+	}
+}
+
+// Outages make room only while they have more than three quarters of the places.
+func TestOutagesKeepThreeQuartersOfThePlaces(t *testing.T) {
+	for outages, goes := range map[int]bool{maxSuspects - maxSuspects/4: false, maxSuspects - maxSuspects/4 + 1: true} {
+		s := newScene(t)
+		for i := range outages {
+			s.suspectOrNew(s.now.Add(time.Duration(i)), named(i)).moveTo(Tripped)
+		}
+		s.refused(s.asks())
+		s.evict(s.now)
+		assert.Equal(t, goes, s.suspect(named(0)) == nil, outages)
+	}
+}
+
 // A candidate is over when all who want it are forgotten.
 func TestACandidateThatForgottenOnesWantedIsOver(t *testing.T) {
 	s := newScene(t)

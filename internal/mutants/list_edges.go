@@ -106,6 +106,15 @@ var edges = []mutant{
 	{"a candidate does not stay for the second of its control", "internal/core/sharing.go",
 		"s.probe != nil && st.servedBefore(s.probe) != nil {",
 		"s.probe != nil && st.servedBefore(s.probe) == nil {"},
+	{"outages make room though they have no more than their places", "internal/core/suspect.go",
+		"crowded := c.outages() > maxSuspects",
+		"crowded := c.outages() >= maxSuspects"},
+	{"the last in the list makes room", "internal/core/suspect.go",
+		"if a.outage() != b.outage() {",
+		"if a.outage() == b.outage() {"},
+	{"stalls keep no place", "internal/core/suspect.go",
+		"a.failures + a.stalls - b.failures - b.stalls",
+		"a.failures - b.failures"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
