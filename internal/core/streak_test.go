@@ -336,3 +336,38 @@ func TestOnlySilencesOfThisStreakAreTakenBack(t *testing.T) {
 	assert.False(t, s.takeBack(o, &Attempt{silent: silences{in: before, n: 1}}))
 	assert.Equal(t, 1, o.stalls)
 }
+
+// What took as long to fail as a request waits before it is copied was silent.
+func TestAFailureThatTakesAHeadStartIsSilence(t *testing.T) {
+	for took, want := range map[time.Duration]row{headStart - 1: broke, headStart: silent} {
+		s := newScene(t)
+		a := s.asks()
+		s.after(took)
+		s.Failed(s.now, a, lost)
+		assert.Equal(t, want, s.suspect(a.Call.Authority).row, took)
+	}
+}
+
+// Answers to what began no later than the first failure do not end the streak, but they count when
+// it is asked whether most attempts have failed.
+func TestAnswersThatEndNoStreakCountAgainstATrip(t *testing.T) {
+	for answers, trips := range map[int]bool{3: true, 4: false} {
+		s := newScene(t)
+		s.tripped("a.test", Wait)
+		s.Recreate(s.now, &Order{})
+		s.Built(s.now, s.cand.id, true, Draw{})
+		healing := s.suspects[0]
+		require.Equal(t, Healing, healing.state)
+		var flying []*Attempt
+		for range answers {
+			flying = append(flying, s.asks())
+		}
+		s.Failed(s.now, s.asks(), lost)
+		for _, a := range flying {
+			s.Answered(s.now, a)
+		}
+		s.Failed(s.now, s.asks(), lost)
+		s.Failed(s.now, s.asks(), lost)
+		assert.Equal(t, trips, healing.state == Tripped, answers)
+	}
+}

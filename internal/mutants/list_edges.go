@@ -115,6 +115,12 @@ var edges = []mutant{
 	{"stalls keep no place", "internal/core/suspect.go",
 		"a.failures + a.stalls - b.failures - b.stalls",
 		"a.failures - b.failures"},
+	{"a failure that took as long as a head start was quick", "internal/core/streak.go",
+		"a.waited(now) >= headStartOf(a.start, a.Call)",
+		"a.waited(now) > headStartOf(a.start, a.Call)"},
+	{"answers that end no streak do not count", "internal/core/streak.go",
+		"\tif a.under == s {\n\t\ts.ended++\n\t}\n\tm := ",
+		"\tm := "},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
