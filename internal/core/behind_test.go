@@ -134,3 +134,50 @@ func TestWhoIsSilentOnAReplacedTransportMovesWithItsLastAttempt(t *testing.T) {
 		})
 	}
 }
+
+// Where nobody has proved that a transport is dead, a request that may not be in two places waits
+// there for its caller's deadline, if there is one. One that may be in two places moves all the same.
+func TestWhoHasADeadlineAndMayNotBeInTwoPlacesStaysOnAReplacedTransport(t *testing.T) {
+	for _, tt := range []struct {
+		kind     Kind
+		deadline bool
+		moves    bool
+	}{{Copyable, true, true}, {Copyable, false, true}, {Repeatable, true, false}, {Repeatable, false, true}} {
+		s := newScene(t)
+		q := s.call(tt.kind, "PUT")
+		if tt.deadline {
+			q.Deadline = s.now.Add(time.Hour)
+		}
+		waiting := s.does(q, Send)
+		s.Recreate(s.now, &Order{})
+		s.Built(s.now, s.cand.id, true, Draw{})
+		require.NotEqual(t, waiting.On, s.Current())
+		s.Todo()
+		s.silent([]*Attempt{waiting})
+		todo := s.Todo()
+		assert.Equal(t, tt.moves, len(todo.Part)+len(todo.Recall) == 1, "%+v", tt)
+	}
+}
+
+// A request that was sent again, and waits on in the transport that it left, gains no attempt by
+// that.
+func TestWhatIsLeftBehindGainsItsRequestNoAttempt(t *testing.T) {
+	s := newScene(t)
+	behind, again := s.leftBehind()
+	attempts := again.Call.attempts
+	s.silent([]*Attempt{behind})
+	assert.Equal(t, attempts, again.Call.attempts)
+}
+
+// Nor does one that waits to be moved, since it has no attempt left for that.
+func TestWhatWaitsToBeMovedGainsNoAttempt(t *testing.T) {
+	s := newScene(t)
+	waiting := s.asks()
+	waiting.Call.Deadline = s.now.Add(time.Hour)
+	s.offered("a.test")
+	waiting.Call.attempts = 5
+	s.Answered(s.now, s.tries(s.call(Copyable, "GET")))
+	s.Condemned(s.now, waiting)
+	s.silent([]*Attempt{waiting})
+	assert.Equal(t, 5, waiting.Call.attempts)
+}

@@ -121,6 +121,15 @@ var edges = []mutant{
 	{"answers that end no streak do not count", "internal/core/streak.go",
 		"\tif a.under == s {\n\t\ts.ended++\n\t}\n\tm := ",
 		"\tm := "},
+	{"what is left behind gains its request attempts", "internal/core/promote.go",
+		"if a.role != inService || a.in != nil || c.rules.Stalls == 0",
+		"if a.in != nil || c.rules.Stalls == 0"},
+	{"what waits to be moved gains attempts", "internal/core/promote.go",
+		"if a.role != inService || a.in != nil || c.rules.Stalls == 0",
+		"if a.role != inService || c.rules.Stalls == 0"},
+	{"a deadline keeps what may be in two places on a replaced transport", "internal/core/promote.go",
+		"q.Kind != Copyable && !q.Deadline.IsZero()",
+		"q.Kind == Copyable && !q.Deadline.IsZero()"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
