@@ -422,3 +422,33 @@ func TestAPromotionIsAboutWhatItWasFor(t *testing.T) {
 		})
 	}
 }
+
+// All that tries a candidate is in service once that is, whatever tried it before: a copy whose
+// caller has left, or one that is not needed any more.
+func TestAllTrialsAreInServiceWithTheirCandidate(t *testing.T) {
+	for name, tries := range map[string]func(*scene) *Attempt{
+		"beside a copy whose caller has left": func(s *scene) *Attempt {
+			_, copied := s.dark(1)
+			s.Connected(s.now, copied)
+			s.does(s.call(Repeatable, "PUT"), Send) // asks the transport in service
+			trial := s.does(s.call(Repeatable, "PUT"), Try)
+			s.Failed(s.now, copied, Outcome{Left: true})
+			return trial
+		},
+		"beside the copy of what is served": func(s *scene) *Attempt {
+			s.tried()
+			for range 3 {
+				s.refused(s.asks())
+			}
+			return s.tries(s.call(Copyable, "GET"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			trial := tries(s)
+			s.Ended(s.now, 1, true)
+			require.Equal(t, trial.On, s.Current())
+			assert.Equal(t, inService, trial.role)
+		})
+	}
+}

@@ -130,6 +130,12 @@ var edges = []mutant{
 	{"a deadline keeps what may be in two places on a replaced transport", "internal/core/promote.go",
 		"q.Kind != Copyable && !q.Deadline.IsZero()",
 		"q.Kind == Copyable && !q.Deadline.IsZero()"},
+	{"after a copy whose caller has left nothing else enters service", "internal/core/promote.go",
+		"\t\t\tc.detach(a)\n\t\t\tcontinue\n",
+		"\t\t\tc.detach(a)\n\t\t\tbreak\n"},
+	{"after a copy that is not needed nothing else enters service", "internal/core/promote.go",
+		"is served, or was, without it\n\t\t\tcontinue\n",
+		"is served, or was, without it\n\t\t\tbreak\n"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
