@@ -196,6 +196,20 @@ func TestAnOutageThatMadeRoomIsNoNews(t *testing.T) {
 	assert.False(t, s.isNews(s.now, a))
 }
 
+// An outage lasts until its first answer on the transport that is promoted, whoever is suspected
+// beside it: a suspicion is over with the transport that it was of.
+func TestAPromotionEndsSuspicionsAndNoOutage(t *testing.T) {
+	s := newScene(t)
+	s.refused(s.does(s.callTo("b.test", Copyable, "GET"), Send))
+	s.tripped("a.test", Wait)
+	s.refused(s.does(s.callTo("c.test", Copyable, "GET"), Send))
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.cand.id, true, Draw{})
+	require.Len(t, s.suspects, 1)
+	assert.Equal(t, "a.test", s.suspects[0].authority.Host)
+	assert.Equal(t, Healing, s.suspects[0].state)
+}
+
 // Of suspicions the one with the least failures makes room, and of those the one that has
 // been quiet for longest.
 func TestTheLeastSuspicionMakesRoom(t *testing.T) {

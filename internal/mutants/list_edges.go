@@ -136,6 +136,9 @@ var edges = []mutant{
 	{"after a copy that is not needed nothing else enters service", "internal/core/promote.go",
 		"is served, or was, without it\n\t\t\tcontinue\n",
 		"is served, or was, without it\n\t\t\tbreak\n"},
+	{"a suspicion hides the outages behind it from a promotion", "internal/core/suspect.go",
+		"\t\tif !s.outage() {\n\t\t\tcontinue\n\t\t}\n\t\thealing",
+		"\t\tif !s.outage() {\n\t\t\tbreak\n\t\t}\n\t\thealing"},
 
 	// The gate.
 	{"a trial's connection is not told", "internal/gate/event.go",
