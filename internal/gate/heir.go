@@ -30,10 +30,7 @@ func (g *Gate) discard(product http.RoundTripper) {
 // retire lets gen, which is noted as retired, finish its requests in flight, and then
 // closes it.
 func (g *Gate) retire(gen *generation.Generation) {
-	h := &heir{gate: g, gen: gen}
-	if gen.InFlight() > 0 {
-		h.late = time.AfterFunc(lingersAfter, weakly(g, (*Gate).linger))
-	}
+	h := &heir{gate: g, gen: gen, late: time.AfterFunc(lingersAfter, weakly(g, (*Gate).linger))}
 	gen.Retire(g.cfg.DrainTimeout, h)
 }
 
@@ -50,9 +47,7 @@ func weakly(g *Gate, f func(*Gate)) func() {
 
 // Drained implements [generation.Heir].
 func (h *heir) Drained() {
-	if h.late != nil {
-		h.late.Stop()
-	}
+	h.late.Stop()
 	h.gate.listener.Drained(h.gen)
 }
 
