@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -190,6 +191,21 @@ func Misfits(sent *http.Request) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
 	return b.shot.read > sent.ContentLength || b.shot.ended && b.shot.read < sent.ContentLength
+}
+
+// IsQuiet reports whether nobody reads the body of an attempt that is over, nor has read it, nor will. A
+// body that is read may change its request's Trailer (net/http/request.go).
+func IsQuiet(sent *http.Request) bool {
+	if b, ok := sent.Body.(*sendBody); ok {
+		b.shot.mu.Lock()
+		defer b.shot.mu.Unlock()
+		return b.done && !b.shot.reading && b.shot.read == 0
+	}
+	switch unwrapped(sent.Body).(type) {
+	case *os.File, *bytes.Reader, *bytes.Buffer, *strings.Reader:
+		return true // none of these knows its request
+	}
+	return !Has(sent)
 }
 
 // Begun reports whether some of a body in memory was read, which no shield observes. It is

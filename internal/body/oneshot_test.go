@@ -168,6 +168,37 @@ func TestABodyMisfitsIfItIsShorterOrLongerThanItsRequestSays(t *testing.T) {
 	assert.False(t, Misfits(&http.Request{Body: http.NoBody, ContentLength: 1}), "nobody looks")
 }
 
+// A body is quiet once its transport has closed it unread. What is in memory always is.
+func TestABodyIsQuietOnceItIsClosedUnread(t *testing.T) {
+	shot := &oneShot{body: io.NopCloser(strings.NewReader(payload))}
+	b, _ := shot.lend(time.Now())
+	sent := &http.Request{Body: b}
+	assert.False(t, IsQuiet(sent), "it may be read yet")
+	require.NoError(t, b.Close())
+	assert.True(t, IsQuiet(sent))
+
+	b, _ = shot.lend(time.Now())
+	_, err := b.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	assert.False(t, IsQuiet(&http.Request{Body: b}), "it was read")
+
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := io.Pipe()
+		shot := &oneShot{body: ours}
+		b, _ := shot.lend(time.Now())
+		go func() { _, _ = b.Read(make([]byte, 1)) }()
+		synctest.Wait()
+		require.NoError(t, b.Close())
+		assert.False(t, IsQuiet(&http.Request{Body: b}), "it is read")
+		require.NoError(t, theirs.Close())
+	})
+
+	assert.True(t, IsQuiet(&http.Request{}))
+	assert.True(t, IsQuiet(&http.Request{Body: io.NopCloser(strings.NewReader(payload))}))
+	assert.False(t, IsQuiet(&http.Request{Body: closedWhileRead{}}), "nobody knows it")
+}
+
 // closedWhileRead is closed by its transport during each of its Reads.
 type closedWhileRead struct {
 	io.ReadCloser

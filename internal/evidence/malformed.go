@@ -32,6 +32,9 @@ func isMalformed(req *http.Request) bool {
 	}
 	head := req.WithContext(context.Background()) // whose hooks are not told of this
 	head.Host = "any"                             // net/http writes one that it refuses as none
+	if !body.IsQuiet(req) {
+		head.Trailer = nil // it was written before the body was read
+	}
 	if body.Has(req) {
 		head.Body, head.ContentLength = io.NopCloser(strings.NewReader("x")), -1
 	}
