@@ -119,6 +119,11 @@ var plants = []planted{
 			}
 		}
 	}},
+	{name: "a wait for a place is a silence", world: "one place", depth: 8, notice: "promotes without a control", state: func(w *world) {
+		for _, f := range w.flights {
+			f.a.queued = false
+		}
+	}},
 	{name: "attempts are not counted", world: "upstream down", depth: 9, notice: "attempts", state: func(w *world) {
 		for _, x := range w.calls {
 			x.q.attempts = 0
