@@ -66,7 +66,7 @@ var facts = []mutant{
 		""},
 	{"another client is taken for a fresh transport", "internal/gate/recreation.go",
 		"reflect.TypeOf(layer) == reflect.TypeOf(g.client)",
-		"false"},
+		"false && reflect.TypeOf(layer) == reflect.TypeOf(g.client)"},
 	{"an upgraded HEAD is out at once", "internal/generation/body.go",
 		"\tcase http.StatusSwitchingProtocols:\n\t\treturn false\n",
 		""},
