@@ -168,6 +168,8 @@ func TestAPoolThatIsFullReplacesNothing(t *testing.T) {
 		{name: "some take long", places: 2, every: 500 * ms, answers: 10 * ms, long: 30 * s, longs: 20 * s},
 		{name: "too many", places: 4, every: 1500 * ms, deadline: 30 * s, answers: 8 * s},
 		{name: "too many, both", places: 4, every: 1500 * ms, posts: 0.5, deadline: 30 * s, answers: 8 * s},
+		{name: "too many, in a hurry", places: 2, every: 250 * ms, deadline: 10 * s, answers: s},
+		{name: "too many, both, in a hurry", places: 2, every: 200 * ms, posts: 0.5, deadline: 5 * s, answers: 500 * ms},
 		{name: "far too many", places: 4, every: 1500 * ms, deadline: 10 * s, answers: 8 * s},
 	} {
 		t.Run(c.name, func(t *testing.T) {

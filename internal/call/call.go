@@ -101,7 +101,11 @@ func (m *Maker) newCall(req *http.Request) *call {
 func (c *call) resume(fl *flight, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
 	c.sent = 1
 	fl.call = c
-	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, fl.watch.Since()), gen
+	since := fl.watch.Since()
+	if since.IsZero() {
+		since = fl.watch.Started() // what fails waits for no place: its dialer has no hooks
+	}
+	fl.Attempt, fl.Generation = c.core.Adopt(gen.ID, began, since), gen
 	return c.conclude(func() (*http.Response, error) {
 		if resp, err, done := c.failed(result{flight: fl, resp: resp, err: err}); done {
 			return resp, err

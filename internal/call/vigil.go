@@ -86,10 +86,13 @@ func (v *vigil) keep() (resp *http.Response, err error, well bool) {
 		resp, err = v.failed(r)
 		return resp, err, false
 	}
-	a := v.Gate.Alert()
+	a, start := v.Gate.Alert(), v.start
+	if v.watched != nil {
+		start = v.watched.watch.Since() // when it had its place
+	}
 	switch {
-	case v.Gate.Waits.Taught(time.Since(v.start)), a != nil && covers(a, v.alert, v.req):
-		v.answered(v.req, v.gen, v.began, v.start)
+	case v.Gate.Waits.Taught(time.Since(start)), a != nil && covers(a, v.alert, v.req):
+		v.answered(v.req, v.gen, v.began, start)
 	case a != nil:
 		v.Gate.Served(v.began) // another one is suspected
 	}
@@ -202,6 +205,20 @@ func (v *vigil) flightLocked(c *call) *flight {
 	c.flights = append(c.flights, fl)
 	return fl
 }
+
+// Asks implements [evidence.Listener].
+func (v *vigil) Asks(bool) {}
+
+// Placed implements [evidence.Listener]. Where nobody is suspected, it is nobody's business.
+func (v *vigil) Placed() {
+	au := evidence.AuthorityOf(v.req.URL)
+	if a := v.Gate.Alert(); a != nil && a.Covers(au) {
+		v.Gate.Moves(au)
+	}
+}
+
+// Sends implements [evidence.Listener].
+func (v *vigil) Sends() { v.Placed() }
 
 // Authority implements [patience.Waiter].
 func (v *vigil) Authority() core.Authority {

@@ -62,6 +62,9 @@ func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, aler
 	})
 	v.Maker, v.req, v.gen, v.alert, v.len = m, req, gen, alert, body.NewLender(req, replay)
 	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
+	if gen.Pool.HasPlaces() {
+		v.fl.watch.Listener = v
+	}
 	begun := v.begin(func() {
 		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Pool, v.start)
 		_ = v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
@@ -95,6 +98,7 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 	begun := v.begin(func() {
 		if gen.Pool.HasPlaces() {
 			v.watched = &flight{}
+			v.watched.watch.Listener = v
 			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Pool, v.start))
 			v.watched.req = v.sent
 		} else {

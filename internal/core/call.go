@@ -98,13 +98,13 @@ type Outcome struct {
 	Again   bool          // the request may be sent again
 	Untyped bool          // nobody watched, and its error says nothing by itself: it cannot trip
 	Left    bool          // its caller has gone
-	Queued  bool          // it had waited for a place in its transport's own pool
+	Queued  time.Duration // how long it had waited for a place in its transport's own pool
 	Silence time.Duration // how long the transport alone kept the caller waiting before it canceled; 0: unknown, or it did not cancel
 	Lost    bool          // the transport did not return: that speaks against a candidate alone
 }
 
 // cutShort reports whether the attempt had less than its caller's time, since it had waited for a place.
-func (o Outcome) cutShort() bool { return o.Queued && o.Verdict == Stall }
+func (o Outcome) cutShort() bool { return o.Queued >= answerGap && o.Verdict == Stall }
 
 // A Verdict is what an attempt's end says of its transport.
 type Verdict uint8

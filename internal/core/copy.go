@@ -61,7 +61,7 @@ func (c *Client) offerCopy(now time.Time, s *suspect) time.Time {
 // opensFor reports whether a copy of a may try r now.
 func (r *candidate) opensFor(a Authority) bool {
 	st := r.stand(a)
-	return st == nil || r.standsFor(a) && st.holder == nil && st.answered == nil
+	return st == nil || r.standsFor(a) && st.holder == nil && (st.answered == nil || st.answered.controlQueues())
 }
 
 // ripest returns the youngest call that can be copied and has had its head start,
@@ -70,11 +70,10 @@ func (c *Client) ripest(now time.Time, s *suspect) *Call {
 	var youngest *Attempt
 	var next time.Time
 	for a := s.flying.last; a != nil; a = a.prev {
-		at := s.unlessExcused(a, a.ripeAt)
 		switch {
-		case a.Call.Kind != Copyable || a.Call.copy != nil:
-		case now.Before(at):
-			next = first(next, at)
+		case a.Call.Kind != Copyable || a.Call.copy != nil || c.isAnswered(a.Call):
+		case now.Before(a.ripeAt):
+			next = first(next, a.ripeAt)
 		case a.hasTime(now) && (youngest == nil || a.riperThan(youngest)): // flying is in the order of silences
 			youngest = a
 		}
@@ -97,6 +96,12 @@ func (a *Attempt) riperThan(b *Attempt) bool {
 		return b.queued
 	}
 	return a.began > b.began
+}
+
+// isAnswered reports whether the caller of q has the answer of a copy, which waits for its verdict.
+func (c *Client) isAnswered(q *Call) bool {
+	st := c.standOf(q)
+	return st != nil && st.answered != nil && st.answered.Call == q
 }
 
 // hasTime reports whether the caller of a will wait for another head start at

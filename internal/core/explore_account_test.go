@@ -66,9 +66,10 @@ type hostAccount struct {
 	down time.Time // when its latest outage with such a one was over
 	up   int       // the step of the first answer of a candidate in this outage
 
-	moved time.Time     // when it tripped, or one of its attempts was answered in service since
-	held  time.Duration // how long the places had been held at the trip
-	cut   lateStall     // the event under way: what had waited for a place has stalled
+	moved   time.Time     // when it tripped, or one of its attempts was answered in service since
+	changed time.Time     // when one of them last got a place
+	held    time.Duration // how long the places had been held at the trip
+	cut     lateStall     // the event under way: what had waited for a place has stalled
 
 	passed Instant // when the youngest began of those answered in service while it was suspected
 }

@@ -194,7 +194,8 @@ func (k *keyer) traveler(x *traveler) {
 
 func (k *keyer) flight(f *flight) {
 	k.spell(f.a)
-	k.bools(f.copy, f.trial, f.hidden, f.looks, f.sent, f.answered, f.told, f.left, f.inside, f.queued, f.late, f.extra)
+	k.bools(f.copy, f.trial, f.hidden, f.looks, f.sent, f.answered, f.told, f.left, f.inside, f.queued, f.extra)
+	k.durations(f.queuedFor)
 	k.steps(f.began)
 	k.instants(f.clock)
 	k.times(f.start, f.silentAt, f.behindAt, f.awaitedAt)

@@ -122,7 +122,7 @@ func (k *keyer) account(a *account) {
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
 		k.durations(h.took)
 		if k.w.places > 0 {
-			k.times(h.moved)
+			k.times(h.moved, h.changed)
 			k.durations(h.held)
 		}
 		k.steps(h.like[:]...)

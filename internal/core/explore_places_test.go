@@ -8,7 +8,9 @@ import (
 // The account of who waits for a place in a pool.
 
 // placed: f has its place. If it is the control of an answered copy, it begins after the answer.
-func (acc *account) placed(f *flight) {
+func (acc *account) placed(w *world, f *flight) {
+	h := &acc.hosts[hostOf(f.x.q.Authority)]
+	h.changed = w.now
 	acc.served = slices.Clone(acc.served)
 	for i := range acc.served {
 		if s := &acc.served[i]; s.main == f.a {
@@ -31,7 +33,7 @@ func (acc *account) holding(w *world, h *hostAccount) {
 // isExcused reports whether f waits for a place and that is nobody's fault, at the least.
 func (acc *account) isExcused(w *world, f *flight) bool {
 	h := &acc.hosts[hostOf(f.x.q.Authority)]
-	return f.queued && w.now.Before(h.moved.Add(max(w.Patience, h.held)))
+	return f.queued && (w.now.Before(h.moved.Add(max(w.Patience, h.held))) || w.now.Before(h.changed.Add(w.Patience)))
 }
 
 // A lateStall is a stall of what had waited for a place; the zero value is none.
@@ -51,5 +53,5 @@ func (acc *account) isLike(w *world, h *hostAccount, s *served, since int) bool 
 		return f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since &&
 			!acc.isExcused(w, f) && acc.waited(w, f) >= s.silence()
 	}
-	return h.like[likeOf(s.kind)] >= since || slices.ContainsFunc(w.flights, silent) || h.cut.kind == likeOf(s.kind) && h.cut.began >= since && h.cut.silence >= s.silence()
+	return h.like[likeOf(s.kind)] >= since || slices.ContainsFunc(w.flights, silent) || h.cut.kind == likeOf(s.kind) && h.cut.began >= since && h.cut.silence >= 2*s.at.Sub(s.start)+100*time.Millisecond
 }

@@ -36,7 +36,7 @@ var sequels = []sequel{
 	{name: "dead (broken) for a, b is down, PUTs", kind: Repeatable, modes: dead(breaks), want: replaced, soon: true, length: 40 * time.Second},
 	{name: "dead (silent) for a, b is down, PUTs", kind: Repeatable, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
 	{name: "dead (hangs) for a, b is down, PUTs", kind: Repeatable, modes: dead(hangs), want: replaced, soon: true, length: 40 * time.Second},
-	{name: "dead and b silent", kind: Copyable, modes: [2][2]mode{{mute, mute}, {works, mute}}, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead and b silent", kind: Copyable, modes: [2][2]mode{{mute, mute}, {works, mute}}, before: unlimited, want: replaced, soon: true, length: 40 * time.Second},
 	{name: "every candidate is a black hole, all is dark", kind: Copyable, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
 	{name: "every candidate is a black hole, POSTs", kind: Once, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
 	{name: "every candidate is a black hole, the one in service is well", kind: Copyable, modes: [2][2]mode{{works, works}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
@@ -53,6 +53,10 @@ func dead(m mode) [2][2]mode { return [2][2]mode{{m, refuses}, {works, refuses}}
 func (s *sequel) holds(w *world) bool {
 	return !w.closed && (s.before == nil || s.before(w))
 }
+
+// unlimited: a pool has all the places that it takes. Where the pools of both hosts are full, each drops
+// the other's candidate while the control of an answer waits for its place.
+func unlimited(w *world) bool { return w.places == 0 }
 
 // unproven: no candidate has answered yet, nor ended what is in service.
 func unproven(w *world) bool { return len(w.acc.served) == 0 && !w.sick[0] }

@@ -101,7 +101,7 @@ func (w *world) ask(x *traveler) {
 func (w *world) queue(f *flight) {
 	f.queued = w.places > 0 && f.on == w.current && w.held(f) >= w.places
 	if f.queued {
-		f.late, f.silentAt = true, time.Time{}
+		f.silentAt = time.Time{}
 	}
 }
 
@@ -123,11 +123,12 @@ func (w *world) place() bool {
 			continue
 		}
 		w.say("      %s has its place", w.label(f.x))
+		f.queuedFor = w.now.Sub(f.start)
 		f.queued, f.began, f.clock, f.start = false, w.step, w.c.Clock(), w.now
 		if w.patient {
 			f.silentAt = w.now.Add(w.Patience)
 		}
-		w.acc.placed(f)
+		w.acc.placed(w, f)
 		w.c.Placed(w.now, f.a)
 		return true
 	}
@@ -305,7 +306,7 @@ func (w *world) leftOf(f *flight, v Verdict) Outcome {
 	if f.copy || f.queued {
 		v = Neutral
 	}
-	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind > Once, Left: true, Queued: f.late && !f.queued}
+	return Outcome{Verdict: v, Trigger: "stall", Unsent: unsent, Again: unsent || f.x.q.Kind > Once, Left: true, Queued: f.queuedFor}
 }
 
 // finish: a factory has returned.

@@ -288,7 +288,7 @@ func (acc *account) controls(w *world, f *flight) {
 		}
 		if was := w.flightOf(s.main); was != nil {
 			doubt := acc.mayBeBack(w, &acc.hosts[s.host], *s, failedControl{began: was.began, clock: was.clock, took: s.waited})
-			w.must(was.inside && w.now.Before(s.judged(was)) || doubt, "a copy that has a control gets another one")
+			w.must(was.inside && w.now.Before(s.judged(was)) || was.queued || doubt, "a copy that has a control gets another one")
 			was.answered = false
 		}
 		w.must(!s.own, "a copy gets a second control")
@@ -317,7 +317,9 @@ func (acc *account) verdict(w *world, host int) time.Time {
 	var at time.Time
 	for i := range acc.served {
 		if s := &acc.served[i]; s.host == host && s.copy && !s.planned && s.main != nil {
-			if f := w.flightOf(s.main); f != nil {
+			if f := w.flightOf(s.main); f != nil && f.queued {
+				at = first(at, w.now.Add(time.Second)) // it is judged when it has its place
+			} else if f != nil {
 				at = first(at, s.judged(f))
 			}
 		}

@@ -139,16 +139,16 @@ type flight struct {
 	silentAt  time.Time
 	silentIn  int // the suspicion that its silences count for, and their number
 	silences  int
-	behind    int       // silences since its transport was replaced
-	behindAt  time.Time // the first of them
-	answered  bool      // a control that is awaited: its copy was answered
-	awaitedAt time.Time // since when
-	told      bool      // a copy that has ended with its caller
-	left      bool      // behind: its call is elsewhere, too
-	inside    bool      // its caller waits in the transport, and has another's answer when it is over
-	queued    bool      // it waits for a place in the pool
-	late      bool      // it had to
-	extra     bool      // the control that was sent for an answered copy
+	behind    int           // silences since its transport was replaced
+	behindAt  time.Time     // the first of them
+	answered  bool          // a control that is awaited: its copy was answered
+	awaitedAt time.Time     // since when
+	told      bool          // a copy that has ended with its caller
+	left      bool          // behind: its call is elsewhere, too
+	inside    bool          // its caller waits in the transport, and has another's answer when it is over
+	queued    bool          // it waits for a place in the pool
+	queuedFor time.Duration // how long it did
+	extra     bool          // the control that was sent for an answered copy
 }
 
 // A factory is a build under way.

@@ -129,9 +129,9 @@ func (st *stand) servedBefore(a *Attempt) *answeredMethod {
 
 // failsAsControl reports whether a, which has failed in service, can be the control of an answer that took
 // so long. What had waited for its place until little of its caller's time was left has to have been silent
-// for as long as what still waits.
+// for twice as long, too, and for 100 ms.
 func (a *Attempt) failsAsControl(now time.Time, o Outcome, took time.Duration) bool {
-	return o.Verdict != Neutral && (!o.cutShort() || a.waited(now) >= silenceFor(took))
+	return o.Verdict != Neutral && (!o.cutShort() || a.waited(now) >= 2*took+answerGap)
 }
 
 // proveServed: the control of a request that the candidate has answered failed, or stayed

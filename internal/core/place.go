@@ -3,20 +3,25 @@ package core
 import "time"
 
 // Whose fault is a wait for a place in the transport's own pool (MaxConnsPerHost)? Nobody's, as long
-// as those that have the places are answered. So an attempt that waits for one is neither copied nor a
-// control, and begins only when it has its place (Placed).
+// as the places change hands. So an attempt that waits for one is no control, and begins only when it
+// has its place (Placed). It may be copied. If the copy is answered, the control is sent again, without its
+// caller, and decides when it has its place (judge in slow.go).
 //
 // The places may be held by what is dead, however. Once the authority has tripped, the wait is a silence
-// like any other when the transport in service has answered nothing of the authority for its patience,
-// and for as long again as the oldest attempt had held its place at the trip (excuse). The latter is
-// no longer than silence alone takes to trip an authority.
+// like any other when none of its attempts has got a place or an answer in service for its patience, and
+// none has been answered for as long again as the oldest had held its place at the trip (excuse). The
+// latter is no longer than silence alone takes to trip an authority.
 
 // excuse: the authority of s has tripped, or was answered in service. Until excusedUntil no wait for a
 // place is a silence.
 func (c *Client) excuse(now time.Time, s *suspect) {
-	patience := c.patience.of(now, s.authority)
-	held := min(s.heldFor, time.Duration(c.rules.Stalls)*patience)
-	s.excusedUntil = now.Add(max(patience, held))
+	held := min(s.heldFor, time.Duration(c.rules.Stalls)*c.stillMoves(now, s))
+	s.excusedUntil = now.Add(max(c.stillMoves(now, s), held))
+}
+
+// stillMoves is for how long the places of s may change hands without a sign of it.
+func (c *Client) stillMoves(now time.Time, s *suspect) time.Duration {
+	return max(c.patience.of(now, s.authority), headStart)
 }
 
 // longestHeld is how long the oldest of the attempts under way has had its place: those of flying, and
@@ -46,18 +51,28 @@ func (s *suspect) unlessExcused(a *Attempt, at time.Time) time.Time {
 	return at
 }
 
+// Moves: a request of a got a place in service, whether or not the core knows of it.
+func (c *Client) Moves(now time.Time, a Authority) {
+	if s := c.suspect(a); s != nil {
+		s.excusedUntil = later(s.excusedUntil, now.Add(c.stillMoves(now, s)))
+	}
+}
+
 // Placed: a has its place.
 func (c *Client) Placed(now time.Time, a *Attempt) {
 	if a.over || !a.queued || c.closed {
 		return
 	}
 	a.queued, a.began, a.start = false, c.now, now
+	if a.On == c.current {
+		c.Moves(now, a.Call.Authority)
+	}
 	if s := c.suspect(a.Call.Authority); s != nil && a.in == &s.flying {
 		a.ripeAt = now.Add(headStartOf(now, a.Call))
 		s.ripens(a)
 	}
 	if st := c.standOf(a.Call); st != nil && st.answered != nil && st.answered.Call == a.Call {
-		st.answered.judgeAt = now.Add(st.answered.laterControl()) // a is its control, and has its chance now
+		st.answered.judgeAt = now.Add(silenceFor(st.answered.took)) // a is its control, and has its chance now
 	}
 	c.settle(now)
 }

@@ -83,10 +83,17 @@ func (c *Client) copyAnswered(now time.Time, st *stand, s *suspect, t *Attempt) 
 }
 
 // isControl reports whether a, in service beside copy t, may be the control of t: it may not if the
-// upstream may have come back since a began. What waits for a place would get one then.
+// upstream may have come back since a began, nor while it waits for a place and is excused for that.
 func (c *Client) isControl(now time.Time, t, a *Attempt) bool {
-	return a.queued || !c.mayBeBack(now, t, failure{began: a.began, took: a.waited(t.start)})
+	if a.queued {
+		return !c.suspect(t.Call.Authority).excuses(now, a)
+	}
+	return !c.mayBeBack(now, t, failure{began: a.began, took: a.waited(t.start)})
 }
+
+// controlQueues reports whether the control of t, a copy that was answered, waits for a place. It has no
+// caller, so that it waits for as long as it takes: others can be copied meanwhile.
+func (t *Attempt) controlQueues() bool { return t.Call.main != nil && t.Call.main.queued }
 
 // sendControl sends the request of t, a copy that was answered, in service once more, as the
 // control.
@@ -112,11 +119,11 @@ func (c *Client) judge(now time.Time, st *stand) {
 		c.sendControl(now, s, t)
 		return
 	}
-	c.releaseControl(st)
 	if s.excuses(now, a) && !s.hasLike(now, a.Call.Method, a.began, silenceFor(t.took)) {
-		c.wake(st.authority) // a had no chance, nor had another one like it: the next copy decides
+		t.judgeAt = s.excusedUntil // or when a has its place
 		return
 	}
+	c.releaseControl(st)
 	c.prove(now, st, t)
 }
 

@@ -147,14 +147,14 @@ func (w *Watch) Reached() Phase {
 	return w.phase
 }
 
-// Queued reports whether the attempt had to wait for a place in its own pool before it had one.
-func (w *Watch) Queued() bool {
+// Queued is how long the attempt had to wait for a place in its own pool before it had one.
+func (w *Watch) Queued() time.Duration {
 	if !w.Watched() {
-		return false
+		return 0
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.placed > 0
+	return w.placed
 }
 
 // Apart reports whether the attempt was without a connection of its own when it ended:

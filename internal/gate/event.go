@@ -87,6 +87,11 @@ func (g *Gate) Placed(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Placed(now, a) })
 }
 
+// Moves tells the core that a request of a, which it does not know, has a place in service.
+func (g *Gate) Moves(a core.Authority) {
+	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Moves(now, a) })
+}
+
 // Connected tells the core that something of an attempt may have been sent.
 func (g *Gate) Connected(a *core.Attempt) {
 	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Connected(now, a) })
