@@ -42,10 +42,8 @@ func (w *world) proves(r *run, old service, trial *try) bool {
 	for _, c := range old.link.tries {
 		switch {
 		case c.order.au != trial.order.au:
-		case c.order == trial.order:
-			if r.provedBeside(c, trial) {
-				return true
-			}
+		case c.order == trial.order && r.provedBeside(c, trial):
+			return true
 		case !trial.order.copyable() && c.order.method == trial.order.method:
 			if w.provedByLike(r, c, trial) {
 				return true
@@ -77,8 +75,9 @@ func (r *run) provedBeside(c, trial *try) bool {
 	return silent && r.end >= c.arrived+2*took && r.end >= trial.answered+answerGap
 }
 
-// provedByLike reports whether c, another request of the same method, failed or was silent in
-// service. A request that can be sent only once has no control of its own.
+// provedByLike reports whether c, a request of the same method, failed or was silent in service. A
+// request that can be sent only once has no control of its own, but may itself have failed there since a
+// candidate answered the authority.
 func (w *world) provedByLike(r *run, c, trial *try) bool {
 	since := w.controlsFrom(trial)
 	if c.failed() && c.arrived >= since && c.returned <= r.end {
