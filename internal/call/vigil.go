@@ -209,10 +209,14 @@ func (v *vigil) flightLocked(c *call) *flight {
 // Asks implements [evidence.Listener].
 func (v *vigil) Asks(bool) {}
 
-// Placed implements [evidence.Listener]. Where nobody is suspected, it is nobody's business.
+// Placed implements [evidence.Listener]. The core hears of it only where something is suspected. A
+// hook may fire when the request is its caller's again.
 func (v *vigil) Placed() {
-	au := evidence.AuthorityOf(v.req.URL)
-	if a := v.Gate.Alert(); a != nil && a.Covers(au) {
+	a := v.Gate.Alert()
+	if a == nil {
+		return
+	}
+	if au := v.Authority(); a.Covers(au) {
 		v.Gate.Moves(au)
 	}
 }

@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,26 @@ func TestAVigilThatCameTooLateIsToldNothing(t *testing.T) {
 		_, err := v.abandon()
 		require.ErrorIs(t, err, gate.ErrClosed)
 		assert.Zero(t, gen.InFlight())
+	})
+}
+
+// A hook may fire when the request is over and its caller has changed it, as when a dial goes on
+// that was begun for it.
+func TestALateHookReadsNoRequestThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := made(t, testkit.Dead(testkit.Refused()))
+		req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
+		_, err := m.Do(req)
+		require.Error(t, err)
+		require.NotNil(t, m.Gate.Alert(), "something is suspected")
+		v := &vigil{Maker: m, req: req, over: true}
+		req.URL = nil
+		assert.Zero(t, v.Authority())
+		v.Placed()
+		go func() { req.URL = &url.URL{} }() // -race would see it read
+		v.Placed()
+		v.Sends()
+		synctest.Wait()
 	})
 }
 

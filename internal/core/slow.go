@@ -36,8 +36,10 @@ import "time"
 //     come back since it began (mayBeBack in proof.go); or it has failed, and that proves nothing;
 //     or its caller waits within the transport, and would have to wait there for longer. If
 //     100 ms have not brought its answer, or a quarter of the time that such a caller has left,
-//     the request is sent in service once more, and that is the control (sendControl). It proves the candidate if it is silent for 100 ms longer than the
-//     copy took, and for a second.
+//     the request is sent in service once more, and that is the control (sendControl). It proves
+//     the candidate if it is silent for 100 ms longer than the copy took, and for a second. If it
+//     has to wait for a place in its pool, it has to be silent for twice as long as the copy took,
+//     from its place on (place.go).
 //   - The control is answered before that: this copy proves nothing. If the control began before
 //     the copy, the upstream is slow, and the authority's patience grows (controlAnswered,
 //     outwaited). The outage is over if the control began after the streak did, or if the failures
