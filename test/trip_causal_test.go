@@ -3,8 +3,10 @@ package test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -179,5 +181,95 @@ func TestTheOldestSuspicionMakesRoom(t *testing.T) {
 		assert.Len(t, left, most)
 		assert.False(t, left["http://0.test:80"])
 		assert.True(t, left[fmt.Sprintf("http://%d.test:80", most)])
+	})
+}
+
+// slowBody makes a request whose body takes a second to be fetched from the given time on, the
+// first being 1.
+func slowBody(t testing.TB, method string, from int64) *http.Request {
+	req := request(t.Context(), method, "http://a.test/", strings.NewReader("body"))
+	fetch := req.GetBody
+	var fetched atomic.Int64
+	req.GetBody = func() (io.ReadCloser, error) {
+		if fetched.Add(1) >= from {
+			time.Sleep(time.Second)
+		}
+		return fetch()
+	}
+	return req
+}
+
+// A request whose body is still being fetched is not with its transport yet, and does not
+// speak for it: what fails meanwhile trips its authority, and is answered.
+func TestRequestsThatNoTransportHasYetDoNotSpeakForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := testkit.Dead(testkit.Refused())
+		base.Delay = time.Millisecond // those that begin at once are one event
+		f := stubs()
+		rt := start(t, base, respawn.WithFactory(f.Make))
+		var wg sync.WaitGroup
+		for range 20 {
+			put := slowBody(t, http.MethodPut, 1)
+			wg.Go(func() {
+				resp, err := rt.RoundTrip(put)
+				if assert.NoError(t, err) {
+					assert.NoError(t, resp.Body.Close())
+				}
+			})
+		}
+		time.Sleep(500 * time.Millisecond)
+		require.Len(t, rt.Health().Streaks, 1)
+		require.Equal(t, 1, rt.Health().Streaks[0].Failures)
+		began := time.Now()
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Less(t, time.Since(began), 10*time.Millisecond, "it waits for nobody's body")
+		wg.Wait()
+		assert.EqualValues(t, 1, f.Calls.Load())
+	})
+}
+
+// What took long to be fetched did not take long to fail: the trial beside it is no reason to
+// let it go unanswered.
+func TestTheTimeThatABodyTakesIsNotTheTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := stubs()
+		rt := start(t, testkit.Dead(testkit.Refused()), respawn.WithFactory(f.Make))
+		var wg sync.WaitGroup
+		for range 20 {
+			put := slowBody(t, http.MethodPut, 1)
+			wg.Go(func() {
+				resp, err := rt.RoundTrip(put)
+				if assert.NoError(t, err) {
+					assert.NoError(t, resp.Body.Close())
+				}
+			})
+		}
+		wg.Wait()
+		assert.EqualValues(t, 1, f.Calls.Load())
+	})
+}
+
+// A body that cannot be fetched says nothing for the transport either.
+func TestARequestThatNoTransportHadDoesNotSpeakForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := testkit.Dead(testkit.Refused())
+		base.Delay = time.Millisecond // those that begin at once are one event
+		rt := start(t, base, respawn.WithFactory(stubs().Make))
+		var wg sync.WaitGroup
+		for range 20 {
+			put := request(t.Context(), http.MethodPut, "http://a.test/", strings.NewReader("body"))
+			put.GetBody = func() (io.ReadCloser, error) {
+				time.Sleep(100 * time.Millisecond)
+				return nil, errors.New("no body")
+			}
+			wg.Go(func() {
+				_, err := rt.RoundTrip(put)
+				assert.Error(t, err)
+			})
+		}
+		wg.Wait()
+		_, err := get(t.Context(), rt, "http://a.test/")
+		assert.NoError(t, err)
 	})
 }

@@ -100,9 +100,7 @@ func (c *call) await() (*http.Response, error, bool) {
 // panic, so it is looked into before anybody knows of the flight.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) *flight {
 	fl := &flight{Flight: f, call: c, trial: trial}
-	if f.Tells {
-		fl.watch.Listener = fl
-	}
+	fl.watch.Listener = fl
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Pool, time.Now()))
 	if ctx.alone {
 		evidence.DropLegacyCancel(fl.req)
@@ -142,10 +140,14 @@ func (fl *flight) roundTrip() (r result) {
 			fl.vanish()
 		}
 	}()
+	fl.hand()
 	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
 	r.lost = false
 	return r
 }
+
+// hand tells the core that the transport gets the request.
+func (fl *flight) hand() { fl.call.Gate.Handed(fl.Attempt) }
 
 // errCalledBack is for a request that was called back and is not sent again.
 var errCalledBack = errors.New("respawn: the request was called back from a transport that was to be replaced")
@@ -172,6 +174,7 @@ func (fl *flight) alone() {
 		}
 		fl.call.handIn(r)
 	}()
+	fl.hand()
 	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
 	r.lost = false
 }

@@ -19,13 +19,12 @@ const (
 // An Attempt is one sending of a call on one transport. Its role changes when its
 // candidate is promoted; what happens to it later finds it where it is.
 type Attempt struct {
-	Call  *Call
-	On    uint64 // the transport
-	Tells bool   // the core wants to hear when it looks for a connection, and when it has one
+	Call *Call
+	On   uint64 // the transport
 
 	role  role
 	began Instant
-	start time.Time // zero where the healthy path did not look; both are those of its place, once it has waited for one
+	start time.Time // zero where the healthy path did not look; both are as Handed and Placed say
 	over  bool
 
 	// In service.
@@ -34,7 +33,8 @@ type Attempt struct {
 	under  *suspect  // under whose suspicion it began; nil: none
 	ripeAt time.Time // when it will have had its head start
 
-	// Of one that tells of its connection.
+	// Of one that the core began: whoever sends it tells.
+	held      bool // its transport does not have it yet
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
 	queued    bool // it waits for a place in its transport's own pool (place.go)

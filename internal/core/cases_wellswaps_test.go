@@ -217,6 +217,7 @@ func TestEveryFewRequestsAreRefusedInTurn(t *testing.T) {
 func TestOneFailureInAHundredReplacesNothing(t *testing.T) {
 	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
+		s.mute = d.chance(.5)
 		share, dial, answer := oneOf(d, 0.013, 0.05), oneOf(d, 0, 5*ms, 200*ms), oneOf(d, 20*ms, 500*ms)
 		s.world = func(*visit, uint64) fate {
 			if d.chance(share) {

@@ -175,6 +175,12 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 	c.settle(now)
 }
 
+// Handed: the transport of a gets it, and a begins only now. Until then its goroutine waited for
+// its turn, or for a callback of the user's, such as GetBody.
+func (c *Client) Handed(now time.Time, a *Attempt) {
+	a.held, a.began, a.start = false, c.now, now
+}
+
 // Asks: the transport of a has told that it looks for a connection. It will tell when
 // it has one. queued: a waits for a place in the transport's own pool first, which ends with
 // Placed or Connected.

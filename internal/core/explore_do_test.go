@@ -16,6 +16,8 @@ func (w *world) nameOf(m move) string {
 		return call() + " asks"
 	case opWaited:
 		return call() + " has waited"
+	case opFetched:
+		return call() + " has its body" + at()
 	case opConnect:
 		return call() + " connects" + at()
 	case opAnswer:
@@ -76,6 +78,8 @@ func (w *world) do(m move) {
 		w.begin(m.i)
 	case opAsk, opWaited:
 		w.ask(w.calls[m.i])
+	case opFetched:
+		w.fetched(w.flights[m.a])
 	case opConnect:
 		w.connect(w.flights[m.a])
 	case opAnswer:

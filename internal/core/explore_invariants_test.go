@@ -29,7 +29,7 @@ func (w *world) check(t Todo) {
 		w.checkSilent(f)
 		x := f.x
 		gone := w.roleOf(f) == retired || w.roleOf(f) == asCandidate && !w.builtPlan && w.acc.hosts[hostOf(x.q.Authority)].refused
-		w.must(!f.trial || f.sent || x.q.Kind == Sealed || !gone, "a trial that was not sent is left on a candidate that is over")
+		w.must(!f.trial || f.sent || f.late || x.q.Kind == Sealed || !gone, "a trial that was not sent is left on a candidate that is over")
 		w.must(!f.copy || f.told || w.roleOf(f) != retired, "a copy is under way, and its candidate is over")
 		if x.at != over || x.leaving || f.answered || x.tried != 0 || f.copy && w.builtPlan {
 			continue

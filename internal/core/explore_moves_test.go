@@ -18,6 +18,7 @@ const (
 	opBegin op = iota
 	opAsk
 	opWaited
+	opFetched
 	opConnect
 	opAnswer
 	opFail
@@ -75,6 +76,9 @@ func (w *world) movesOf(i int, add func(op, int, int)) {
 	if x.leaving {
 		add(opLeft, i, 0)
 	}
+	if w.fetching(x) {
+		return // its caller fetches the body
+	}
 	if x.at != over && (w.leaves > 0 || !left) {
 		add(opLeave, i, 0)
 		if main, copied := w.beside(x); main != nil && copied != nil {
@@ -87,6 +91,11 @@ func (w *world) movesOf(i int, add func(op, int, int)) {
 			add(opLeaveNeutral, i, 1)
 		}
 	}
+}
+
+// fetching reports whether the body of x is being fetched.
+func (w *world) fetching(x *traveler) bool {
+	return slices.ContainsFunc(w.flights, func(f *flight) bool { return f.x == x && f.held })
 }
 
 // waitsLong reports whether a caller that leaves of itself now has waited for long, in
@@ -105,7 +114,11 @@ func (w *world) taught() bool { return w.acc.taught || 2*w.longest > w.Patience 
 
 // fates are how an attempt can go on.
 func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
-	if f.queued {
+	switch {
+	case f.held:
+		add(opFetched, i, k)
+		return
+	case f.queued:
 		return
 	}
 	m, role, age := w.modeOf(f), w.roleOf(f), w.now.Sub(f.start)

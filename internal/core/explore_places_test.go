@@ -24,7 +24,7 @@ func (acc *account) holding(w *world, h *hostAccount) {
 	h.moved, h.held = w.now, 0
 	for _, g := range w.flights {
 		known := g.under == h.suspicion || g.silentIn == h.suspicion && g.silences > 0
-		if g.on == w.current && &acc.hosts[hostOf(g.x.q.Authority)] == h && !g.queued && known && !g.hidden && !g.extra {
+		if g.on == w.current && &acc.hosts[hostOf(g.x.q.Authority)] == h && !g.queued && !g.held && known && !g.hidden && !g.extra {
 			h.held = min(max(h.held, acc.waited(w, g)), time.Duration(w.Stalls)*w.Patience)
 		}
 	}
@@ -50,7 +50,7 @@ func (s *served) silence() time.Duration { return max(2*s.at.Sub(s.start), time.
 // has been silent there for twice as long as the candidate took.
 func (acc *account) isLike(w *world, h *hostAccount, s *served, since int) bool {
 	silent := func(f *flight) bool {
-		return f.on == w.current && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since &&
+		return f.on == w.current && !f.held && likeOf(f.x.q.Kind) == likeOf(s.kind) && f.x.q.Authority == hosts[s.host] && f.began >= since &&
 			!acc.isExcused(w, f) && acc.waited(w, f) >= s.silence()
 	}
 	return h.like[likeOf(s.kind)] >= since || slices.ContainsFunc(w.flights, silent) || h.cut.kind == likeOf(s.kind) && h.cut.began >= since && h.cut.silence >= 2*s.at.Sub(s.start)+100*time.Millisecond

@@ -105,7 +105,15 @@ func (w *world) follow(s *sequel) string {
 	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
 	w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils = 0, 0, 0, 0, 0, 0, 0
 	set.nEnds = 0
-	set.connects, set.patient, set.lateTimer, set.age, set.noFail = false, true, false, false, true
+	set.connects, set.patient, set.lateTimer, set.age, set.noFail, set.fetches = false, true, false, false, true, false
+	for _, f := range slices.Clone(w.flights) {
+		if f.held && w.flightOf(f.a) == f {
+			w.acc.before(w)
+			w.step++
+			w.fetched(f)
+			w.perform()
+		}
+	}
 	probe := template{kind: s.kind}
 	set.calls = append(slices.Clone(set.calls), probe, template{host: 1, kind: s.kind})
 	end, every := w.now.Add(s.length), probeEvery

@@ -64,9 +64,9 @@ func (w *world) ask(x *traveler) {
 		w.must(x.sent == 0 || x.q.Kind > Once, "what may have been sent, and is once only, is sent again")
 		w.must(x.tries == 1 || x.q.Kind > Sealed, "what is sealed is sent again")
 		f := w.takeOff(x, s.Attempt, s.Attempt.began)
-		f.looks = true
-		w.queue(f)
-		w.c.Asks(s.Attempt, f.queued)
+		if f.looks = true; !f.held {
+			w.looks(f)
+		}
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
 			x.tried, x.lost, x.well, x.vain = w.built, false, false, false
 		}
@@ -95,6 +95,25 @@ func (w *world) ask(x *traveler) {
 		x.at, x.got = over, "closed"
 		w.must(w.closed, "shut before Close")
 	}
+}
+
+// fetched: the body of f is there, and its transport gets it.
+func (w *world) fetched(f *flight) {
+	w.c.Handed(w.now, f.a)
+	f.held, f.start = false, w.now
+	if f.on == w.current && !f.trial {
+		f.began, f.clock = w.step, w.c.Clock()
+		if w.patient {
+			f.silentAt = w.now.Add(w.Patience)
+		}
+	}
+	w.looks(f)
+}
+
+// looks: f looks for a connection.
+func (w *world) looks(f *flight) {
+	w.queue(f)
+	w.c.Asks(f.a, f.queued)
 }
 
 // queue: f waits for a place, if there is none.

@@ -146,6 +146,8 @@ type flight struct {
 	told      bool          // a copy that has ended with its caller
 	left      bool          // behind: its call is elsewhere, too
 	inside    bool          // its caller waits in the transport, and has another's answer when it is over
+	held      bool          // its body is still being fetched
+	late      bool          // it was
 	queued    bool          // it waits for a place in the pool
 	queuedFor time.Duration // how long it did
 	extra     bool          // the control that was sent for an answered copy
@@ -174,8 +176,8 @@ type setting struct {
 
 	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
 
-	noFail, abandon, age, closes, connects, untyped, draws, lateTimer, patient, neutral, stays, absent bool
-	bug                                                                                                *planted
+	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent bool
+	bug                                                                                                         *planted
 }
 
 type change struct {
@@ -341,5 +343,11 @@ func (w *world) takeOff(x *traveler, a *Attempt, clock Instant) *flight {
 		}
 	}
 	w.flights = append(w.flights, f)
+	if f.held = w.fetches && a.held && x.q.Kind < Copyable; f.held {
+		f.late = true
+		f.silentAt = time.Time{}
+	} else if a.held {
+		w.c.Handed(w.now, a)
+	}
 	return f
 }

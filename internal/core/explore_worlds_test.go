@@ -70,6 +70,10 @@ func worlds() []*setting {
 		{name: "one place, once only", Rules: one, calls: []template{post.times(2), post.times(2), get, put}, modes: dark, changes: aboard, nChanges: 2, nLeaves: 1, places: 1, patient: true, depth: 6},
 		{name: "one place, held for long", Rules: one, calls: []template{post, get.times(2), post.times(2)}, modes: [2][2]mode{{mute, works}, {works, works}}, changes: aboard, nChanges: 2, nLeaves: 1, places: 1, patient: true, depth: 6,
 			prefix: []string{"POST a begins", "time", "is a stall", "GET a begins", "time", "is a stall"}},
+		{name: "slow bodies", Rules: one, calls: []template{put.times(2), put.times(2), post.times(2), get}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, fetches: true, depth: 6},
+		{name: "slow bodies, dark", Rules: one, calls: []template{post.times(2), post.times(2), get, put}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, fetches: true, depth: 6},
+		{name: "slow bodies, replaced", Rules: one, calls: []template{get.times(2), put.times(2), post.times(2)}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, fetches: true, depth: 5,
+			prefix: []string{"POST a begins", "PUT a begins", "GET a begins", "GET a is refused in service", "GET a asks", "built", "GET a asks", "GET a is refused in service", "GET a asks"}},
 		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
 		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
 		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},
@@ -100,7 +104,7 @@ func everything() []*setting {
 		},
 		changes: more, nChanges: 9, nLeaves: 9, nJumps: 3, nLocal: 2, nHand: 2, nEnds: 2, nSpoils: 2,
 		abandon: true, age: true, closes: true, connects: true, untyped: true, draws: true, lateTimer: true, patient: true,
-		neutral: true, depth: 3, places: 2,
+		neutral: true, fetches: true, depth: 3, places: 2,
 	}
 	one, two, other := all, all, all
 	one.name, one.Rules, one.modes = "everything", rules(1), [2][2]mode{{refuses, works}, {works, works}}
@@ -116,7 +120,7 @@ func (s *setting) features() map[string]bool {
 		"leaves": s.nLeaves > 0, "jumps": s.nJumps > 0, "local": s.nLocal > 0, "Recreate": s.nHand > 0, "abandon": s.abandon,
 		"ends": s.nEnds > 0, "spoils": s.nSpoils > 0, "age": s.age, "Close": s.closes, "connects": s.connects, "untyped": s.untyped,
 		"draws": s.draws, "late timer": s.lateTimer, "patience": s.patient, "neutral": s.neutral, "changes": s.nChanges > 0,
-		"places": s.places > 0,
+		"places": s.places > 0, "slow bodies": s.fetches,
 	}
 	for _, t := range s.calls {
 		f["host "+hosts[t.host].Host] = true

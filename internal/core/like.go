@@ -16,7 +16,8 @@ import (
 //   - or nobody, where none comes within four minutes (believe).
 //
 // Long enough is twice as long as the trial took, and at least a second (silenceFor). A wait for a
-// place in the transport's own pool is no silence at first (place.go).
+// place in the transport's own pool is no silence at first (place.go), nor is one for the caller's
+// body before the transport has the request (Handed in events.go).
 
 // serves: t was answered, and has no control that proves anything. The next attempt like t in
 // service is one: if t had none, from the trial's beginning on, and if the upstream may have come
@@ -47,7 +48,7 @@ func (s *suspect) hasLike(now time.Time, method string, since Instant, silence t
 // or later; nil: nothing has.
 func (s *suspect) oldestLike(now time.Time, method string, since Instant) (oldest *Attempt) {
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.Call.Method == method && a.began >= since && !a.start.IsZero() && !s.excuses(now, a) && (oldest == nil || a.began < oldest.began) {
+		if a.Call.Method == method && a.began >= since && !a.start.IsZero() && !a.held && !s.excuses(now, a) && (oldest == nil || a.began < oldest.began) {
 			oldest = a
 		}
 	}
@@ -74,7 +75,7 @@ func (c *Client) probed(now time.Time, s *suspect) {
 	st := c.standOf(p.Call)
 	m := st.servedBefore(p)
 	s.probe = nil
-	if m != nil && !st.refused {
+	if m != nil && !p.held && !st.refused {
 		c.proveServed(now, st, p.Call.Method)
 	}
 }

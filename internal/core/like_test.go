@@ -30,3 +30,29 @@ func TestAControlThatWentFirstIsSilentAfterASecond(t *testing.T) {
 	s.after(headStart)
 	s.does(s.call(Once, "POST"), Try)
 }
+
+// What its transport does not have yet has not waited for an answer.
+func TestWhatNoTransportHasYetIsNoControl(t *testing.T) {
+	held := &Attempt{Call: &Call{Method: "POST"}, began: 1, start: simStart.Add(-time.Hour), held: true}
+	waits := &Attempt{Call: &Call{Method: "POST"}, began: 2, start: simStart.Add(-time.Second)}
+	s := &suspect{}
+	s.flying.add(held)
+	s.flying.add(waits)
+	assert.Same(t, waits, s.oldestLike(simStart, "POST", 1))
+	assert.Equal(t, time.Second, s.longestHeld(simStart, &Attempt{over: true}))
+}
+
+// The control of an answer begins when its transport gets it. Until then it makes room for others.
+func TestAProbeWhoseBodyIsFetchedDecidesNothing(t *testing.T) {
+	s := newScene(t)
+	probe := s.probing()
+	fresh := s.Candidate()
+	probe.held = true
+	s.ticks(15 * time.Second)
+	assert.EqualValues(t, 1, s.Current())
+	s.does(s.call(Once, "POST"), Send)
+	s.ticks(time.Second - 1)
+	assert.EqualValues(t, 1, s.Current())
+	s.after(1)
+	assert.Equal(t, fresh, s.Current())
+}

@@ -31,7 +31,7 @@ func (s *suspect) longestHeld(now time.Time, trips *Attempt) (longest time.Durat
 		longest = trips.waited(now)
 	}
 	for a := s.flying.first; a != nil; a = a.next {
-		if !a.queued {
+		if !a.queued && !a.held {
 			longest = max(longest, a.waited(now))
 		}
 	}

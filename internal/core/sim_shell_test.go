@@ -53,7 +53,10 @@ func (s *sim) ask(v *visit) {
 	switch step := s.c.Next(s.now, v.q); step.Do {
 	case Send, Try:
 		f := &simFlight{v: v, a: step.Attempt, on: step.Attempt.On, start: s.now, watched: true}
-		s.c.Asks(f.a, false)
+		s.c.Handed(s.now, f.a)
+		if !s.mute {
+			s.c.Asks(f.a, false)
+		}
 		s.accompany(f)
 		s.fly(f)
 	case Wait:
@@ -191,7 +194,7 @@ func (s *sim) fly(f *simFlight) {
 		if v.sent++; v.sent > 1 && v.q.Kind <= Once {
 			s.fault("a %s to %s was sent %d times", v.method, v.host, v.sent)
 		}
-		if f.a != nil {
+		if f.a != nil && !s.mute {
 			s.c.Connected(s.now, f.a)
 		}
 		s.after(how.answer, func() {

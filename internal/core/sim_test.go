@@ -18,6 +18,7 @@ type sim struct {
 	factory func(n int) (time.Duration, string) // of the nth build: how long it takes, and how it fails
 	ended   func(on uint64) bool                // the transport says so itself
 	busy    bool                                // something else is in flight, always
+	mute    bool                                // the transports tell nothing of connections
 	maxAge  time.Duration                       // ± 10 %, drawn once per transport
 
 	queue  []simEvent

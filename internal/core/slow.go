@@ -104,7 +104,7 @@ func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
 	if q.main != nil {
 		c.callBack(q.main)
 	}
-	q.main = &Attempt{Call: q, On: c.current, Tells: true, began: c.now, start: now, under: s}
+	q.main = &Attempt{Call: q, On: c.current, held: true, began: c.now, start: now, under: s}
 	c.todo.Copies = append(c.todo.Copies, q.main)
 	t.judgeAt = now.Add(t.laterControl())
 }

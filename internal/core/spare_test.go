@@ -69,6 +69,9 @@ func (s *scene) does(q *Call, want Do) *Attempt {
 	s.t.Helper()
 	step := s.Next(s.now, q)
 	require.Equal(s.t, want, step.Do)
+	if step.Attempt != nil {
+		s.Handed(s.now, step.Attempt)
+	}
 	return step.Attempt
 }
 

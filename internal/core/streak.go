@@ -116,7 +116,7 @@ func (c *Client) cleared(now time.Time, s *suspect, a *Attempt, o Outcome) {
 	if s == nil {
 		return
 	}
-	if a.under == s && a.waited(now) >= s.took {
+	if a.under == s && !a.held && a.waited(now) >= s.took {
 		s.ended++
 	}
 	if s.state == Suspected && s.failures+s.stalls == 0 && !o.Left {
@@ -140,16 +140,28 @@ func (c *Client) failuresTrip(now time.Time, s *suspect) bool {
 // mostFailed reports whether at least half of the attempts that began under suspicion have
 // failed. It looks at those that have ended, and at those that have been under way for more
 // than slack times the longest failure. One failure in a hundred beside slow answers is no
-// outage. An attempt that still looks for a connection has not outlasted anything: where two
-// hundred begin at once on a busy machine, each fails only when its turn to dial has come.
+// outage. An attempt has not outlasted anything while its transport does not have it yet, or
+// looks for a connection: where two hundred begin at once on a busy machine, each fails only
+// when its turn has come.
 func (s *suspect) mostFailed(now time.Time) bool {
 	tried := s.ended
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.under == s && !a.looks() && a.waited(now) > slack*s.took {
+		if a.under == s && a.outlasts(now, s.took) {
 			tried++
 		}
 	}
 	return 2*s.lost >= tried
+}
+
+// outlasts reports whether a has been with its transport for longer than failures take.
+func (a *Attempt) outlasts(now time.Time, took time.Duration) bool {
+	switch {
+	case a.connected:
+		return a.waited(now) > slack*took
+	case a.held || a.asked:
+		return false
+	}
+	return a.waited(now) > max(slack*took, untold)
 }
 
 func (c *Client) stallsTrip(now time.Time, s *suspect) bool {

@@ -192,25 +192,32 @@ func TestAnAttemptUnderSuspicionIsCountedOnceItEnds(t *testing.T) {
 	assert.Equal(t, [2]int{2, 1}, [2]int{o.ended, o.lost})
 }
 
-// So are those that go on for longer than failures take, unless they wait for a connection:
-// they may yet be refused as the others.
+// So are those that go on for longer than failures take, unless their transport does not have
+// them yet, or they wait for a connection: they may yet be refused as the others.
 func TestWhatLastsLongerThanFailuresIsNotFailed(t *testing.T) {
 	o := &suspect{}
+	const longer = slack*time.Second + 1
 	for name, tt := range map[string]struct {
-		under            *suspect
-		waited           time.Duration
-		asked, connected bool
-		want             bool
+		took, waited time.Duration
+		a            Attempt
+		want         bool
 	}{
-		"longer, and nobody knows of a connection": {o, slack*time.Second + 1, false, false, false},
-		"longer, on a connection":                  {o, slack*time.Second + 1, true, true, false},
-		"longer, and waits for a connection":       {o, time.Hour, true, false, true},
-		"as long":                                  {o, slack * time.Second, true, true, true},
-		"it began before":                          {nil, time.Hour, true, true, true},
+		"longer, and nobody knows of a connection": {time.Second, longer, Attempt{under: o}, false},
+		"as long, and nobody knows":                {time.Second, longer - 1, Attempt{under: o}, true},
+		"longer, and may not have told yet":        {1, untold, Attempt{under: o}, true},
+		"longer, and would have told":              {1, untold + 1, Attempt{under: o}, false},
+		"longer, and its transport has it not":     {time.Second, time.Hour, Attempt{under: o, held: true}, true},
+		"longer, on a connection":                  {time.Second, longer, Attempt{under: o, asked: true, connected: true}, false},
+		"soon longer, on a connection":             {1, slack + 1, Attempt{under: o, asked: true, connected: true}, false},
+		"longer, and waits for a connection":       {time.Second, time.Hour, Attempt{under: o, asked: true}, true},
+		"as long":                                  {time.Second, longer - 1, Attempt{under: o, asked: true, connected: true}, true},
+		"it began before":                          {time.Second, time.Hour, Attempt{asked: true, connected: true}, true},
 	} {
-		*o = suspect{took: time.Second, ended: 1, lost: 1}
+		*o = suspect{took: tt.took, ended: 1, lost: 1}
 		for range 2 {
-			o.flying.add(&Attempt{under: tt.under, start: simStart.Add(-tt.waited), asked: tt.asked, connected: tt.connected})
+			a := tt.a
+			a.start = simStart.Add(-tt.waited)
+			o.flying.add(&a)
 		}
 		assert.Equal(t, tt.want, o.mostFailed(simStart), name)
 	}

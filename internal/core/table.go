@@ -156,7 +156,7 @@ func (c *Client) meets(q *Call, s *suspect) {
 
 // send makes an attempt on the transport in service.
 func (c *Client) send(now time.Time, q *Call, s *suspect) Step {
-	a := &Attempt{Call: q, On: c.current, Tells: s != nil, began: c.now, start: now, under: s}
+	a := &Attempt{Call: q, On: c.current, held: true, began: c.now, start: now, under: s}
 	q.main = a
 	q.attempts++
 	if s != nil {

@@ -77,6 +77,11 @@ func (g *Gate) Flying(q *core.Call) bool {
 	return q.Flying()
 }
 
+// Handed tells the core that the transport of an attempt has it.
+func (g *Gate) Handed(a *core.Attempt) {
+	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Handed(now, a) })
+}
+
 // Asks tells the core that an attempt looks for a connection, and for a place first if queued.
 func (g *Gate) Asks(a *core.Attempt, queued bool) {
 	g.do(context.Background(), func(c *core.Client, _ time.Time) { c.Asks(a, queued) })
