@@ -182,13 +182,31 @@ func (o *order) again() (io.ReadCloser, error) {
 	w, now := o.w, int(o.w.now())
 	o.denies(errNoReply)
 	w.mood("GetBody", o.id, now)
-	if w.temper("GetBody", o.id, now) == willFail {
+	switch w.temper("GetBody", o.id, now) {
+	case willFail:
 		w.note("mood", "GetBody fails")
 		o.denies(errDenied)
 		return nil, errDenied
+	case willLinger:
+		w.note("mood", "GetBody takes 2 s")
+		o.fetch(2 * time.Second)
 	}
 	o.denies(nil)
 	return w.newUpload(o), nil
+}
+
+// fetch takes its time. Nobody can leave meanwhile, and no transport has the request.
+func (o *order) fetch(takes time.Duration) {
+	w := o.w
+	w.mu.Lock()
+	w.fetching++
+	o.fetched = true
+	o.leaves = max(o.leaves, w.now()+takes)
+	w.mu.Unlock()
+	time.Sleep(takes)
+	w.mu.Lock()
+	w.fetching--
+	w.mu.Unlock()
 }
 
 func (o *order) denies(err error) {

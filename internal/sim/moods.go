@@ -28,8 +28,9 @@ type temper uint64
 const (
 	willPanic temper = iota
 	willExit
-	willFail        // if the callback can return an error
-	tempers  temper = 24
+	willFail          // if the callback can return an error
+	willLinger        // if it is GetBody: nothing else of the user's may block for long
+	tempers    temper = 24
 )
 
 func (w *world) temper(who string, of ...int) temper {

@@ -34,12 +34,15 @@ func (w *world) arrive(l *link, req *http.Request) *try {
 	t.service = w.services[len(w.services)-1]
 	w.must(!o.late, "r%d is sent after Close", id)
 	w.must(len(o.tries) == 1 || w.plan.replay != respawn.ReplayNever, "r%d is sent again under ReplayNever", id)
-	w.must(!l.retired || l.off == w.now(), "r%d is sent on %v, which was retired at %v", id, l, l.off)
+	w.must(!l.retired || l.off == w.now() || o.fetched, "r%d is sent on %v, which was retired at %v", id, l, l.off)
 	if t.trial {
 		w.must(l.run != nil && !l.dropped, "r%d is sent on %v, which is no candidate", id, l)
 	}
-	if beside != nil {
+	switch {
+	case beside != nil:
 		w.mustBeCopy(t, beside)
+	case !t.trial && o.copyable() && o.answeredOnTrial():
+		t.copy = true // the control of a copy that was answered, whose original had failed
 	}
 	// This comes after mustBeCopy, since a copy is no attempt.
 	w.must(o.attempts() <= w.mostAttempts(o), "r%d makes %d attempts", id, o.attempts())

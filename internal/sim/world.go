@@ -51,6 +51,7 @@ type world struct {
 	spoiled  map[uint64]string // goroutines on which a callback panicked or which it ended, and why
 	exits    []time.Duration   // when callbacks ended goroutines
 	bySpan   map[trace.SpanID]*run
+	fetching int      // calls of GetBody that take their time
 	judged   int64    // errors that were not neutral
 	lulls    []func() // these close the abandoned bodies at the end
 	servers  []*http.Server
