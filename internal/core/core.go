@@ -24,6 +24,7 @@
 //	not tripped   | planned, Ready, untried by it          | copyable, authority not suspected  | Send, and a copy
 //	              | the same, half its time gone           | repeatable, or once only           | Try first (plan.go)
 //	              | any                                    | new, or may go again               | Send; else GiveUp
+//	              | any                                    | no attempt left, others may trip it| Wait for a head start, once
 //	tripped       | Ready, not refused, not held back      | has its control                    | Try
 //	              | the same                               | has evidence, no control yet       | Send (the control)
 //	              | Building, for a second                 | new, asked once, may not see it end| Send, one a second

@@ -104,6 +104,10 @@ func (w *world) checkWait(x *traveler) {
 			return
 		}
 	}
+	h := &w.acc.hosts[hostOf(x.q.Authority)]
+	if !h.tripped && h.failures >= w.Threshold && x.until.Sub(x.rested) <= headStart {
+		return // for those under way
+	}
 	if at := w.acc.verdict(w, hostOf(x.q.Authority)); !at.IsZero() && (w.now.Before(at) || w.due()) {
 		return
 	}

@@ -175,7 +175,7 @@ func (k *keyer) world() {
 func (k *keyer) traveler(x *traveler) {
 	q := x.q
 	k.nums(x.kind, int(x.at), x.sent, x.tries, x.rounds, x.asks, x.gens)
-	k.times(x.until, x.rested, x.start, q.since, q.Deadline, q.readyBy)
+	k.times(x.until, x.rested, x.start, q.since, q.Deadline, q.readyBy, q.decidedBy)
 	k.bools(x.free, x.worst, x.resumes, x.leaving, x.lost, x.well, x.vain, q.forgiven, q.tripped)
 	k.transport(x.tried)
 	k.transport(x.control.on)

@@ -74,6 +74,8 @@ func worlds() []*setting {
 		{name: "slow bodies, dark", Rules: one, calls: []template{post.times(2), post.times(2), get, put}, modes: dark, changes: some, nChanges: 1, nLeaves: 1, patient: true, fetches: true, depth: 6},
 		{name: "slow bodies, replaced", Rules: one, calls: []template{get.times(2), put.times(2), post.times(2)}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, patient: true, connects: true, fetches: true, depth: 5,
 			prefix: []string{"POST a begins", "PUT a begins", "GET a begins", "GET a is refused in service", "GET a asks", "built", "GET a asks", "GET a is refused in service", "GET a asks"}},
+		{name: "undecided", Rules: two, calls: []template{get.times(2), get, get, put}, modes: gone, changes: []change{{serving, 0, mute}, {serving, 0, refuses}, {serving, 0, works}}, nChanges: 4, nLeaves: 1, patient: true, connects: true, depth: 5,
+			prefix: []string{"GET a begins", "GET a is refused in service", "in service for a: is silent", "GET a begins", "connects", "GET a begins", "connects", "time", "in service for a: refuses", "GET a asks", "GET a is refused in service", "GET a asks"}},
 		{name: "by hand", Rules: one, calls: []template{get, post, getB}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, depth: 6},
 		{name: "by age", Rules: one, calls: []template{get, getB, post}, modes: well, changes: some, nChanges: 2, nLeaves: 1, age: true, depth: 6},
 		{name: "ended", Rules: one, calls: []template{get, post, wait}, modes: well, changes: some, nChanges: 1, nLeaves: 1, nEnds: 2, nSpoils: 1, closes: true, depth: 7},

@@ -30,9 +30,6 @@ const (
 	// slack: an attempt that is still under way on a connection counts as one that did
 	// not fail once it has lasted longer than slack times the longest failure.
 	slack = 2
-	// untold: an attempt whose transport tells nothing of its connection counts as one that
-	// did not fail no sooner. On a busy machine it may have failed, and wait for its turn to say so.
-	untold = 50 * time.Millisecond
 	// longAgo: a control that took so long to fail may have met an outage that is over.
 	longAgo = 2 * time.Second
 	// readyFor is how long a candidate that nobody tries stays.

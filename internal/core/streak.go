@@ -146,22 +146,11 @@ func (c *Client) failuresTrip(now time.Time, s *suspect) bool {
 func (s *suspect) mostFailed(now time.Time) bool {
 	tried := s.ended
 	for a := s.flying.first; a != nil; a = a.next {
-		if a.under == s && a.outlasts(now, s.took) {
+		if a.under == s && !a.held && !a.looks() && a.waited(now) > slack*s.took {
 			tried++
 		}
 	}
 	return 2*s.lost >= tried
-}
-
-// outlasts reports whether a has been with its transport for longer than failures take.
-func (a *Attempt) outlasts(now time.Time, took time.Duration) bool {
-	switch {
-	case a.connected:
-		return a.waited(now) > slack*took
-	case a.held || a.asked:
-		return false
-	}
-	return a.waited(now) > max(slack*took, untold)
 }
 
 func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
@@ -182,6 +171,7 @@ func (c *Client) trip(now time.Time, s *suspect) {
 	}
 	s.moveTo(Tripped)
 	s.tripAt = c.now
+	c.wake(s.authority)
 	c.excuse(now, s)
 	c.sweepAt = first(c.sweepAt, s.expiry())
 	c.report(now, Report{What: HasTripped, About: s.about()})

@@ -204,8 +204,6 @@ func TestWhatLastsLongerThanFailuresIsNotFailed(t *testing.T) {
 	}{
 		"longer, and nobody knows of a connection": {time.Second, longer, Attempt{under: o}, false},
 		"as long, and nobody knows":                {time.Second, longer - 1, Attempt{under: o}, true},
-		"longer, and may not have told yet":        {1, untold, Attempt{under: o}, true},
-		"longer, and would have told":              {1, untold + 1, Attempt{under: o}, false},
 		"longer, and its transport has it not":     {time.Second, time.Hour, Attempt{under: o, held: true}, true},
 		"longer, on a connection":                  {time.Second, longer, Attempt{under: o, asked: true, connected: true}, false},
 		"soon longer, on a connection":             {1, slack + 1, Attempt{under: o, asked: true, connected: true}, false},

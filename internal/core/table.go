@@ -40,6 +40,7 @@ func (c *Client) Next(now time.Time, q *Call) Step {
 	step := c.round(now, q)
 	if step.Do == GiveUp && q.mayStartOver(now) {
 		q.since, q.attempts, q.forgiven, q.failure = time.Time{}, 0, false, failure{}
+		q.decidedBy = time.Time{}
 		step = c.wait(q, forRound, earlier(q.readyBy, now.Add(roundRest)))
 		step.Round = true
 	}
@@ -93,8 +94,11 @@ func (c *Client) withoutTransport(now time.Time, q *Call) Step {
 // not asked twice as often.
 func (c *Client) onItsWay(now time.Time, q *Call, s *suspect) Step {
 	f := q.failure
-	if !c.spare(q) || !q.maySend() || f.stall && f.on == c.current {
+	switch {
+	case !q.maySend() || f.stall && f.on == c.current:
 		return Step{Do: GiveUp}
+	case !c.spare(q):
+		return c.waitForTrip(now, q, s)
 	}
 	if s == nil {
 		if step, ok := c.tryPlanned(now, q); ok {

@@ -21,7 +21,8 @@ import (
 //     being built. If nothing is, it is sent in service once, or gives up (withoutTransport).
 //   - If its authority is not tripped any more, it is sent in service again. But it gives up if
 //     it was stalled there, since a slow upstream is not asked twice, or if it has no attempt
-//     left (onItsWay).
+//     left (onItsWay). In the latter case it waits before that, for up to a head start, if its
+//     authority has failed often enough, and only has not tripped for others under way (waitForTrip).
 //   - If there is a candidate for it, it sends its control, makes the trial, or waits again. If
 //     there is none, it may have the next one built, and waits for that (withTrial in trial.go).
 //   - If there is a fallback, it goes to the fallback (withoutTrial).
@@ -63,6 +64,7 @@ type waiting uint8
 
 const (
 	notWaiting waiting = iota
+	forTrip            // whatever happens to its authority
 	forVerdict         // whatever happens to a candidate
 	forRound           // only time, a promotion and Close
 )
@@ -122,6 +124,19 @@ func (c *Client) looksUpAt(q *Call, r *candidate) time.Time {
 		patient = headStartOf(q.since, q)
 	}
 	return c.paceOf(r.planned).built.Add(patient)
+}
+
+// waitForTrip: q has failed as often as it may. If its authority has, too, and has not tripped, that
+// is since others under way may be well (mostFailed in streak.go). q waits for up to a head start for
+// what becomes of them: where they only wait for their turn to fail, q goes on once it has tripped.
+func (c *Client) waitForTrip(now time.Time, q *Call, s *suspect) Step {
+	if q.decidedBy.IsZero() {
+		q.decidedBy = now.Add(headStartOf(now, q))
+	}
+	if s == nil || s.failures < c.rules.Threshold || !now.Before(q.decidedBy) {
+		return Step{Do: GiveUp}
+	}
+	return c.wait(q, forTrip, q.decidedBy)
 }
 
 // waitForNext: q has the next candidate built for its authority s, where the backoff
@@ -198,10 +213,12 @@ func (c *Client) Leave(q *Call) {
 	c.forsake(q)
 }
 
-// wake ends the wait for a verdict of the calls of an authority; of all calls for
+// wake ends the wait for a verdict, or for a trip, of the calls of an authority; of all calls for
 // the zero authority.
 func (c *Client) wake(a Authority) {
-	c.wakeIf(func(q *Call) bool { return q.waiting == forVerdict && (a == Authority{} || q.Authority == a) })
+	c.wakeIf(func(q *Call) bool {
+		return (q.waiting == forVerdict || q.waiting == forTrip) && (a == Authority{} || q.Authority == a)
+	})
 }
 
 func (c *Client) wakeAll() { c.wakeIf(func(*Call) bool { return true }) }

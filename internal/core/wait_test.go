@@ -282,3 +282,61 @@ func TestWhoFailedSlowlyDoesNotWaitForWhatIsKnown(t *testing.T) {
 	st.served = []answeredMethod{{method: "PUT"}}
 	assert.False(t, r.hadItsChance(q))
 }
+
+// Where most of what is under way may yet be answered, an authority does not trip. Who has no attempt
+// left by then waits for what becomes of that, but no longer than its head start.
+func TestWhoHasNoAttemptLeftWaitsForThoseUnderWay(t *testing.T) {
+	undecided := func(t *testing.T) (s *scene, q *Call, others []*Attempt) {
+		s = newScene(t)
+		s.rules.Threshold = 3
+		q = s.call(Copyable, "GET")
+		s.Failed(s.now, s.does(q, Send), lost)
+		for range 5 {
+			others = append(others, s.asks())
+		}
+		s.now = s.now.Add(time.Millisecond)
+		for range 2 {
+			s.Failed(s.now, s.does(q, Send), lost)
+		}
+		return s, q, others
+	}
+	t.Run("they fail", func(t *testing.T) {
+		s, q, others := undecided(t)
+		step := s.Next(s.now, q)
+		require.Equal(t, Wait, step.Do)
+		assert.Equal(t, s.now.Add(headStart), step.Until)
+		for _, a := range others {
+			require.Empty(t, s.Todo().Wake)
+			if s.Failed(s.now, a, lost); s.suspects[0].state == Tripped {
+				break
+			}
+		}
+		require.Equal(t, []*Call{q}, s.Todo().Wake)
+		s.does(q, Wait)
+		assert.NotZero(t, s.Candidate(), "it has one built")
+	})
+	t.Run("one is answered", func(t *testing.T) {
+		s, q, others := undecided(t)
+		s.does(q, Wait)
+		s.Answered(s.now, others[0])
+		require.Equal(t, []*Call{q}, s.Todo().Wake)
+		s.does(q, GiveUp)
+	})
+	t.Run("they are silent", func(t *testing.T) {
+		s, q, _ := undecided(t)
+		s.does(q, Wait)
+		s.now = s.now.Add(headStart - 1)
+		assert.Equal(t, s.now.Add(1), s.Next(s.now, q).Until)
+		s.now = s.now.Add(1)
+		s.does(q, GiveUp)
+	})
+	t.Run("too few have failed", func(t *testing.T) {
+		s := newScene(t)
+		s.rules.Threshold = 4
+		q := s.call(Copyable, "GET")
+		for range 3 {
+			s.Failed(s.now, s.does(q, Send), lost)
+		}
+		s.does(q, GiveUp)
+	})
+}
