@@ -188,7 +188,6 @@ func (c *Client) attend(s *suspect) {
 // acquit: s is well. Its outage, if it was one, is over.
 func (c *Client) acquit(now time.Time, s *suspect) {
 	c.drop(s)
-	c.wake(s.authority)
 	if s.outage() {
 		c.recent.over(now, s.authority)
 		if s.refusals > 0 {
