@@ -33,7 +33,7 @@ type Attempt struct {
 	under  *suspect  // under whose suspicion it began; nil: none
 	ripeAt time.Time // when it will have had its head start
 
-	// Of one that the core began: whoever sends it tells.
+	// Of one that the core began: whoever sends the request tells the core.
 	held      bool // its transport does not have it yet
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent

@@ -34,7 +34,7 @@ type Call struct {
 	forgiven  bool      // one that could not trip was not counted
 	failure   failure
 	waitedFor uint64    // the candidate that it has waited for; it waits for no other one
-	decidedBy time.Time // until then it waits, without an attempt left, for those under way; zero until it has none
+	decidedBy time.Time // having no attempt left, it waits until then for others under way; zero until it has none
 	readyBy   time.Time // zero until it first waits for ready
 	waiting   waiting
 }

@@ -12,17 +12,18 @@ import (
 // that (judge in slow.go). If its caller may have to leave before the build must have ended, a
 // fallback gets half of the caller's time (waitOn), and one new request at a time that is asked
 // once goes to the transport in service, a second into the build, or within a quarter of its time
-// if the build before this one gave nothing (mayNotSee in trial.go). A request is woken when its
-// wait is over, and by each verdict and promotion. Then it does the first of these that applies
-// (round in table.go):
+// if the build before this one gave nothing (mayNotSee in trial.go). A request that has no attempt
+// left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over,
+// and by each trip, verdict and promotion. Then it does the first of these that applies (round in
+// table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
 //     waits for it. Otherwise it goes to the fallback, if there is one, or waits for what is
 //     being built. If nothing is, it is sent in service once, or gives up (withoutTransport).
 //   - If its authority is not tripped any more, it is sent in service again. But it gives up if
 //     it was stalled there, since a slow upstream is not asked twice, or if it has no attempt
-//     left (onItsWay). In the latter case it waits before that, for up to a head start, if its
-//     authority has failed often enough, and only has not tripped for others under way (waitForTrip).
+//     left (onItsWay). Who has no attempt left waits first, for up to a head start, if the authority
+//     has failed often enough to trip, and others under way alone keep it from that (waitForTrip).
 //   - If there is a candidate for it, it sends its control, makes the trial, or waits again. If
 //     there is none, it may have the next one built, and waits for that (withTrial in trial.go).
 //   - If there is a fallback, it goes to the fallback (withoutTrial).
@@ -126,9 +127,9 @@ func (c *Client) looksUpAt(q *Call, r *candidate) time.Time {
 	return c.paceOf(r.planned).built.Add(patient)
 }
 
-// waitForTrip: q has failed as often as it may. If its authority has, too, and has not tripped, that
-// is since others under way may be well (mostFailed in streak.go). q waits for up to a head start for
-// what becomes of them: where they only wait for their turn to fail, q goes on once it has tripped.
+// waitForTrip: q has failed as often as it may. If its authority has failed often enough to trip, and
+// has not, others under way may be well (mostFailed in streak.go). q waits for up to a head start for
+// what becomes of them: where they only wait for their turn to fail, the authority trips, and q goes on.
 func (c *Client) waitForTrip(now time.Time, q *Call, s *suspect) Step {
 	if q.decidedBy.IsZero() {
 		q.decidedBy = now.Add(headStartOf(now, q))
