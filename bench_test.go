@@ -79,8 +79,8 @@ func TestHealthyPathAllocations(t *testing.T) {
 		{"a patient caller", http.MethodGet, t.Context(), http.NoBody, 3, 800},
 		{"a patient caller and a body", http.MethodGet, t.Context(), &emptyBody{}, 3, 800},
 		// Its watch, of which the place in the list is a part.
-		{"POST", http.MethodPost, near(t), http.NoBody, 3, 672},
-		{"POST of a patient caller", http.MethodPost, t.Context(), http.NoBody, 3, 1056},
+		{"POST", http.MethodPost, near(t), http.NoBody, 3, 608},
+		{"POST of a patient caller", http.MethodPost, t.Context(), http.NoBody, 3, 928},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req := testkit.Request(tt.ctx, tt.method, "http://a.test/", nil)

@@ -162,8 +162,10 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 	if alert != nil && alert.Covers(evidence.AuthorityOf(req.URL)) || g.Ended() {
 		return rt.calls.Do(req)
 	}
-	if (!body.IsPlainGet(req) || rt.cfg.Replay == body.Unsent) && rt.watches(req) {
-		return rt.calls.Watched(req, g, alert)
+	if !body.IsPlainGet(req) || rt.cfg.Replay == body.Unsent {
+		if replay, watch := rt.watches(req); watch {
+			return rt.calls.Watched(req, replay, g, alert)
+		}
 	}
 	if rt.gate.Waits.Accompanies(req.Context()) {
 		return rt.calls.Accompanied(req, g, alert)
@@ -184,9 +186,13 @@ func (rt *RecoveringRoundTripper) RoundTrip(req *http.Request) (*http.Response, 
 }
 
 // watches reports whether req has to be watched from its first attempt, as the
-// client and req's own context have it.
-func (rt *RecoveringRoundTripper) watches(req *http.Request) bool {
-	return rt.cfg.Replay.NeedsWatch(req) && rt.cfg.ReplayOf(req).NeedsWatch(req)
+// client and req's own context have it, and if so, how req may be sent again.
+func (rt *RecoveringRoundTripper) watches(req *http.Request) (replay body.Replay, watch bool) {
+	if !rt.cfg.Replay.NeedsWatch(req) {
+		return 0, false
+	}
+	replay = rt.cfg.ReplayOf(req)
+	return replay, replay.NeedsWatch(req)
 }
 
 // turnAway returns the error of a request after Close, and closes the request's body.

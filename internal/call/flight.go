@@ -19,7 +19,7 @@ import (
 type flight struct {
 	gate.Flight
 	call  *call
-	watch evidence.Watch
+	watch *evidence.Watch  // never nil
 	req   *http.Request    // as it is sent
 	leash tether           // nil on the healthy path
 	bond  *generation.Bond // the same
@@ -99,7 +99,7 @@ func (c *call) await() (*http.Response, error, bool) {
 // depart makes the flight of an attempt: on leash ctx, and watched. The caller's context may
 // panic, so it is looked into before anybody knows of the flight.
 func (c *call) depart(f gate.Flight, req *http.Request, trial bool, ctx *leash) *flight {
-	fl := &flight{Flight: f, call: c, trial: trial}
+	fl := &flight{Flight: f, call: c, trial: trial, watch: new(evidence.Watch)}
 	fl.watch.Listener = fl
 	fl.leash, fl.req = ctx, req.WithContext(fl.watch.Begin(ctx, req.URL, f.Generation.Pool, time.Now()))
 	if ctx.alone {
@@ -213,14 +213,17 @@ func (fl *flight) Authority() core.Authority { return fl.call.core.Authority }
 
 // Since implements [patience.Waiter]. A flight that nobody looked at gives zero.
 func (fl *flight) Since() time.Time {
-	since := fl.watch.Started()
-	switch {
-	case fl.watch.Watched():
-		since = fl.watch.Since()
-	case fl.Generation.Pool.HasPlaces():
+	if !fl.watch.Watched() && fl.Generation.Pool.HasPlaces() {
 		return time.Time{} // it may have waited for a place
 	}
-	read, reading := body.LastRead(fl.req)
+	return waitsSince(fl.watch, fl.req)
+}
+
+// waitsSince is since when only the transport keeps an attempt waiting, which sends that request,
+// as far as w saw it; zero if something else does, or nobody looked.
+func waitsSince(w *evidence.Watch, sent *http.Request) time.Time {
+	since := w.Since()
+	read, reading := body.LastRead(sent)
 	switch {
 	case since.IsZero() || reading:
 		return time.Time{}

@@ -214,7 +214,7 @@ func (r result) said() (o core.Outcome) {
 	}()
 	return core.Outcome{
 		Trigger: r.watch.Trigger(r.err), Unsent: r.watch.Unsent(r.req, r.err), Apart: r.watch.Apart(),
-		Untyped: evidence.Untyped(&r.watch, r.err),
+		Untyped: evidence.Untyped(r.watch, r.err),
 	}
 }
 

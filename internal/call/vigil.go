@@ -34,9 +34,9 @@ type vigil struct {
 
 	mu      sync.Mutex // guards the below until it is over
 	sent    *http.Request
-	watched *flight      // nil: nobody watches
-	lender  *body.Lender // nil: there is nothing to lend
-	flight  *flight      // as the core knows it; nil: it does not
+	watched *evidence.Watch // nil: nobody watches
+	lender  *body.Lender    // nil: there is nothing to lend
+	flight  *flight         // as the core knows it; nil: it does not
 	over    bool
 
 	adopting chan struct{} // closed when a call has been made of the request; nil: nobody does
@@ -88,7 +88,7 @@ func (v *vigil) keep() (resp *http.Response, err error, well bool) {
 	}
 	a, start := v.Gate.Alert(), v.start
 	if v.watched != nil {
-		start = v.watched.watch.Since() // when it had its place
+		start = v.watched.Since() // when it had its place
 	}
 	switch {
 	case v.Gate.Waits.Taught(time.Since(start)), a != nil && covers(a, v.alert, v.req):
@@ -143,12 +143,12 @@ func (v *vigil) handOver(c *call) {
 
 // seen is the flight, as far as it was looked at.
 func (v *vigil) seen() *flight {
-	if v.watched != nil {
-		return v.watched
+	w := v.watched
+	if w == nil {
+		w = new(evidence.Watch)
+		w.Note(v.start)
 	}
-	fl := &flight{req: v.sent}
-	fl.watch.Note(v.start)
-	return fl
+	return &flight{req: v.sent, watch: w}
 }
 
 // end ends the vigil. It returns the flight that the core knows of; nil: of none.
@@ -243,7 +243,7 @@ func (v *vigil) Since() time.Time {
 	}
 	switch {
 	case v.watched != nil:
-		return v.watched.Since()
+		return waitsSince(v.watched, v.sent)
 	case v.gen.Pool.HasPlaces():
 		return time.Time{} // nobody watches it, so it may be waiting for a place
 	}

@@ -13,60 +13,58 @@ import (
 
 // Watched makes a request on the healthy path that has to be looked at from its
 // first attempt: else nobody could tell afterwards whether it may be sent again. alert is
-// the one that does not cover it.
-func (m *Maker) Watched(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
+// the one that does not cover it, and replay says how it may be sent again.
+func (m *Maker) Watched(req *http.Request, replay body.Replay, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	if m.Gate.Waits.Accompanies(req.Context()) {
-		return m.watchedVigil(req, gen, alert)
+		return m.watchedVigil(req, replay, gen, alert)
 	}
 	began := m.Gate.Clock()
-	lender := body.NewLender(req, m.Config.ReplayOf(req))
+	lender := body.NewLender(req, replay)
 	defer lender.Settle() // also where the context panics, or the transport does not return
 	fl := new(struct {
-		flight
-		copy http.Request
+		watch evidence.Watch
+		req   http.Request
 	})
 	now := time.Now()
 	ctx := fl.watch.Begin(req.Context(), req.URL, gen.Pool, now)
-	_ = lender.LendUnder(ctx, &fl.copy, now) // the first time it always has a body
-	fl.req = &fl.copy
-	s := gen.Enter(req) // after the look into the caller's context, which may panic
+	_ = lender.LendUnder(ctx, &fl.req, now) // the first time it always has a body
+	s := gen.Enter(req)                     // after the look into the caller's context, which may panic
 	if s == nil {
 		return m.Do(req) // the generation was retired in between
 	}
-	resp, err := gen.RoundTrip(fl.req, s)
+	resp, err := gen.RoundTrip(&fl.req, s)
 	if err != nil {
 		c := m.newCall(req)
 		c.lender = lender
-		return c.resume(&fl.flight, gen, began, resp, err)
+		return c.resume(&flight{watch: &fl.watch, req: &fl.req}, gen, began, resp, err)
 	}
 	lender.Answered()
 	if a := m.Gate.Alert(); a != nil {
 		m.Answered(req, gen, began, alert)
 	}
-	return s.Track(req, lender.Restore(resp, fl.req)), nil
+	return s.Track(req, lender.Restore(resp, &fl.req)), nil
 }
 
 // watchedVigil is Watched for a request whose caller has time to spare. A repeatable
 // request, which might be called back, leaves the healthy path: if its answer came before
 // its body was sent, its context would have to outlive the answer.
-func (m *Maker) watchedVigil(req *http.Request, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
-	replay := m.Config.ReplayOf(req)
+func (m *Maker) watchedVigil(req *http.Request, replay body.Replay, gen *generation.Generation, alert *gate.Alert) (*http.Response, error) {
 	if kindOf(req, replay) == core.Repeatable {
 		return m.Do(req)
 	}
 	v := new(struct {
 		vigil
-		fl   flight
-		len  body.Lender
-		copy http.Request
+		watch evidence.Watch
+		len   body.Lender
+		copy  http.Request
 	})
 	v.Maker, v.req, v.gen, v.alert, v.len = m, req, gen, alert, body.NewLender(req, replay)
-	v.lender, v.watched, v.sent, v.fl.req = &v.len, &v.fl, &v.copy, &v.copy
+	v.lender, v.watched, v.sent = &v.len, &v.watch, &v.copy
 	if gen.Pool.HasPlaces() {
-		v.fl.watch.Listener = v
+		v.watch.Listener = v
 	}
 	begun := v.begin(func() {
-		ctx := v.fl.watch.Begin(req.Context(), req.URL, gen.Pool, v.start)
+		ctx := v.watch.Begin(req.Context(), req.URL, gen.Pool, v.start)
 		_ = v.lender.LendUnder(ctx, v.sent, v.start) // the first time it always has a body
 	})
 	if !begun {
@@ -97,10 +95,8 @@ func (m *Maker) Accompanied(req *http.Request, gen *generation.Generation, alert
 	}{vigil: vigil{Maker: m, req: req, gen: gen, alert: alert, rope: newRope(req.Context())}}
 	begun := v.begin(func() {
 		if gen.Pool.HasPlaces() {
-			v.watched = &flight{}
-			v.watched.watch.Listener = v
-			v.sent = req.WithContext(v.watched.watch.Begin(v.rope.ctx, req.URL, gen.Pool, v.start))
-			v.watched.req = v.sent
+			v.watched = &evidence.Watch{Listener: v}
+			v.sent = req.WithContext(v.watched.Begin(v.rope.ctx, req.URL, gen.Pool, v.start))
 		} else {
 			v.copy = *req.WithContext(v.rope.ctx)
 			v.sent = &v.copy
@@ -152,5 +148,5 @@ func kindOf(req *http.Request, r body.Replay) core.Kind {
 func (m *Maker) Resume(req *http.Request, gen *generation.Generation, began core.Instant, resp *http.Response, err error) (*http.Response, error) {
 	c := m.newCall(req)
 	c.lender.Lent()
-	return c.resume(&flight{req: req}, gen, began, resp, err)
+	return c.resume(&flight{req: req, watch: new(evidence.Watch)}, gen, began, resp, err)
 }

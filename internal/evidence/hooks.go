@@ -18,19 +18,21 @@ type Listener interface {
 	Sends()           // something of it may have been sent
 }
 
-// targetOf is the host and the port that GetConn names together (net/http/transport.go,
-// canonicalAddr), but for names that are not ASCII.
-func targetOf(u *url.URL) (host, port string) {
-	if u == nil {
-		return "", ""
+// aim notes what the attempt's own GetConn will name. Only a hook that has to tell takes it
+// apart (isTarget), since most requests fire none.
+func (w *Watch) aim(u *url.URL) {
+	if u != nil {
+		w.host, w.port = u.Host, portOf(u.Scheme)
 	}
-	return u.Hostname(), cmp.Or(u.Port(), portOf(u.Scheme))
 }
 
-// isTarget reports whether the attempt itself asks for hostPort.
+// isTarget reports whether the attempt itself asks for hostPort: GetConn names the host and the
+// port of the URL together (net/http/transport.go, canonicalAddr), but for names that are not
+// ASCII.
 func (w *Watch) isTarget(hostPort string) bool {
 	host, port, err := net.SplitHostPort(hostPort)
-	return err == nil && host == w.host && port == w.port
+	u := url.URL{Host: w.host}
+	return err == nil && host == u.Hostname() && port == cmp.Or(u.Port(), w.port)
 }
 
 func (w *Watch) getConn(hostPort string) {

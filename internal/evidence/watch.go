@@ -39,8 +39,8 @@ type Watch struct {
 
 	trace httptrace.ClientTrace
 	pool  Pool
-	host  string // of the attempt's GetConn, if nothing is known of the pool
-	port  string // the same
+	host  string // of the request's URL, which may name a port, if nothing is known of the pool
+	port  string // where it names none
 	start time.Time
 
 	Listener Listener // set before Begin; nil: nobody listens
@@ -96,9 +96,9 @@ func watchOf(req *http.Request) *Watch {
 func (w *Watch) Begin(ctx context.Context, u *url.URL, pool Pool, now time.Time) context.Context {
 	w.Context, w.pool, w.start = ctx, pool, now
 	w.phase = Silent
-	w.trace = httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}
+	w.trace.GetConn, w.trace.GotConn = w.getConn, w.gotConn
 	if !pool.known {
-		w.host, w.port = targetOf(u)
+		w.aim(u)
 	}
 	if pool.places {
 		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }

@@ -106,13 +106,13 @@ var facts = []mutant{
 
 	// Hooks.
 	{"a first byte is an answer", "internal/evidence/watch.go",
-		"GotConn: w.gotConn}\n\tif !pool.known",
-		`GotConn: w.gotConn, GotFirstResponseByte: func() {
+		"= w.getConn, w.gotConn",
+		`= w.getConn, w.gotConn
+	w.trace.GotFirstResponseByte = func() {
 		w.mu.Lock()
 		w.phase = Queued
 		w.mu.Unlock()
-	}}
-	if !pool.known`},
+	}`},
 	{"a connection proves the candidate", "internal/core/events.go",
 		"if st.holder == a && a.row == noConnection {",
 		"if s := c.suspect(a.Call.Authority); s != nil && a.role == onTrial && a.Call.Kind != Once {\n\t\tc.promote(now, a, true)\n\t\treturn\n\t}\n\tif st.holder == a && a.row == noConnection {"},

@@ -145,7 +145,7 @@ var patience = []mutant{
 		"o.Queued >= answerGap && ",
 		"o.Queued > 0 && "},
 	{"a wait for a place teaches patience", "internal/call/vigil.go",
-		"start = v.watched.watch.Since() // when it had its place",
+		"start = v.watched.Since() // when it had its place",
 		""},
 	{"a dial without hooks fails at once", "internal/call/call.go",
 		"since = fl.watch.Started()",
