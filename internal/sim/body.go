@@ -181,6 +181,9 @@ const (
 func (o *order) again() (io.ReadCloser, error) {
 	w, now := o.w, int(o.w.now())
 	o.denies(errNoReply)
+	w.mu.Lock()
+	o.fetched = false
+	w.mu.Unlock()
 	w.mood("GetBody", o.id, now)
 	switch w.temper("GetBody", o.id, now) {
 	case willFail:

@@ -38,7 +38,7 @@ type order struct {
 	ended   time.Duration // when
 	err     error
 	spoiled bool  // a callback panicked or ended its goroutine: its caller may get nothing
-	fetched bool  // its GetBody took its time: it goes where it was to go before that
+	fetched bool  // its GetBody took its time for the next try
 	denied  error // why the last call of its GetBody gave no body; nil: it gave one
 }
 

@@ -29,6 +29,7 @@ type try struct {
 	over     bool          // it has returned
 	answered time.Duration // when its first byte came; 0: never
 	trial    bool          // on a candidate
+	fetched  bool          // it goes where it was to go before its GetBody took its time
 	copy     bool          // beside another try of its order
 	service  service       // what was in service when it began
 	recalled bool          // the client has called it back

@@ -110,7 +110,7 @@ func (w *world) judgeTrials() {
 			continue
 		}
 		for _, t := range l.tries {
-			if !t.trial || t.order.fetched || t.order.done && t.order.ended < t.arrived {
+			if !t.trial || t.fetched || t.order.done && t.order.ended < t.arrived {
 				continue // or it was decided upon before its body was fetched
 			}
 			w.must(t.arrived >= l.made, "r%d tries %v before it is ready", t.order.id, l)

@@ -22,6 +22,7 @@ func (w *world) arrive(l *link, req *http.Request) *try {
 	id, _ := strconv.Atoi(req.Header.Get(idHeader))
 	o := w.orders[id]
 	t := &try{link: l, order: o, req: req, arrived: w.now()}
+	t.fetched, o.fetched = o.fetched, false
 	w.look()
 	t.trial = l != w.spare && !l.served && l.number > 0
 	t.number = o.nextNumber(t.trial)
@@ -34,7 +35,7 @@ func (w *world) arrive(l *link, req *http.Request) *try {
 	t.service = w.services[len(w.services)-1]
 	w.must(!o.late, "r%d is sent after Close", id)
 	w.must(len(o.tries) == 1 || w.plan.replay != respawn.ReplayNever, "r%d is sent again under ReplayNever", id)
-	w.must(!l.retired || l.off == w.now() || o.fetched, "r%d is sent on %v, which was retired at %v", id, l, l.off)
+	w.must(!l.retired || l.off == w.now() || t.fetched, "r%d is sent on %v, which was retired at %v", id, l, l.off)
 	if t.trial {
 		w.must(l.run != nil && !l.dropped, "r%d is sent on %v, which is no candidate", id, l)
 	}
