@@ -106,6 +106,19 @@ func TestNewsWaitsForAFirstInterval(t *testing.T) {
 	})
 }
 
+// An interval counts only in the pace that it was drawn in. If the pace starts over during a build,
+// the next one waits for the first interval, which begins with that build, and not with its end.
+func TestWhereThePaceStartsOverDuringABuildItsEndStartsNoInterval(t *testing.T) {
+	s := newScene(t)
+	s.tripped("a.test", Wait)
+	began := s.now
+	s.tripped("b.test", Wait)
+	s.Drawn(s.cand.id, Draw{Interval: time.Second})
+	s.now = began.Add(20 * time.Millisecond)
+	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
+	assert.Equal(t, began.Add(time.Second), s.next())
+}
+
 // What an authority meets is news again once a minute has passed since its latest outage, and
 // since the client's latest promotion for one.
 func TestATripIsNewsAMinuteAfterTheLatestOutageOrPromotion(t *testing.T) {

@@ -35,15 +35,20 @@ func (w *world) judgePace() {
 }
 
 // startsOver reports whether a trip between the beginnings of two recreations may have been news.
-// What is told of one instant may be told in any order.
 func (w *world) startsOver(before, next *run) bool {
 	for i, o := range w.outages {
-		later := o.at.at > before.start || o.at.at == before.start && o.runs >= before.number
-		if o.tripped && later && o.at.at <= next.start && w.isNews(i) {
+		if o.tripped && o.mayFollow(before) && o.at.at <= next.start && w.isNews(i) {
 			return true
 		}
 	}
 	return false
+}
+
+// mayFollow reports whether o may have come after the beginning of r. Within one instant, a trip
+// may be told before a recreation that had begun when it came. Only a trip of the authority that
+// the recreation is for is known to have come first.
+func (o outage) mayFollow(r *run) bool {
+	return o.at.at > r.start || o.at.at == r.start && (o.runs >= r.number || o.au != auOf(r.from))
 }
 
 // isNews reports whether a trip was news: its authority had no outage in the minute before, and no
