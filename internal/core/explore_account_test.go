@@ -234,6 +234,17 @@ func (acc *account) mostFailed(w *world, h *hostAccount, of *flight) bool {
 	return h.failures >= w.Threshold && 2*h.lost >= tried
 }
 
+// mayTrip reports whether h would trip if all that is under way failed.
+func (acc *account) mayTrip(w *world, h *hostAccount) bool {
+	failing := 0
+	for _, f := range w.flights {
+		if f.on == w.current && f.under != 0 && f.under == h.suspicion && &acc.hosts[hostOf(f.x.q.Authority)] == h {
+			failing++
+		}
+	}
+	return h.failures >= w.Threshold && failing > 0 && 2*(h.lost+failing) >= h.ended+failing
+}
+
 // judgeTrips: an authority trips when the world's own count says so, and then only.
 func (acc *account) judgeTrips(w *world, t Todo) {
 	for i := range acc.hosts {

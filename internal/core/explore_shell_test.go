@@ -81,6 +81,9 @@ func (w *world) ask(x *traveler) {
 			w.must(x.q.Ready > 0 && !x.until.IsZero(), "it waits for a round that never begins")
 		}
 		w.must(x.sent == 0 || x.q.Kind > Once, "it waits to be sent again, and may not")
+		if w.built == 0 && len(w.factories) == 0 && w.c.todo.Build == nil && !s.Round {
+			w.must(!h.tripped && w.acc.mayTrip(w, h) && (!x.worst || w.Fallback), "it waits for a trip that cannot come, or is of no use to it")
+		}
 	case Divert:
 		w.say("      it goes to the fallback")
 		w.must(w.Fallback, "there is no fallback")

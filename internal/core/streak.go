@@ -153,6 +153,21 @@ func (s *suspect) mostFailed(now time.Time) bool {
 	return 2*s.lost >= tried
 }
 
+// mayYetTrip: the threshold is reached, and most of what was tried will have failed if all that is
+// still under way fails.
+func (c *Client) mayYetTrip(s *suspect) bool {
+	if s.failures < c.rules.Threshold {
+		return false
+	}
+	undecided := 0
+	for a := s.flying.first; a != nil; a = a.next {
+		if a.under == s {
+			undecided++
+		}
+	}
+	return 2*(s.lost+undecided) >= s.ended+undecided
+}
+
 func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
 	return c.rules.Stalls > 0 && s.stalls >= c.rules.Stalls && now.Sub(s.firstStall) >= c.rules.StallSpan
 }

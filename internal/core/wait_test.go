@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -283,22 +284,29 @@ func TestWhoFailedSlowlyDoesNotWaitForWhatIsKnown(t *testing.T) {
 	assert.False(t, r.hadItsChance(q))
 }
 
+// undecided: q has failed as often as it may. Its authority has failed often enough, and has not tripped for
+// the others that are under way.
+func (s *scene) undecided(q *Call) (others []*Attempt) {
+	s.t.Helper()
+	s.Failed(s.now, s.does(q, Send), lost)
+	for range 5 {
+		others = append(others, s.asks())
+	}
+	s.now = s.now.Add(time.Millisecond)
+	for range 2 {
+		s.Failed(s.now, s.does(q, Send), lost)
+	}
+	require.Equal(s.t, Suspected, s.suspects[0].state)
+	return others
+}
+
 // Where most of what is under way may yet be answered, an authority does not trip. Who has no attempt
 // left by then waits for what becomes of that, but no longer than its head start.
 func TestWhoHasNoAttemptLeftWaitsForThoseUnderWay(t *testing.T) {
 	undecided := func(t *testing.T) (s *scene, q *Call, others []*Attempt) {
 		s = newScene(t)
-		s.rules.Threshold = 3
 		q = s.call(Copyable, "GET")
-		s.Failed(s.now, s.does(q, Send), lost)
-		for range 5 {
-			others = append(others, s.asks())
-		}
-		s.now = s.now.Add(time.Millisecond)
-		for range 2 {
-			s.Failed(s.now, s.does(q, Send), lost)
-		}
-		return s, q, others
+		return s, q, s.undecided(q)
 	}
 	t.Run("they fail", func(t *testing.T) {
 		s, q, others := undecided(t)
@@ -339,4 +347,65 @@ func TestWhoHasNoAttemptLeftWaitsForThoseUnderWay(t *testing.T) {
 		}
 		s.does(q, GiveUp)
 	})
+}
+
+// Nobody waits for a trip that cannot come: what is over keeps the authority from it, whatever becomes of
+// those that are under way.
+func TestNobodyWaitsForATripThatCannotCome(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left, underWay int
+		want           Do
+	}{
+		"nobody is under way":     {9, 0, GiveUp},
+		"too few are under way":   {9, 6, GiveUp},
+		"enough of them may fail": {9, 7, Wait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			q := s.call(Copyable, "GET")
+			s.Failed(s.now, s.does(q, Send), lost)
+			var leave []*Attempt
+			for range tt.left {
+				leave = append(leave, s.asks())
+			}
+			for range tt.underWay {
+				s.asks()
+			}
+			s.now = s.now.Add(time.Millisecond)
+			for _, a := range leave {
+				s.Failed(s.now, a, Outcome{Left: true})
+			}
+			for range 2 {
+				s.Failed(s.now, s.does(q, Send), lost)
+			}
+			require.Equal(t, Suspected, s.suspects[0].state)
+			s.does(q, tt.want)
+		})
+	}
+}
+
+// Who met an outage has had the attempts that a trip would give it. Only a fallback may serve it then, and
+// it does not wait for that for longer than it waits for ready.
+func TestWhoHasHadItsLastAttemptsWaitsForAFallbackAlone(t *testing.T) {
+	for _, fallback := range []bool{true, false} {
+		t.Run(fmt.Sprintf("fallback=%v", fallback), func(t *testing.T) {
+			s := newScene(t)
+			s.rules.Fallback = fallback
+			q := s.call(Copyable, "GET")
+			q.tripped, q.attempts, q.readyBy = true, 2, s.now.Add(headStart/2)
+			others := s.undecided(q)
+			if !fallback {
+				s.does(q, GiveUp)
+				return
+			}
+			step := s.Next(s.now, q)
+			require.Equal(t, Wait, step.Do)
+			assert.Equal(t, q.readyBy, step.Until)
+			for _, a := range others {
+				s.Failed(s.now, a, lost)
+			}
+			require.Equal(t, []*Call{q}, s.Todo().Wake)
+			s.does(q, Divert)
+		})
+	}
 }
