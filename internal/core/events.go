@@ -224,6 +224,7 @@ func (c *Client) Ended(now time.Time, on uint64, candidateFit bool) {
 	default:
 		c.end(now, TransportEnded)
 	}
+	c.wakeIf(func(q *Call) bool { return q.waiting == forTrip }) // there is more to do than to wait
 	c.settle(now)
 }
 

@@ -14,8 +14,8 @@ import (
 // once goes to the transport in service, a second into the build, or within a quarter of its time
 // if the build before this one gave nothing (mayNotSee in trial.go). A request that has no attempt
 // left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over,
-// and by each trip, verdict and promotion. Then it does the first of these that applies (round in
-// table.go):
+// and by each trip, verdict and promotion; if it waits for a trip, also when the transport in service
+// ends. Then it does the first of these that applies (round in table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
 //     waits for it. Otherwise it goes to the fallback, if there is one, or waits for what is

@@ -338,6 +338,14 @@ func TestWhoHasNoAttemptLeftWaitsForThoseUnderWay(t *testing.T) {
 		s.now = s.now.Add(1)
 		s.does(q, GiveUp)
 	})
+	t.Run("their transport ends", func(t *testing.T) {
+		s, q, _ := undecided(t)
+		s.does(q, Wait)
+		s.Ended(s.now, s.Current(), true)
+		require.Equal(t, []*Call{q}, s.Todo().Wake)
+		s.does(q, Wait)
+		assert.NotZero(t, s.Candidate(), "it has one built")
+	})
 	t.Run("too few have failed", func(t *testing.T) {
 		s := newScene(t)
 		s.rules.Threshold = 4
