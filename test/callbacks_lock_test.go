@@ -203,6 +203,36 @@ type clientSpan struct {
 func (s clientSpan) SpanKind() trace.SpanKind            { return trace.SpanKindClient }
 func (s clientSpan) SetAttributes(...attribute.KeyValue) { s.told() }
 
+// A span that blocks when it is told of the control of an answered copy holds that back: the transport in
+// service was not asked, and its silence proves nothing.
+func TestASpanThatBlocksReplacesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked, told atomic.Int64
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if asked.Add(1) == 1 { // its connection is lost, and the transport is well
+				return staysSilent(nil).RoundTrip(req)
+			}
+			return testkit.Answer(req)
+		})
+		rt := start(t, base, respawn.WithStallThreshold(1, 0), respawn.WithFactory(stubs().Make))
+		ctx := trace.ContextWithSpan(t.Context(), clientSpan{told: func() {
+			if told.Add(1) == 2 { // the first is the copy
+				time.Sleep(5 * time.Second)
+			}
+		}})
+		_, err := get(ctx, rt, "http://a.test/")
+		require.NoError(t, err)
+		time.Sleep(4 * time.Second)
+		require.EqualValues(t, 2, told.Load())
+		assert.EqualValues(t, 1, rt.Health().Generation)
+		time.Sleep(4 * time.Second)
+		_, err = get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Empty(t, rt.Health().Streaks)
+		assert.EqualValues(t, 1, rt.Health().Generation)
+	})
+}
+
 // A span that ends its goroutine when it is told of a replay costs that request, and
 // nobody the count of what is in flight.
 func TestASpanThatEndsItsGoroutineLeavesNothingInFlight(t *testing.T) {

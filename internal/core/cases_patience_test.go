@@ -99,6 +99,7 @@ func TestNobodyWaitsForTheVerdictOnItsOwnCopy(t *testing.T) {
 			assert.Equal(t, []*Attempt{a}, todo.Recall)
 			assert.Equal(t, []*Attempt{control}, todo.Copies)
 			assert.EqualValues(t, 1, control.On)
+			s.Handed(s.now, control)
 			assert.Equal(t, s.now.Add(verdict), s.Deadline())
 			s.after(verdict)
 			s.Tick(s.now)

@@ -222,7 +222,7 @@ func TestCopiesAreNotRareWhereAProofTakesSeveralAnswers(t *testing.T) {
 	waiting, _ := s.dark(1)
 	var latest *Attempt
 	next := func(after time.Duration) {
-		s.Next(s.now, s.call(Copyable, "GET"))
+		s.asks()
 		s.ticks(after)
 		todo := s.Todo()
 		if b := todo.Build; b != nil {

@@ -179,6 +179,13 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 // its turn, or for a callback of the user's, such as GetBody.
 func (c *Client) Handed(now time.Time, a *Attempt) {
 	a.held, a.began, a.start = false, c.now, now
+	st := c.standOf(a.Call)
+	if st == nil || a.over {
+		return
+	}
+	if t := st.answered; t != nil && t.Call == a.Call { // a is the control of t, and has its chance now
+		t.judgeAt = now.Add(t.laterControl())
+	}
 }
 
 // Asks: the transport of a has told that it looks for a connection. It will tell when

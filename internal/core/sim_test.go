@@ -224,6 +224,7 @@ func (s *sim) perform() {
 			s.build(*t.Build)
 		}
 		for _, a := range t.Copies {
+			s.c.Handed(s.now, a)
 			s.fly(&simFlight{v: s.visits[a.Call], a: a, on: a.On, start: s.now, watched: true, copy: true})
 		}
 		for _, a := range t.Recall {

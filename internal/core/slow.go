@@ -117,6 +117,11 @@ func (t *Attempt) laterControl() time.Duration { return max(t.took+answerGap, he
 func (c *Client) judge(now time.Time, st *stand) {
 	t, s := st.answered, c.suspect(st.authority)
 	a := t.Call.main
+	if a.held { // nobody has asked the transport in service yet
+		c.releaseControl(st)
+		c.wake(st.authority)
+		return
+	}
 	if a.began < t.began && (now.Before(a.start.Add(2*t.took)) || !c.isControl(now, t, a)) {
 		c.sendControl(now, s, t)
 		return

@@ -114,6 +114,39 @@ func TestAControlThatBeginsAfterTheAnswerDecides(t *testing.T) {
 	})
 }
 
+// Until its transport has it, a control is not silent, and its time begins with that. A callback of the
+// user's that holds it for as long as that time proves nothing, and holds back nobody.
+func TestAControlThatBeginsAfterTheAnswerHasItsTimeFromItsTransportOn(t *testing.T) {
+	for name, held := range map[string]time.Duration{"in time": headStart - 1, "too late": headStart} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			_, copied := s.dark(1)
+			s.Answered(s.now, copied)
+			s.now = s.now.Add(answerGap)
+			s.Tick(s.now)
+			control := copied.Call.main
+			require.True(t, control.held)
+			s.now = s.now.Add(held)
+			s.Tick(s.now)
+			s.Handed(s.now, control)
+			s.now = s.now.Add(headStart - 1)
+			s.Tick(s.now)
+			assert.EqualValues(t, 1, s.Current())
+			s.now = s.now.Add(1)
+			s.Tick(s.now)
+			if held < headStart {
+				assert.Equal(t, copied.On, s.Current())
+				return
+			}
+			assert.EqualValues(t, 1, s.Current())
+			assert.True(t, control.over)
+			s.asks()
+			s.after(headStart)
+			assert.Len(t, s.Todo().Copies, 1, "the next copy goes there")
+		})
+	}
+}
+
 // Where the control's error says nothing about the transport, or the control began before
 // the candidate was ready, its end proves nothing: another control begins.
 func TestACopyDoesNotProveWhereItsControlSaysNothing(t *testing.T) {

@@ -48,13 +48,16 @@ func (s *scene) tries(q *Call) *Attempt {
 
 // after lets time pass.
 func (s *scene) after(d time.Duration) {
+	s.hands()
 	s.now = s.now.Add(d)
 	s.Tick(s.now)
+	s.hands()
 }
 
 // ticks lets time pass, and does what is due at each deadline.
 func (s *scene) ticks(d time.Duration) {
 	for end := s.now.Add(d); s.now.Before(end); {
+		s.hands()
 		at := first(s.Deadline(), end)
 		s.now = earlier(end, later(at, s.now))
 		s.Tick(s.now)
@@ -62,6 +65,20 @@ func (s *scene) ticks(d time.Duration) {
 			return
 		}
 	}
+}
+
+// hands gives the copies that are to be sent to their transports.
+func (s *scene) hands() {
+	for _, a := range s.todo.Copies {
+		if a.held {
+			s.Handed(s.now, a)
+		}
+	}
+}
+
+func (s *scene) Todo() Todo {
+	s.hands()
+	return s.Client.Todo()
 }
 
 // does asks what q does next.
