@@ -273,3 +273,23 @@ func TestARequestThatNoTransportHadDoesNotSpeakForIt(t *testing.T) {
 		assert.NoError(t, err)
 	})
 }
+
+// A trial whose body takes longer to be fetched than trials may take is answered all the same: the
+// candidate has not had it before.
+func TestATrialHasItsTimeFromWhenTheCandidateHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := stubs()
+		rt := start(t, testkit.Dead(testkit.Refused()), respawn.WithFactory(f.Make), respawn.WithThreshold(1))
+		put := request(t.Context(), http.MethodPut, "http://a.test/", strings.NewReader("body"))
+		fetch := put.GetBody
+		put.GetBody = func() (io.ReadCloser, error) {
+			time.Sleep(11 * time.Second) // WithRecreateTimeout is 10 s
+			return fetch()
+		}
+		resp, err := rt.RoundTrip(put)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.EqualValues(t, 1, f.Calls.Load())
+		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}

@@ -183,7 +183,10 @@ func (c *Client) Handed(now time.Time, a *Attempt) {
 	if st == nil || a.over {
 		return
 	}
-	if t := st.answered; t != nil && t.Call == a.Call { // a is the control of t, and has its chance now
+	switch t := st.answered; {
+	case a.in == &st.trials:
+		c.tryBegins(now, st)
+	case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
 		t.judgeAt = now.Add(t.laterControl())
 	}
 }

@@ -17,10 +17,11 @@ import "time"
 // trial's end was neutral, or it was a stall that came too early: within a second of the
 // authority's first trial of this candidate, or, if the trial had no connection yet or less than
 // two thirds of its caller's time, within the time of its trials (tooEarly). That is
-// WithRecreateTimeout or, if it is longer, the patience of a trial (tryOn). Trials that are still
-// under way when that time is over are not waited for: the authority refuses the candidate
-// (passedOf in clock.go). Copies alone have no such limit (slow.go). After a refusal the
-// authority's next trial needs a failure in service that is newer (hasEvidence).
+// WithRecreateTimeout or, if it is longer, the patience of a trial (trialTime), and begins when the
+// candidate gets the first of them (tryBegins). Trials that are still under way when that time is over
+// are not waited for: the authority refuses the candidate (passedOf in clock.go). Copies alone have no
+// such limit (slow.go). After a refusal the authority's next trial needs a failure in service that is
+// newer (hasEvidence).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
 // (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
@@ -212,11 +213,8 @@ func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 		a.row = s.row
 	}
 	st.trials.add(a)
-	switch limit := now.Add(max(c.rules.RecreateTimeout, c.patience.ofTrial(now, q.Authority))); {
-	case st.until.IsZero():
-		st.first, st.early, st.until = now, limit, limit
-	case st.late && r == asCopy: // nobody tries it any more, and there is no verdict: see opensFor
-		st.late, st.until = false, limit
+	if st.late && r == asCopy { // nobody tries it any more, and there is no verdict: see opensFor
+		st.late, st.until = false, now.Add(c.trialTime(now, st))
 	}
 	if a.Copy() {
 		q.copy = a
@@ -226,4 +224,18 @@ func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 	q.attempts++
 	q.main = a
 	return a
+}
+
+// tryBegins: the candidate has a trial of st. The time of the trials begins with the first of them:
+// until their transport has them, it cannot answer.
+func (c *Client) tryBegins(now time.Time, st *stand) {
+	if st.until.IsZero() {
+		limit := now.Add(c.trialTime(now, st))
+		st.first, st.early, st.until = now, limit, limit
+	}
+}
+
+// trialTime is how long the trials of st may take.
+func (c *Client) trialTime(now time.Time, st *stand) time.Duration {
+	return max(c.rules.RecreateTimeout, c.patience.ofTrial(now, st.authority))
 }

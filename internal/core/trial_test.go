@@ -306,3 +306,30 @@ func TestATrialThatHadItsControlOwesNone(t *testing.T) {
 		s.does(s.call(Once, "POST"), Try)
 	})
 }
+
+// A trial whose body is still being fetched has not reached the candidate: the time of the trials has not
+// begun.
+func TestTheTimeOfTheTrialsBeginsWhenTheCandidateHasTheFirst(t *testing.T) {
+	for name, answered := range map[string]bool{"it is answered": true, "it is silent": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.offered("a.test")
+			fresh := s.Candidate()
+			q := s.call(Repeatable, "PUT")
+			s.refused(s.does(q, Send))
+			step := s.Next(s.now, q)
+			require.Equal(t, Try, step.Do)
+			s.ticks(s.rules.RecreateTimeout + time.Second)
+			s.Handed(s.now, step.Attempt)
+			s.ticks(s.rules.RecreateTimeout - 1)
+			require.Equal(t, fresh, s.Candidate())
+			if answered {
+				s.Answered(s.now, step.Attempt)
+				assert.Equal(t, fresh, s.Current())
+				return
+			}
+			s.ticks(1)
+			assert.Zero(t, s.Candidate(), "it has refused it")
+		})
+	}
+}
