@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -291,5 +292,49 @@ func TestATrialHasItsTimeFromWhenTheCandidateHasIt(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		assert.EqualValues(t, 1, f.Calls.Load())
 		assert.EqualValues(t, 2, rt.Health().Generation)
+	})
+}
+
+// A POST whose body is still being fetched when its transport is replaced is sent on the fresh one.
+func TestWhatNoTransportHasYetIsSentOnTheFreshOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dark atomic.Bool
+		var late atomic.Int64
+		base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			if dark.Load() {
+				if req.Context().Err() == nil {
+					late.Add(1)
+				}
+				<-req.Context().Done()
+				return nil, context.Cause(req.Context())
+			}
+			return nil, testkit.Refused()
+		})
+		rt := start(t, base, respawn.WithFactory(stubs().Make))
+		post := request(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader("body"))
+		fetch := post.GetBody
+		post.GetBody = func() (io.ReadCloser, error) { time.Sleep(3 * time.Second); return fetch() }
+		var err error
+		done := make(chan struct{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			var resp *http.Response
+			resp, err = rt.RoundTrip(post.WithContext(ctx))
+			if err == nil {
+				resp.Body.Close()
+			}
+			close(done)
+		}()
+		time.Sleep(time.Second)
+		for range 3 {
+			_, e := get(t.Context(), rt, "http://a.test/")
+			require.NoError(t, e)
+		}
+		require.EqualValues(t, 2, rt.Health().Generation)
+		dark.Store(true)
+		<-done
+		assert.NoError(t, err)
+		assert.Zero(t, late.Load(), "it is sent on what was replaced")
 	})
 }

@@ -66,7 +66,14 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	c.count()
 	fl := c.depart(f, req, trial, newLeash(c.req.Context()))
 	airborne = true
-	if c.core.Kind != core.Copyable {
+	switch {
+	case c.core.Kind == core.Copyable: // it may have a copy under way
+	case fl.pulled(): // no transport has it
+		c.arrived(fl)
+		fl.bond.Leave()
+		body.Close(fl.req)
+		return nil, nil, false
+	default:
 		return c.landed(fl.roundTrip())
 	}
 	go fl.alone()

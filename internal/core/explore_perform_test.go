@@ -160,7 +160,7 @@ func (w *world) recall(a *Attempt) {
 	}
 	x := f.x
 	w.say("      %s is called back %s", w.label(x), roleNames[w.roleOf(f)])
-	w.must(x.q.Kind > Once || !f.sent && f.on != 1 || x.at == over, "called back is what may have been sent and may not go again")
+	w.must(x.q.Kind > Once || !f.sent && (f.on != 1 || f.held) || x.at == over, "called back is what may have been sent and may not go again")
 	if x.tried != 0 && !f.copy && !f.sent && w.now.Sub(f.start) >= headStart {
 		x.vain = true
 	}
@@ -189,9 +189,9 @@ func (w *world) part(q *Call) {
 }
 
 // uncount: f, which its request leaves, was no attempt if it was on a candidate that was not
-// promoted, or if it may be in two places and was silent on what was replaced.
+// promoted, if no transport had it, or if it may be in two places and was silent on what was replaced.
 func (w *world) uncount(f *flight) {
-	if f.trial || f.x.q.Kind == Copyable && w.longBehind(f) {
+	if f.trial || f.held || f.x.q.Kind == Copyable && w.longBehind(f) {
 		f.x.tries--
 		f.trial = false
 	}

@@ -5,6 +5,8 @@ import "time"
 // What does a promotion do to those in flight? What tried the candidate is in service from
 // then on (enterService). What waits on the transport that was replaced finishes there, but:
 //
+//   - What no transport has yet (Handed in events.go), of an authority that was tripped, moves to the
+//     transport in service at once (condemnOne).
 //   - What may be sent again, of an authority that was tripped, moves to the transport in
 //     service after its head start, if it has an attempt left. So does, with an attempt left or
 //     not, what waits on a candidate that was rejected (condemn, rescue).
@@ -127,6 +129,13 @@ func (c *Client) condemnOne(a *Attempt) {
 		return
 	}
 	a.Call.tripped = true
+	if a.held && a.Call.Kind > Sealed { // no transport has it: it is as if it had not been made
+		if a.role == inService {
+			a.Call.attempts--
+		}
+		c.callBack(a)
+		return
+	}
 	if a.Call.Kind < Repeatable {
 		return
 	}

@@ -452,3 +452,29 @@ func TestAllTrialsAreInServiceWithTheirCandidate(t *testing.T) {
 		})
 	}
 }
+
+// What no transport has yet is not given to one that was replaced: it is as if it had not been made, also
+// for what is sent only once.
+func TestWhatNoTransportHasYetLeavesTheOneThatWasReplaced(t *testing.T) {
+	for name, k := range map[string]Kind{"PUT": Repeatable, "POST": Once, "sealed": Sealed} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.refused(s.asks())
+			q := s.call(k, name)
+			step := s.Next(s.now, q)
+			require.Equal(t, Send, step.Do)
+			held := step.Attempt
+			other := s.call(Copyable, "GET")
+			s.refused(s.does(other, Send))
+			s.replaced(other)
+			if k == Sealed {
+				assert.Empty(t, s.Todo().Recall)
+				return
+			}
+			require.Equal(t, []*Attempt{held}, s.Todo().Recall)
+			s.Handed(s.now, held)
+			assert.Zero(t, q.attempts)
+			assert.Equal(t, s.Current(), s.does(q, Send).On)
+		})
+	}
+}
