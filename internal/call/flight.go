@@ -35,6 +35,7 @@ type result struct {
 	err      error
 	panicked any  // the value that its RoundTrip panicked with
 	lost     bool // its RoundTrip did not return
+	grounded bool // it was called back before its transport had it
 }
 
 // fly sends the request. A request that can be copied is sent on a goroutine of its own,
@@ -66,14 +67,7 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	c.count()
 	fl := c.depart(f, req, trial, newLeash(c.req.Context()))
 	airborne = true
-	switch {
-	case c.core.Kind == core.Copyable: // it may have a copy under way
-	case fl.pulled(): // no transport has it
-		c.arrived(fl)
-		fl.bond.Leave()
-		body.Close(fl.req)
-		return nil, nil, false
-	default:
+	if c.core.Kind != core.Copyable {
 		return c.landed(fl.roundTrip())
 	}
 	go fl.alone()
@@ -147,14 +141,17 @@ func (fl *flight) roundTrip() (r result) {
 			fl.vanish()
 		}
 	}()
-	fl.hand()
-	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
-	r.lost = false
+	r.send()
 	return r
 }
 
-// hand tells the core that the transport gets the request.
-func (fl *flight) hand() { fl.call.Gate.Handed(fl.Attempt) }
+// send gives the request to the transport, unless the flight was called back before that.
+func (r *result) send() {
+	if r.grounded = !r.call.Gate.Handed(r.Attempt); !r.grounded {
+		r.resp, r.err = r.Generation.Transport.RoundTrip(r.req)
+	}
+	r.lost = false
+}
 
 // errCalledBack is for a request that was called back and is not sent again.
 var errCalledBack = errors.New("respawn: the request was called back from a transport that was to be replaced")
@@ -181,9 +178,7 @@ func (fl *flight) alone() {
 		}
 		fl.call.handIn(r)
 	}()
-	fl.hand()
-	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
-	r.lost = false
+	r.send()
 }
 
 // raise ends the caller's goroutine as the flight's was ended.

@@ -69,11 +69,11 @@ func (a *Attempt) silentIn(now time.Time, s *suspect) {
 }
 
 // unsent reports whether a's request may be sent elsewhere as if a had not been sent: a had
-// no connection, and its request may be sent again, or is once only and its transport has
-// told that it looks for a connection. A transport that tells nothing, as net/http's does
-// for a registered protocol, may have sent a.
+// no connection, and its request may be sent again, or is once only and its transport does not
+// have it yet, or has told that it looks for a connection. A transport that tells nothing, as
+// net/http's does for a registered protocol, may have sent a.
 func (a *Attempt) unsent() bool {
-	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && a.asked)
+	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && (a.held || a.asked))
 }
 
 // looks reports whether a still looks for a connection.
@@ -108,9 +108,10 @@ func (c *Client) callBack(a *Attempt) {
 	c.todo.Recall = append(c.todo.Recall, a)
 }
 
-// uncount: a's call goes elsewhere. If a was on a candidate, that was no attempt of its own.
+// uncount: a's call goes elsewhere. If a was on a candidate, or no transport has had it, that was
+// no attempt of the call's own.
 func (c *Client) uncount(a *Attempt) {
-	if a.role == onTrial && a.On != c.current {
+	if a.role == onTrial && a.On != c.current || a.role == inService && a.held {
 		a.Call.attempts--
 	}
 }

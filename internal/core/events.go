@@ -176,19 +176,22 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 }
 
 // Handed: the transport of a gets it, and a begins only now. Until then its goroutine waited for
-// its turn, or for a callback of the user's, such as GetBody.
-func (c *Client) Handed(now time.Time, a *Attempt) {
+// its turn, or for a callback of the user's, such as GetBody. If Handed returns false, a was called
+// back meanwhile: its transport must not get it any more.
+func (c *Client) Handed(now time.Time, a *Attempt) bool {
+	if a.over {
+		return false
+	}
 	a.held, a.began, a.start = false, c.now, now
-	st := c.standOf(a.Call)
-	if st == nil || a.over {
-		return
+	if st := c.standOf(a.Call); st != nil {
+		switch t := st.answered; {
+		case a.in == &st.trials:
+			c.tryBegins(now, st)
+		case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
+			t.judgeAt = now.Add(t.laterControl())
+		}
 	}
-	switch t := st.answered; {
-	case a.in == &st.trials:
-		c.tryBegins(now, st)
-	case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
-		t.judgeAt = now.Add(t.laterControl())
-	}
+	return true
 }
 
 // Asks: the transport of a has told that it looks for a connection. It will tell when

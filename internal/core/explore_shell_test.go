@@ -102,7 +102,7 @@ func (w *world) ask(x *traveler) {
 
 // fetched: the body of f is there, and its transport gets it.
 func (w *world) fetched(f *flight) {
-	w.c.Handed(w.now, f.a)
+	w.must(w.c.Handed(w.now, f.a), "what was not called back may not be sent")
 	f.held, f.start = false, w.now
 	if f.on == w.current && !f.trial {
 		f.began, f.clock = w.step, w.c.Clock()

@@ -129,10 +129,7 @@ func (c *Client) condemnOne(a *Attempt) {
 		return
 	}
 	a.Call.tripped = true
-	if a.held && a.Call.Kind > Sealed { // no transport has it: it is as if it had not been made
-		if a.role == inService {
-			a.Call.attempts--
-		}
+	if a.held && a.unsent() {
 		c.callBack(a)
 		return
 	}

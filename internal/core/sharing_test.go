@@ -253,6 +253,29 @@ func TestWhatWasSentOnACandidateThatIsOverGoesOn(t *testing.T) {
 	})
 }
 
+// What no candidate has got yet is not given to one that is over, though it can be asked only once
+// and nobody has told that it looks for a connection.
+func TestWhatNoCandidateHasYetIsCalledBackWhenThatIsOver(t *testing.T) {
+	for name, over := range map[string]func(s *scene){
+		"its authority is served again": func(s *scene) { s.Answered(s.now, s.asks()) },
+		"nobody asks for it any more":   func(s *scene) { s.end(s.now, Superseded) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+			q := s.call(Once, "POST")
+			s.does(q, Wait)
+			s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+			step := s.Next(s.now, q)
+			require.Equal(t, Try, step.Do)
+			over(s)
+			require.Equal(t, []*Attempt{step.Attempt}, s.Todo().Recall)
+			assert.False(t, s.Handed(s.now, step.Attempt))
+			assert.Zero(t, q.attempts)
+		})
+	}
+}
+
 // An answer in service calls back what was not sent on a candidate, also where the authority
 // has tried that by plan before it tripped.
 func TestAnAnswerInServiceCallsBackTheTrialsOfAPlannedCandidate(t *testing.T) {
