@@ -3,9 +3,11 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -147,6 +149,44 @@ func TestCallersOwnFaultIsNoRefusal(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, map[string]int{"connection_reset promoted": 1}, p.Outcomes())
 	})
+}
+
+// A candidate may have no way to answer, and no error that says so: a clone lacks what
+// RegisterProtocol added. What can be asked only once must not go there for ever, while the
+// transport in service is well again.
+func TestWhatACandidateAlwaysEndsNeutrallyIsAskedInService(t *testing.T) {
+	for _, key := range []bool{false, true} {
+		t.Run(fmt.Sprintf("key=%v", key), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				docker := testkit.Dead(errors.New("session shut down"))
+				base := &http.Transport{}
+				base.RegisterProtocol("http+unix", docker)
+				rt := start(t, base)
+				post := func() error {
+					req := request(impatient(t), http.MethodPost, "http+unix://docker/create", strings.NewReader("x"))
+					if key {
+						req.Header.Set("Idempotency-Key", "1")
+					}
+					_, err := testkit.Do(rt, req)
+					time.Sleep(500 * time.Millisecond)
+					return err
+				}
+				for range 6 {
+					require.Error(t, post())
+				}
+				docker.Fail(nil)
+				lost := 0
+				for range 60 {
+					if post() != nil {
+						lost++
+					}
+				}
+				assert.LessOrEqual(t, lost, 1)
+				assert.EqualValues(t, 1, rt.Health().Generation)
+				assert.Equal(t, respawn.StateHealthy, rt.Health().State)
+			})
+		})
+	}
 }
 
 // A recreation that was called off is no verdict: who waited for it asks for the

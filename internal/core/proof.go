@@ -133,10 +133,10 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		}
 		st.tryLost, st.kind = true, o.Trigger
 		c.tryJudged(now, st)
-	case o.Verdict == Stall && st.tooEarly(now, t):
+	case o.Verdict == Neutral, o.Verdict == Stall && st.tooEarly(now, t):
 		st.owed = st.owed || !t.control && !t.Copy() && !now.Before(st.first.Add(headStart))
-		c.wake(st.authority) // its caller had no time: that is no verdict yet
-	case o.Verdict == Neutral || st.trials.n > 0 || st.answered != nil || st.refused:
+		c.wake(st.authority) // that is no verdict yet
+	case st.trials.n > 0 || st.answered != nil || st.refused:
 		c.wake(st.authority) // the next one goes on
 	default:
 		c.refuse(now, r, st, o.Trigger)

@@ -172,7 +172,7 @@ type stand struct {
 	holder    *Attempt  // the one of trials that holds back the others
 	first     time.Time // when it was first tried
 	early     time.Time // until then a trial that had no chance is no verdict
-	owed      bool      // there was such a trial without a control: the next request is sent in service
+	owed      bool      // there was a trial without a verdict and a control: the next request is sent in service
 	until     time.Time // when its trials have had their time; zero before the first
 	late      bool      // that time is over
 	refused   bool

@@ -35,7 +35,9 @@ import "time"
 // unless it is the control's turn to be first (controlFirst in like.go), and holds back the
 // others as any trial does. The next one that is asked once is sent in service, as the control.
 // The others go to the candidate, too, but for those that come while a trial has no answer and no
-// connection: these are sent in service (askOnce).
+// connection: these are sent in service (askOnce). After a trial that ended neutrally, or stalled
+// too early, the next one is sent in service as well, but for the first second: a candidate may
+// end everything so (owed).
 //
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.

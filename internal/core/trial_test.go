@@ -44,6 +44,21 @@ func TestTheTransportInServiceIsAskedWhatTheCandidateIsSilentAbout(t *testing.T)
 	s.does(s.call(Once, "POST"), Try)
 }
 
+// What can be asked only once, and ends on the candidate in a way that says nothing of it, leaves
+// the next one to the transport in service, unless that is within the first second: the candidate
+// may end everything so, and the transport in service be well.
+func TestWhatEndsNeutrallyOnTheCandidateIsAskedInServiceNext(t *testing.T) {
+	for after, want := range map[time.Duration]Do{time.Second - 1: Try, time.Second: Send} {
+		s := newScene(t)
+		s.askedOnce(1)
+		early, late := s.does(s.call(Once, "POST"), Try), s.call(Once, "POST")
+		s.Failed(s.now, early, Outcome{})
+		s.after(after)
+		s.Failed(s.now, s.does(late, Try), Outcome{})
+		s.does(s.call(Once, "POST"), want)
+	}
+}
+
 // Where nobody gets a connection, a control that got one, and broke, is none: the next one
 // has to fail without.
 func TestWhereNobodyGetsAConnectionAControlThatGotOneProvesNothing(t *testing.T) {
