@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -185,6 +186,31 @@ func TestARequestsOwnFaultRejectsNoPlannedCandidate(t *testing.T) {
 		wg.Wait()
 		assert.EqualValues(t, 2, rt.Health().Generation)
 	})
+}
+
+// Nothing that a transport says of its answers, or of names, counts against it once it is in service.
+// So it must not get there over one that answers.
+func TestWhatCanReadNoAnswerIsNotPromotedOverWhatCan(t *testing.T) {
+	for name, err := range map[string]error{
+		"no answer that can be read": errors.New("malformed HTTP response \"\\x15\\x03\""),
+		"no such host":               &net.DNSError{Err: "no such host", Name: "a.test", IsNotFound: true},
+		"no such protocol":           errors.New("unsupported protocol scheme \"http+unix\""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := busy(t, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return testkit.Dead(err) }).Make))
+				var wg sync.WaitGroup
+				wg.Go(func() { assert.Error(t, rt.Recreate(t.Context())) })
+				for range 12 {
+					time.Sleep(time.Second)
+					_, err := get(t.Context(), rt, "http://a.test/")
+					assert.NoError(t, err)
+				}
+				wg.Wait()
+				assert.EqualValues(t, 1, rt.Health().Generation)
+			})
+		})
+	}
 }
 
 // silentDials is a transport that dials for ever, and tells that it does.

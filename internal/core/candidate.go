@@ -13,7 +13,7 @@ import (
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go); it had no connection for requests that tried it first (weigh in
+// (tryAnswered in plan.go), whatever its error said (endsNeutrally); it had no connection for requests that tried it first (weigh in
 // plan.go); or it failed a request of kind Once, which has no control. Nor is it put in service if
 // it left requests that tried it first without an answer, though for less than a second in all.
 //
@@ -121,7 +121,7 @@ func (c *Client) expire(now time.Time, r *candidate) {
 	}
 	for _, st := range r.stands {
 		switch {
-		case st.inVain:
+		case st.inVain, st.missed:
 			c.end(now, st.kind)
 			return
 		case st.try != nil && st.tryLost && (st.try.Kind == Once || st.gone):

@@ -48,7 +48,22 @@ func TestWhatIsPlannedIsPutInServiceUnlessItWasTriedInVain(t *testing.T) {
 		"the control is answered, and the try says nothing": {func(s *scene) {
 			control, copied := s.tried()
 			s.Answered(s.now, control)
-			s.Failed(s.now, copied, Outcome{})
+			s.Failed(s.now, copied, Outcome{Trigger: "_OTHER"})
+		}, false},
+		"the try says nothing, and the control is answered": {func(s *scene) {
+			control, copied := s.tried()
+			s.Failed(s.now, copied, Outcome{Trigger: "_OTHER"})
+			s.Answered(s.now, control)
+		}, false},
+		"the control is answered, and the try says nothing, since its caller left": {func(s *scene) {
+			control, copied := s.tried()
+			s.Answered(s.now, control)
+			s.Failed(s.now, copied, Outcome{Trigger: "_OTHER", Left: true})
+		}, true},
+		"neither says anything": {func(s *scene) {
+			control, copied := s.tried()
+			s.Failed(s.now, copied, Outcome{Trigger: "_OTHER"})
+			s.Failed(s.now, control, Outcome{Trigger: "_OTHER"})
 		}, true},
 		"the candidate fails, and the control is silent": {func(s *scene) {
 			_, copied := s.tried()

@@ -86,7 +86,7 @@ func (k *cloner) candidate(r *candidate) *candidate {
 		s.of[p.authority] = &p
 		k.list(&p.trials, &st.trials)
 		p.holder, p.answered, p.callback = k.attempt(st.holder), k.attempt(st.answered), k.attempt(st.callback)
-		p.try, p.served = k.call(st.try), slices.Clone(st.served)
+		p.try, p.neutral, p.served = k.call(st.try), k.call(st.neutral), slices.Clone(st.served)
 	}
 	return &s
 }

@@ -81,10 +81,11 @@ func (k *keyer) candidate(r *candidate) {
 		k.attempt(st.answered)
 		k.attempt(st.callback)
 		k.call(st.try)
+		k.call(st.neutral)
 		k.times(st.first, st.early, st.until, st.tried)
 		k.durations(st.spent, st.had)
 		k.bools(st.gone, st.owed)
-		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain)
+		k.bools(st.late, st.slow, st.refused, st.tryLost, st.tryWell, st.inVain, st.missed)
 		for _, m := range st.served {
 			k.b = append(k.b, m.method...)
 			k.instants(m.began)

@@ -14,8 +14,10 @@ import (
 // again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
 // callers have little time, until its tries have had a second in all (weigh). The try was in
 // vain if the candidate had no connection, or failed a request that the transport in service
-// answered, in no more time than the try had (tryAnswered, tryJudged). What becomes of a planned
-// candidate that nobody tries is in candidate.go.
+// answered, in no more time than the try had (tryAnswered, tryJudged). A try with a neutral end
+// is none, and the next request tries; but the candidate is not put in service unproven if the
+// transport in service answered what such a try was a copy of (endsNeutrally). What becomes of a
+// planned candidate that nobody tries is in candidate.go.
 
 // A tryout is how an authority that is well tries a planned candidate: by one call.
 type tryout struct {
@@ -27,6 +29,8 @@ type tryout struct {
 	inVain   bool          // tryLost and tryWell
 	kind     string        // why it was lost
 	gone     bool          // the caller of the try has left
+	neutral  *Call         // the latest whose copy had a neutral end
+	missed   bool          // the transport in service answered such a call
 	had      time.Duration // how long the latest try that was given up was there
 	spent    time.Duration // the same in all, of those that spoke against the candidate
 }
@@ -155,6 +159,15 @@ func (st *stand) isTriedBy(now time.Time, q *Call) {
 // little time for a verdict (weigh).
 func (st *stand) triedTooBriefly(q *Call) bool {
 	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
+}
+
+// endsNeutrally: t, a try that ends in o, is none. But what ended without an answer, as where there
+// is no such host or the answer cannot be read, was missed if the transport in service answers it.
+func (st *stand) endsNeutrally(t *Attempt, o Outcome) {
+	if t.Copy() && o.Verdict == Neutral && !o.Left {
+		st.neutral, st.kind = t.Call, o.Trigger
+		st.missed = st.missed || st.tryWell
+	}
 }
 
 // isTry reports whether t is the try of a planned candidate. A call whose try failed may make

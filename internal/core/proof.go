@@ -128,6 +128,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 			}
 		}
 		if q := t.Call; o.Verdict == Neutral || q.main == nil && q.failure.on == c.current {
+			st.endsNeutrally(t, o)
 			c.untry(q) // it says nothing, nor does it where both have failed: the next one tries
 			return
 		}

@@ -166,6 +166,7 @@ func (c *Client) controlAnswered(now time.Time, q *Call, a *Attempt) {
 		st.answered = nil
 		c.wake(q.Authority)
 	}
+	st.missed = st.missed || st.neutral == q
 	if st.try == q || st.try != nil && (st.try.Kind == Once || st.gone) && a.start.After(st.tried) {
 		c.tryAnswered(now, st, a)
 	}
