@@ -76,9 +76,15 @@ func Middleware(rt *RecoveringRoundTripper, opts ...MiddlewareOption) func(http.
 
 // handBack gives req what handlers left in inner, the copy of it that they got, and that
 // those around them look for: the form, whose temporary files the server removes, and the
-// pattern that a ServeMux found.
+// pattern that a ServeMux found. Where they only read, so does handBack: req may be in the hands
+// of others, as behind a middleware that gives up on a slow handler and goes on without it.
 func handBack(req, inner *http.Request) {
-	req.MultipartForm, req.Pattern = inner.MultipartForm, inner.Pattern
+	if inner.MultipartForm != req.MultipartForm {
+		req.MultipartForm = inner.MultipartForm
+	}
+	if inner.Pattern != req.Pattern {
+		req.Pattern = inner.Pattern
+	}
 }
 
 // goesAround reports whether t is seen to end elsewhere than in rt: a nil pointer does.

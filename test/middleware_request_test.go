@@ -5,7 +5,9 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -75,4 +77,17 @@ func TestWhatHandlersLeaveInTheRequestIsHandedBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Handlers that only read may share a request, as where a middleware goes on without a slow one.
+// The race detector is this test.
+func TestHandlersThatOnlyReadMayShareARequest(t *testing.T) {
+	rt := start(t, &testkit.Stub{}, respawn.WithFactory(fresh))
+	handler := respawn.Middleware(rt)(respawn.Middleware(rt)(http.NotFoundHandler()))
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { handler.ServeHTTP(httptest.NewRecorder(), req) })
+	}
+	wg.Wait()
 }
