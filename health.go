@@ -27,8 +27,8 @@ const (
 	// StateFailing: the client can serve nobody for now. Three things hold: the
 	// transport has ended, or an authority is tripped and the factory gave no transport
 	// to try; the backoff forbids the next attempt; and neither the current transport
-	// nor the fallback has answered anybody since. The state lasts only until the
-	// backoff allows an attempt. Then it is StateRecovering, since otherwise a
+	// nor the fallback, which was asked, has answered anybody since. The state lasts only
+	// until the backoff allows an attempt. Then it is StateRecovering, since otherwise a
 	// readiness probe would keep away the request that starts the next recreation.
 	StateFailing State = "failing"
 	// StateClosed: the client was closed.

@@ -88,6 +88,32 @@ func TestAFallbackThatServesIsAWarning(t *testing.T) {
 	})
 }
 
+// A fallback that nobody has asked yet may serve. If probes, which come through the middleware
+// and so have the successor built, kept the traffic away, nobody would find out.
+func TestAFallbackThatNobodyHasAskedIsAWarning(t *testing.T) {
+	for name, base := range map[string]http.RoundTripper{"ended": &testkit.SessionStub{}, "none yet": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fallback := &testkit.Stub{}
+				rt := start(t, base, respawn.WithFactory(fails), respawn.WithFallback(fallback), every(time.Minute))
+				if s, ok := base.(*testkit.SessionStub); ok {
+					s.End(errSessionClosed)
+				}
+				probe := func() int { return serveOnce(t, respawn.Middleware(rt)(respawn.HealthHandler(rt))).Code }
+				for range 10 {
+					assert.Equal(t, http.StatusOK, probe())
+					time.Sleep(time.Second)
+				}
+				require.Equal(t, 1, rt.Health().Rejections, "none can be built")
+				fallback.Fail(testkit.Refused())
+				_, err := get(t.Context(), rt, "http://a.test/")
+				require.Error(t, err)
+				assert.Equal(t, http.StatusServiceUnavailable, probe(), "it does not serve, either")
+			})
+		})
+	}
+}
+
 // The same where the transport ends at once, so that no successor is due yet.
 func TestAFallbackServesWhileNoSuccessorIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -87,6 +87,7 @@ type Client struct {
 	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
 	changes  uint64                 // of who is among them
 	answered Instant                // when the latest attempt began that was answered in service
+	diverted Instant                // when the latest request went to the fallback; 0: none has
 	unbuilt  Instant                // when the factory gave no transport; 0: the latest candidate to end did not end for that
 	recent   recent
 	patience patience

@@ -14,7 +14,8 @@ import "time"
 //     was none yet, it holds once a build has failed;
 //   - nobody has been answered since, in service or by the fallback: no attempt that began
 //     after the latest of these, which are the end of the transport and the first failure of
-//     each authority that is tripped.
+//     each authority that is tripped. A fallback that has not been asked since may serve: a
+//     probe that failed would keep away the request that finds out.
 //
 // All else that is tripped, healing or has ended makes it recover, which is a warning. So
 // does a transport that has ended while no request came to notice (stateOf in the root's
@@ -57,7 +58,8 @@ func (c *Client) View(now time.Time, answered Instant) View {
 // isFailing reports whether nobody can be served.
 func (c *Client) isFailing(now time.Time, answered Instant) bool {
 	since, _ := c.illSince()
-	return c.awaitsBuild(now) && c.cannotBuild() && max(c.answered, answered) <= since
+	mayServe := c.rules.Fallback && c.diverted <= since // nobody knows
+	return c.awaitsBuild(now) && c.cannotBuild() && max(c.answered, answered) <= since && !mayServe
 }
 
 // awaitsBuild reports whether something is ill, no candidate is there or under way for

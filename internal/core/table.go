@@ -47,6 +47,9 @@ func (c *Client) Next(now time.Time, q *Call) Step {
 	if step.Do == GiveUp || step.Do == Divert {
 		c.forsake(q)
 	}
+	if step.Do == Divert {
+		c.diverted = c.now
+	}
 	c.settle(now)
 	return step
 }
