@@ -62,6 +62,8 @@ func (c *call) Copy(f gate.Flight, trial bool) {
 		case trial && f.Generation.Ended():
 			c.Gate.Spoiled(c.req.Context(), f)
 			return
+		case !c.Gate.Goes(f.Attempt):
+			return
 		}
 		c.count()
 		airborne = true
@@ -69,7 +71,8 @@ func (c *call) Copy(f gate.Flight, trial bool) {
 	}()
 }
 
-// unsent: a copy, fl if it has departed, was not sent.
+// unsent: an attempt, fl if it has departed, was not sent. Unless it was called back, its call goes
+// no further.
 func (c *call) unsent(fl *flight, f gate.Flight) {
 	if fl == nil {
 		f.Stripe.Leave()
@@ -77,6 +80,6 @@ func (c *call) unsent(fl *flight, f gate.Flight) {
 		c.arrived(fl)
 		fl.bond.Leave()
 	}
-	c.ground(f)
+	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true}, nil)
 	c.Wake() // await may wait for this flight alone
 }

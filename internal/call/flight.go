@@ -35,7 +35,6 @@ type result struct {
 	err      error
 	panicked any  // the value that its RoundTrip panicked with
 	lost     bool // its RoundTrip did not return
-	grounded bool // it was called back before its transport had it
 }
 
 // fly sends the request. A request that can be copied is sent on a goroutine of its own,
@@ -43,13 +42,13 @@ type result struct {
 func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	var (
 		req *http.Request
+		fl  *flight
 		err error
 	)
 	airborne := false
 	defer func() { // also if Err, GetBody, a context or the listener did not return
 		if !airborne {
-			f.Stripe.Leave()
-			c.ground(f)
+			c.unsent(fl, f)
 			body.Close(req) // no transport has it
 		}
 	}()
@@ -64,20 +63,17 @@ func (c *call) fly(f gate.Flight, trial bool) (*http.Response, error, bool) {
 	if c.core.Kind == core.Copyable {
 		req = c.req // not the caller's own
 	}
+	fl = c.depart(f, req, trial, newLeash(c.req.Context()))
+	if !c.Gate.Goes(f.Attempt) {
+		return nil, nil, false
+	}
 	c.count()
-	fl := c.depart(f, req, trial, newLeash(c.req.Context()))
 	airborne = true
 	if c.core.Kind != core.Copyable {
 		return c.landed(fl.roundTrip())
 	}
 	go fl.alone()
 	return c.await()
-}
-
-// ground tells the core that an attempt was never sent, and that its call goes no
-// further. Whoever calls ground has counted the attempt out of its generation.
-func (c *call) ground(f gate.Flight) {
-	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true}, nil)
 }
 
 // await waits for the call's flights, until one of them has the caller's answer, or
@@ -141,17 +137,14 @@ func (fl *flight) roundTrip() (r result) {
 			fl.vanish()
 		}
 	}()
-	r.send()
+	fl.hand()
+	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
+	r.lost = false
 	return r
 }
 
-// send gives the request to the transport, unless the flight was called back before that.
-func (r *result) send() {
-	if r.grounded = !r.call.Gate.Handed(r.Attempt); !r.grounded {
-		r.resp, r.err = r.Generation.Transport.RoundTrip(r.req)
-	}
-	r.lost = false
-}
+// hand tells the core that the transport gets the request.
+func (fl *flight) hand() { fl.call.Gate.Handed(fl.Attempt) }
 
 // errCalledBack is for a request that was called back and is not sent again.
 var errCalledBack = errors.New("respawn: the request was called back from a transport that was to be replaced")
@@ -178,7 +171,9 @@ func (fl *flight) alone() {
 		}
 		fl.call.handIn(r)
 	}()
-	r.send()
+	fl.hand()
+	r.resp, r.err = fl.Generation.Transport.RoundTrip(fl.req)
+	r.lost = false
 }
 
 // raise ends the caller's goroutine as the flight's was ended.

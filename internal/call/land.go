@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/respawnhttp/respawn/internal/body"
 	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/evidence"
 	"github.com/respawnhttp/respawn/internal/generation"
@@ -19,9 +18,6 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 	c.arrived(r.flight)
 	r.err = r.named()
 	switch {
-	case r.grounded:
-		r.unload()
-		return nil, nil, false
 	case r.lost:
 		if r.vanish(); r.fate.Copy {
 			return nil, nil, false
@@ -37,12 +33,6 @@ func (c *call) landed(r result) (*http.Response, error, bool) {
 	}
 	resp := c.lender.Restore(r.resp, r.req)
 	return r.bond.Track(c.req, resp), nil, true
-}
-
-// unload closes the body of a flight that was called back before its transport had it.
-func (r result) unload() {
-	r.bond.Leave()
-	body.Close(r.req)
 }
 
 // tellAnswer takes the answer of a flight to the core. It reports whether it counts.
@@ -144,8 +134,6 @@ func (c *call) judge(r result) (o core.Outcome, fate core.Fate) {
 func (c *call) late(r result) {
 	c.arrived(r.flight)
 	switch {
-	case r.grounded:
-		r.unload()
 	case r.lost:
 		r.vanish()
 	case r.err == nil:

@@ -35,6 +35,7 @@ type Attempt struct {
 
 	// Of one that the core began: whoever sends the request tells the core.
 	held      bool // its transport does not have it yet
+	goes      bool // nothing keeps its transport from getting it, and it may have been told that it does
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
 	queued    bool // it waits for a place in its transport's own pool (place.go)
@@ -69,12 +70,15 @@ func (a *Attempt) silentIn(now time.Time, s *suspect) {
 }
 
 // unsent reports whether a's request may be sent elsewhere as if a had not been sent: a had
-// no connection, and its request may be sent again, or is once only and its transport does not
-// have it yet, or has told that it looks for a connection. A transport that tells nothing, as
-// net/http's does for a registered protocol, may have sent a.
+// no connection, and its request may be sent again, or is once only and does not go to its
+// transport yet, or that has told that it looks for a connection. A transport that tells nothing,
+// as net/http's does for a registered protocol, may have sent a.
 func (a *Attempt) unsent() bool {
-	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && (a.held || a.asked))
+	return !a.connected && (a.Call.Kind >= Repeatable || a.Call.Kind == Once && (a.stays() || a.asked))
 }
+
+// stays reports whether a does not go to its transport yet.
+func (a *Attempt) stays() bool { return a.held && !a.goes }
 
 // looks reports whether a still looks for a connection.
 func (a *Attempt) looks() bool { return a.asked && !a.connected }
@@ -108,10 +112,10 @@ func (c *Client) callBack(a *Attempt) {
 	c.todo.Recall = append(c.todo.Recall, a)
 }
 
-// uncount: a's call goes elsewhere. If a was on a candidate, or no transport has had it, that was
+// uncount: a's call goes elsewhere. If a was on a candidate, or did not go to its transport yet, that was
 // no attempt of the call's own.
 func (c *Client) uncount(a *Attempt) {
-	if a.role == onTrial && a.On != c.current || a.role == inService && a.held {
+	if a.role == onTrial && a.On != c.current || a.role == inService && a.stays() {
 		a.Call.attempts--
 	}
 }

@@ -158,7 +158,7 @@ func (c *Client) Patience(now time.Time, au Authority) time.Duration { return c.
 // Silent: a has waited for another Patience, and its caller waits on. That is a stall.
 func (c *Client) Silent(now time.Time, a *Attempt) {
 	switch {
-	case a.over || c.closed:
+	case a.over || a.held || c.closed:
 		return
 	case a.On != c.current:
 		c.silentBehind(now, a)
@@ -175,23 +175,27 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 	c.settle(now)
 }
 
+// Goes: a has all that it takes, as its body, and will be given to its transport once somebody was
+// told so. If Goes returns false, a was called back meanwhile, and its transport must not get it.
+func (c *Client) Goes(a *Attempt) bool {
+	a.goes = !a.over
+	return a.goes
+}
+
 // Handed: the transport of a gets it, and a begins only now. Until then its goroutine waited for
-// its turn, or for a callback of the user's, such as GetBody. If Handed returns false, a was called
-// back meanwhile: its transport must not get it any more.
-func (c *Client) Handed(now time.Time, a *Attempt) bool {
-	if a.over {
-		return false
-	}
+// its turn, or for a callback of the user's, such as GetBody.
+func (c *Client) Handed(now time.Time, a *Attempt) {
 	a.held, a.began, a.start = false, c.now, now
-	if st := c.standOf(a.Call); st != nil {
-		switch t := st.answered; {
-		case a.in == &st.trials:
-			c.tryBegins(now, st)
-		case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
-			t.judgeAt = now.Add(t.laterControl())
-		}
+	st := c.standOf(a.Call)
+	if st == nil || a.over {
+		return
 	}
-	return true
+	switch t := st.answered; {
+	case a.in == &st.trials:
+		c.tryBegins(now, st)
+	case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
+		t.judgeAt = now.Add(t.laterControl())
+	}
 }
 
 // Asks: the transport of a has told that it looks for a connection. It will tell when

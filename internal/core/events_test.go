@@ -20,6 +20,17 @@ func (s *scene) moved() (behind, again *Attempt) {
 	return behind, s.does(behind.Call, Send)
 }
 
+// What no transport has yet is not silent, however long a callback of the user's keeps it.
+func TestWhatNoTransportHasYetIsNotSilent(t *testing.T) {
+	s := newScene(t)
+	step := s.Next(s.now, s.call(Copyable, "GET"))
+	s.Silent(s.now, step.Attempt)
+	assert.Empty(t, s.suspects)
+	s.Handed(s.now, step.Attempt)
+	s.Silent(s.now, step.Attempt)
+	assert.Len(t, s.suspects, 1)
+}
+
 // A deadline that ends a request and its copy speaks against the candidate, too, if the
 // copy had at least two thirds of the request's time. No other end of the control does.
 func TestADeadlineSpeaksAgainstACandidateThatHadTwoThirdsOfTheTime(t *testing.T) {

@@ -129,7 +129,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
 	k.durations(a.took)
-	k.bools(a.over, a.held, a.queued, a.connected, a.asked, a.control, a.brief, a.told, a.bound, a.in != nil, a.On == k.w.c.dead, a.On <= k.w.c.dead)
+	k.bools(a.over, a.held, a.goes, a.queued, a.connected, a.asked, a.control, a.brief, a.told, a.bound, a.in != nil, a.On == k.w.c.dead, a.On <= k.w.c.dead)
 	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
 	if a.silent.in == nil && a.silent.n > 0 {
 		k.times(a.silent.first)

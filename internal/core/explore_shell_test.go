@@ -102,7 +102,8 @@ func (w *world) ask(x *traveler) {
 
 // fetched: the body of f is there, and its transport gets it.
 func (w *world) fetched(f *flight) {
-	w.must(w.c.Handed(w.now, f.a), "what was not called back may not be sent")
+	w.must(w.c.Goes(f.a), "what was not called back may not be sent")
+	w.c.Handed(w.now, f.a)
 	f.held, f.start = false, w.now
 	if f.on == w.current && !f.trial {
 		f.began, f.clock = w.step, w.c.Clock()

@@ -129,7 +129,7 @@ func (c *Client) condemnOne(a *Attempt) {
 		return
 	}
 	a.Call.tripped = true
-	if a.held && a.unsent() {
+	if a.stays() && a.unsent() {
 		c.callBack(a)
 		return
 	}

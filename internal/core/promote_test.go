@@ -472,7 +472,7 @@ func TestWhatNoTransportHasYetLeavesTheOneThatWasReplaced(t *testing.T) {
 				return
 			}
 			require.Equal(t, []*Attempt{held}, s.Todo().Recall)
-			require.False(t, s.Handed(s.now, held))
+			require.False(t, s.Goes(held))
 			assert.Zero(t, q.attempts)
 			assert.Equal(t, s.Current(), s.does(q, Send).On)
 		})

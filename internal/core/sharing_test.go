@@ -270,7 +270,7 @@ func TestWhatNoCandidateHasYetIsCalledBackWhenThatIsOver(t *testing.T) {
 			require.Equal(t, Try, step.Do)
 			over(s)
 			require.Equal(t, []*Attempt{step.Attempt}, s.Todo().Recall)
-			assert.False(t, s.Handed(s.now, step.Attempt))
+			assert.False(t, s.Goes(step.Attempt))
 			assert.Zero(t, q.attempts)
 		})
 	}

@@ -77,11 +77,17 @@ func (g *Gate) Flying(q *core.Call) bool {
 	return q.Flying()
 }
 
-// Handed tells the core that the transport of an attempt gets it. It reports whether that may be:
-// the attempt may have been called back.
-func (g *Gate) Handed(a *core.Attempt) (wanted bool) {
-	g.do(context.Background(), func(c *core.Client, now time.Time) { wanted = c.Handed(now, a) })
-	return wanted
+// Goes tells the core that an attempt is about to be given to its transport. It reports whether that
+// may be: the attempt may have been called back.
+func (g *Gate) Goes(a *core.Attempt) (goes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.core.Goes(a)
+}
+
+// Handed tells the core that the transport of an attempt gets it.
+func (g *Gate) Handed(a *core.Attempt) {
+	g.do(context.Background(), func(c *core.Client, now time.Time) { c.Handed(now, a) })
 }
 
 // Asks tells the core that an attempt looks for a connection, and for a place first if queued.
