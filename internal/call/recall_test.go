@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/respawnhttp/respawn/internal/core"
 	"github.com/respawnhttp/respawn/internal/gate"
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
@@ -84,4 +85,22 @@ func TestWhoLeavesWhenCalledBackGetsItsOwnError(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the core has called back by the time that it would go to its transport is not sent, is no
+// replay, and is not in flight any more.
+func TestACopyThatWasCalledBackBeforeItWentIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stub := &testkit.Stub{}
+		m := made(t, stub)
+		req := testkit.Request(t.Context(), http.MethodGet, "http://a.test/", nil)
+		c, gen := m.newCall(req), m.Gate.Current()
+		a := c.core.AdoptWaiting(gen.ID, m.Gate.Clock(), gen.Born)
+		m.Gate.Failed(req.Context(), a, core.Outcome{Left: true}, nil)
+		c.Copy(gate.Flight{Attempt: a, Generation: gen, Stripe: gen.Enter(req)}, true)
+		synctest.Wait()
+		assert.Zero(t, stub.Calls.Load())
+		assert.Zero(t, c.sent)
+		assert.Zero(t, gen.InFlight())
+	})
 }

@@ -453,21 +453,32 @@ func TestAllTrialsAreInServiceWithTheirCandidate(t *testing.T) {
 	}
 }
 
-// What no transport has yet is not given to one that was replaced: it is as if it had not been made, also
-// for what is sent only once.
+// What does not go to its transport yet when that is replaced is as if it had not been made, also for
+// what is sent only once. What goes there already, and may have been told so, stays.
 func TestWhatNoTransportHasYetLeavesTheOneThatWasReplaced(t *testing.T) {
-	for name, k := range map[string]Kind{"PUT": Repeatable, "POST": Once, "sealed": Sealed} {
+	for name, tt := range map[string]struct {
+		kind         Kind
+		goes, leaves bool
+	}{
+		"PUT":              {Repeatable, false, true},
+		"POST":             {Once, false, true},
+		"a POST that goes": {Once, true, false},
+		"sealed":           {Sealed, false, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			s.refused(s.asks())
-			q := s.call(k, name)
+			q := s.call(tt.kind, "ANY")
 			step := s.Next(s.now, q)
 			require.Equal(t, Send, step.Do)
 			held := step.Attempt
+			if tt.goes {
+				require.True(t, s.Goes(held))
+			}
 			other := s.call(Copyable, "GET")
 			s.refused(s.does(other, Send))
 			s.replaced(other)
-			if k == Sealed {
+			if !tt.leaves {
 				assert.Empty(t, s.Todo().Recall)
 				return
 			}
