@@ -35,7 +35,7 @@ type Attempt struct {
 
 	// Of one that the core began: whoever sends the request tells the core.
 	held      bool // its transport does not have it yet
-	goes      bool // nothing keeps its transport from getting it, and it may have been told that it does
+	goes      bool // its transport will get it, and somebody may have been told so
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
 	queued    bool // it waits for a place in its transport's own pool (place.go)
@@ -112,8 +112,8 @@ func (c *Client) callBack(a *Attempt) {
 	c.todo.Recall = append(c.todo.Recall, a)
 }
 
-// uncount: a's call goes elsewhere. If a was on a candidate, or did not go to its transport yet, that was
-// no attempt of the call's own.
+// uncount: a's call goes elsewhere. If a was on a candidate, or did not go to its transport yet,
+// a was no attempt of the call's own.
 func (c *Client) uncount(a *Attempt) {
 	if a.role == onTrial && a.On != c.current || a.role == inService && a.stays() {
 		a.Call.attempts--

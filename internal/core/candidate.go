@@ -13,9 +13,10 @@ import (
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go), whatever its error said (endsNeutrally); it had no connection for requests that tried it first (weigh in
-// plan.go); or it failed a request of kind Once, which has no control. Nor is it put in service if
-// it left requests that tried it first without an answer, though for less than a second in all.
+// (tryAnswered in plan.go), and whatever the candidate's error said (endsNeutrally in plan.go);
+// it had no connection for requests that tried it first (weigh in plan.go); or it failed a
+// request of kind Once, which has no control. Nor is it put in service if it left requests that
+// tried it first without an answer, though for less than a second in all.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport

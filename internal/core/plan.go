@@ -161,8 +161,9 @@ func (st *stand) triedTooBriefly(q *Call) bool {
 	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
 }
 
-// endsNeutrally: t, a try that ends in o, is none. But what ended without an answer, as where there
-// is no such host or the answer cannot be read, was missed if the transport in service answers it.
+// endsNeutrally: a try, t, has ended in o, and is no try any more. But if t ended without an answer,
+// as where there is no such host or the answer cannot be read, and the transport in service answers
+// the same request, then the candidate missed that request.
 func (st *stand) endsNeutrally(t *Attempt, o Outcome) {
 	if t.Copy() && o.Verdict == Neutral && !o.Left {
 		st.neutral, st.kind = t.Call, o.Trigger

@@ -5,8 +5,8 @@ import "time"
 // What does a promotion do to those in flight? What tried the candidate is in service from
 // then on (enterService). What waits on the transport that was replaced finishes there, but:
 //
-//   - What no transport has yet (Handed in events.go), of an authority that was tripped, moves to the
-//     transport in service at once (condemnOne).
+//   - What does not go to its transport yet (Goes in events.go), of an authority that was tripped,
+//     moves to the transport in service at once (condemnOne).
 //   - What may be sent again, of an authority that was tripped, moves to the transport in
 //     service after its head start, if it has an attempt left. So does, with an attempt left or
 //     not, what waits on a candidate that was rejected (condemn, rescue).

@@ -130,8 +130,8 @@ func (c *Client) looksUpAt(q *Call, r *candidate) time.Time {
 // waitForTrip: q has failed as often as it may. If its authority has failed often enough to trip, and
 // has not, others under way may be well (mostFailed in streak.go). q waits for up to a head start for
 // what becomes of them: where they only wait for their turn to fail, the authority trips, and q goes on.
-// It does not wait if the trip would come too late for it (outOfTime), or is of no use to it: it has the
-// attempts of who met an outage already, and there is no fallback.
+// q does not wait for a trip that would come too late for it (outOfTime), or is of no use to it: q has had
+// the attempts of who met an outage already, and there is no fallback.
 func (c *Client) waitForTrip(now time.Time, q *Call, s *suspect) Step {
 	if q.decidedBy.IsZero() {
 		q.decidedBy = first(q.readyBy, now.Add(headStartOf(now, q)))
