@@ -191,12 +191,15 @@ func (o *order) again() (io.ReadCloser, error) {
 		o.denies(errDenied)
 		return nil, errDenied
 	case willLinger:
-		w.note("mood", "GetBody takes 2 s")
-		o.fetch(2 * time.Second)
+		w.note("mood", "GetBody takes %v", lingers)
+		o.fetch(lingers)
 	}
 	o.denies(nil)
 	return w.newUpload(o), nil
 }
+
+// lingers is how long a GetBody takes that takes its time.
+const lingers = 2 * time.Second
 
 // fetch takes its time. Nobody can leave meanwhile, and no transport has the request.
 func (o *order) fetch(takes time.Duration) {

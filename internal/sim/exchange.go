@@ -39,6 +39,14 @@ type try struct {
 	fault    fault
 }
 
+// decided is when the client decided upon the try.
+func (t *try) decided() time.Duration {
+	if t.fetched {
+		return t.arrived - lingers
+	}
+	return t.arrived
+}
+
 // A fault is what an error says, as the network knows that caused it.
 type fault int
 

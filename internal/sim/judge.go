@@ -125,7 +125,7 @@ func (w *world) judgeFallback() {
 		return
 	}
 	for _, t := range w.spare.tries {
-		w.must(w.trippedAt(t.order.au, t.arrived) || t.service.link.ended,
+		w.must(w.trippedAt(t.order.au, t.decided()) || t.service.link.ended,
 			"r%d goes to the fallback at %v, and %s is not tripped", t.order.id, t.arrived, hostOf(t.order.au))
 	}
 }
