@@ -216,8 +216,9 @@ func (fl *flight) Since() time.Time {
 	return waitsSince(fl.watch, fl.req)
 }
 
-// waitsSince is since when only the transport keeps an attempt waiting, which sends that request,
-// as far as w saw it; zero if something else does, or nobody looked.
+// waitsSince is the time since when only the transport has kept an attempt waiting. w is the watch of
+// the attempt, and sent the request as it was sent. It is zero if something else keeps the attempt
+// waiting, or if nobody looked.
 func waitsSince(w *evidence.Watch, sent *http.Request) time.Time {
 	since := w.Since()
 	read, reading := body.LastRead(sent)

@@ -35,7 +35,7 @@ type Attempt struct {
 
 	// Of one that the core began: whoever sends the request tells the core.
 	held      bool // its transport does not have it yet
-	goes      bool // its transport will get it, and somebody may have been told so
+	goes      bool // its transport will get it, and those who count replays may have been told
 	asked     bool // its transport has told that it looks for a connection, and will tell when it has one
 	connected bool // something of it may have been sent
 	queued    bool // it waits for a place in its transport's own pool (place.go)

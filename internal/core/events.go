@@ -175,8 +175,9 @@ func (c *Client) Silent(now time.Time, a *Attempt) {
 	c.settle(now)
 }
 
-// Goes: a has all that it takes, as its body, and will be given to its transport once somebody was
-// told so. If Goes returns false, a was called back meanwhile, and its transport must not get it.
+// Goes: the request of a is complete, its body too, and its transport will get it as soon as those
+// who count replays were told. If Goes returns false, a was called back, and its transport must not
+// get the request.
 func (c *Client) Goes(a *Attempt) bool {
 	a.goes = !a.over
 	return a.goes
