@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -108,6 +109,29 @@ func TestAPostThatABaseWithoutHooksFailedOverIsSentOnce(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A transport may read a body after RoundTrip has returned an error ([http.RoundTripper]), as
+// HTTP/3 does. A reader in memory has no lock, so nobody else may look at it: only -race tells.
+func TestABodyThatIsStillReadAfterAnErrorIsNotLookedAt(t *testing.T) {
+	for _, header := range []http.Header{{}, {"Idempotency-Key": {"1"}}} {
+		t.Run(fmt.Sprint(header), func(t *testing.T) {
+			var readers sync.WaitGroup
+			base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+				readers.Go(func() {
+					_, _ = io.ReadAll(req.Body)
+					testkit.CloseBody(req)
+				})
+				return nil, testkit.ConnReset()
+			})
+			rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return base }).Make))
+			req := request(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader("x"))
+			req.Header = header
+			_, err := testkit.Do(rt, req)
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			readers.Wait()
+		})
 	}
 }
 

@@ -203,12 +203,10 @@ func (w *Watch) Unsent(sent *http.Request, err error) bool {
 		return false
 	case w.Watched() && w.shownAny():
 		return false
-	case sent != nil && body.Begun(sent):
+	case !w.Apart() && (foreign || !neverSent(err)):
 		return false
-	case w.Apart():
-		return true
 	}
-	return !foreign && neverSent(err)
+	return sent == nil || !body.Begun(sent)
 }
 
 // Judged derives the request that an error is read from: the caller's, whose
