@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,14 +54,15 @@ func TestSoak(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	stages := newStages(r)
+	heart := new(pulse)
 	for _, s := range stages {
-		s.t = t
+		s.t, s.pulse = t, heart
 		s.sent = map[kind]int{plainGet: 0, keyedPost: 0, rewindPost: 0, shotPost: 0}
 		s.rt = s.start(t, respawn.WithName(s.name), respawn.WithTracerProvider(traces), respawn.WithBackOff(steady))
 	}
 
 	// Resources are measured twice, when all is quiet: after a warm-up, and at the end.
-	soak(stages, pace, func() { time.Sleep(50 * pace) })
+	soak(stages, heart, pace, func() { time.Sleep(50 * pace) })
 	var before, after resources
 	require.Eventually(t, func() bool {
 		quiet(stages)
@@ -72,7 +74,7 @@ func TestSoak(t *testing.T) {
 	struck := map[string]int{}
 	faults := 0
 	start := time.Now()
-	soak(stages, pace, func() {
+	soak(stages, heart, pace, func() {
 		second := time.NewTicker(time.Second)
 		defer second.Stop()
 		for time.Since(start) < *soakFor {
@@ -102,12 +104,13 @@ func TestSoak(t *testing.T) {
 		t.Errorf("not flat: %+v before, %+v after", before, after)
 	}
 
-	var promoted, rejected int
+	var promoted, rejected, starved int
 	for _, s := range stages {
 		health := s.rt.Health()
 		promoted, rejected = promoted+health.Promotions, rejected+health.Rejections
 		r.Sent += s.requests
 		r.Late, r.Unsafe, r.Cut = r.Late+s.late, r.Unsafe+s.unsafe, r.Cut+s.cut
+		starved += s.starved
 		for _, k := range []kind{rewindPost, shotPost} {
 			assert.Empty(t, s.server.ledger.twice(s.name+" "+string(k)), "%s: a %s came twice", s.name, k)
 		}
@@ -125,8 +128,8 @@ func TestSoak(t *testing.T) {
 	assert.Equal(t, rejected, outcomes["rejected"], "a rejection without its span")
 
 	t.Logf("faults: %v", struck)
-	r.Soak = fmt.Sprintf("%d requests, %.0f requests/s; %d faults; %d recreations promoted, %d rejected; failed: %d deadlines in the dark, %d POSTs that nobody may send again, %d answers cut in their bodies, 0 others; goroutines %d -> %d, files %d -> %d, connections %d -> %d, heap %.1f -> %.1f MB; seed %d",
-		r.Sent, float64(r.Sent)/lasted.Seconds(), faults, promoted, rejected, r.Late, r.Unsafe, r.Cut,
+	r.Soak = fmt.Sprintf("%d requests, %.0f requests/s; %d faults; %d recreations promoted, %d rejected; failed: %d deadlines in the dark, %d POSTs that nobody may send again, %d answers cut in their bodies, %d while the machine stood still, 0 others; goroutines %d -> %d, files %d -> %d, connections %d -> %d, heap %.1f -> %.1f MB; seed %d",
+		r.Sent, float64(r.Sent)/lasted.Seconds(), faults, promoted, rejected, r.Late, r.Unsafe, r.Cut, starved,
 		before.goroutines, after.goroutines, before.files, after.files, before.conns, after.conns,
 		float64(before.heap)/1e6, float64(after.heap)/1e6, seed)
 	t.Logf("figures: soak of %s: %s", lasted.Round(time.Second), r.Soak)
@@ -138,8 +141,10 @@ func TestSoak(t *testing.T) {
 func steady() backoff.BackOff { return backoff.NewConstantBackOff(500 * time.Millisecond) }
 
 // soak runs the load on all stages while during runs.
-func soak(stages []*stage, pace time.Duration, during func()) {
+func soak(stages []*stage, heart *pulse, pace time.Duration, during func()) {
 	quit := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() { heart.run(quit) })
 	for _, s := range stages {
 		s.serve(pace, quit)
 	}
@@ -148,6 +153,7 @@ func soak(stages []*stage, pace time.Duration, during func()) {
 		for _, s := range stages {
 			s.senders.Wait()
 		}
+		beating.Wait()
 	}()
 	during()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type blow struct {
 type stage struct {
 	*world
 	t        *testing.T
+	pulse    *pulse
 	name     string
 	deadline time.Duration
 	blows    []blow
@@ -40,12 +42,34 @@ type stage struct {
 	late     int
 	unsafe   int
 	cut      int
+	starved  int
 	last     blow
 	at       time.Time // of the last blow; zero before the first
 	calm     time.Time // when it was found to be over; zero before
 	swaps    int       // that were called for so far
 	cost     costs     // of the last blow
 	errs     []error   // likewise
+}
+
+// A pulse beats as long as its process gets a processor.
+type pulse struct{ beats atomic.Int64 }
+
+const beat = 10 * time.Millisecond
+
+func (p *pulse) run(quit <-chan struct{}) {
+	for {
+		select {
+		case <-quit:
+			return
+		case <-time.After(beat):
+			p.beats.Add(1)
+		}
+	}
+}
+
+// stopped reports whether half of the beats since then are missing, when there were that many.
+func (p *pulse) stopped(since time.Time, beats int64) bool {
+	return 2*time.Duration(p.beats.Load()-beats)*beat < time.Since(since)
 }
 
 // costs are failed requests.
@@ -80,16 +104,17 @@ func (s *stage) serve(pace time.Duration, quit <-chan struct{}) {
 				case <-beat.C:
 				}
 				n++
-				began := time.Now()
-				s.judge(k, began, c.send(k, fmt.Sprintf("%s%s#%d", c.name, k, n)))
+				began, beats := time.Now(), s.pulse.beats.Load()
+				err := c.send(k, fmt.Sprintf("%s%s#%d", c.name, k, n))
+				s.judge(k, began, err, s.pulse.stopped(began, beats))
 			}
 		})
 	}
 }
 
 // judge counts an outcome. A request may fail only if nobody may send it again or if, in the dark,
-// its deadline passes.
-func (s *stage) judge(k kind, began time.Time, err error) {
+// its deadline passes. A deadline may also pass if the machine stood still.
+func (s *stage) judge(k kind, began time.Time, err error, stoodStill bool) {
 	ended := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,6 +134,8 @@ func (s *stage) judge(k kind, began time.Time, err error) {
 	case struck && !k.idempotent() && !errors.As(err, new(lateError)):
 		s.unsafe++
 		s.cost.unsafe++
+	case stoodStill && errors.As(err, new(lateError)):
+		s.starved++
 	default:
 		s.t.Errorf("%s: a %s of %s failed %s after %q: %v", s.name, k, ended.Sub(began), ended.Sub(s.at), s.last.name, err)
 	}
@@ -192,7 +219,7 @@ func newStages(r *report) []*stage {
 	h3, h3Server := newHTTP3World(r, 0)
 	conn := newClientConnWorld(r, protocols["h2"])
 	unix := newUnixWorld(r)
-	const deadline = 2 * time.Second // where blows are dark: no busy machine takes that long
+	const deadline = 2 * time.Second // where blows are dark
 	return []*stage{
 		{world: h1, name: "HTTP/1.1", deadline: deadline, blows: []blow{
 			{name: "connections reset", fault: h1.reset},
