@@ -51,7 +51,7 @@ type stage struct {
 	errs     []error   // likewise
 }
 
-// A pulse beats as long as its process gets a processor.
+// A pulse beats every 10 ms, as long as its process gets a processor.
 type pulse struct{ beats atomic.Int64 }
 
 const beat = 10 * time.Millisecond
@@ -67,7 +67,8 @@ func (p *pulse) run(quit <-chan struct{}) {
 	}
 }
 
-// stopped reports whether half of the beats since then are missing, when there were that many.
+// stopped reports whether most of the time since an instant has passed without a beat. beats is how
+// many the pulse had had by that instant.
 func (p *pulse) stopped(since time.Time, beats int64) bool {
 	return 2*time.Duration(p.beats.Load()-beats)*beat < time.Since(since)
 }
