@@ -54,14 +54,14 @@ type stage struct {
 // A pulse beats every 10 ms, as long as its process gets a processor.
 type pulse struct{ beats atomic.Int64 }
 
-const beat = 10 * time.Millisecond
+const heartbeat = 10 * time.Millisecond
 
 func (p *pulse) run(quit <-chan struct{}) {
 	for {
 		select {
 		case <-quit:
 			return
-		case <-time.After(beat):
+		case <-time.After(heartbeat):
 			p.beats.Add(1)
 		}
 	}
@@ -70,7 +70,7 @@ func (p *pulse) run(quit <-chan struct{}) {
 // stopped reports whether most of the time since an instant has passed without a beat. beats is how
 // many the pulse had had by that instant.
 func (p *pulse) stopped(since time.Time, beats int64) bool {
-	return 2*time.Duration(p.beats.Load()-beats)*beat < time.Since(since)
+	return 2*time.Duration(p.beats.Load()-beats)*heartbeat < time.Since(since)
 }
 
 // costs are failed requests.

@@ -210,8 +210,8 @@ func IsQuiet(sent *http.Request) bool {
 
 // Begun reports whether some of a body in memory was read, which no shield observes. It is
 // for attempts that never had a connection, as far as is known: a transport may still read the
-// body of any other after RoundTrip has returned (http.RoundTripper), and a reader in memory
-// has no lock.
+// body of any other attempt after RoundTrip has returned (http.RoundTripper), and a reader in
+// memory has no lock.
 func Begun(sent *http.Request) bool {
 	if !Has(sent) {
 		return false
