@@ -27,11 +27,11 @@ type healthCheck struct {
 }
 
 // HealthHandler returns a handler that reports the health of the clients as
-// application/health+json. It answers at once. A client's status is pass, warn while it
-// recovers, or fail if it can serve nobody: it is closed, or in [StateFailing]. The worst
-// of them sets the status of the answer: 200 for pass and warn, 503 for fail. The handler
-// answers GET and HEAD and is safe for concurrent use. HealthHandler panics if a client is
-// nil.
+// application/health+json. It answers at once, unless a transport's own Err method blocks. A
+// client's status is pass, warn while it recovers, or fail if it can serve nobody: it is
+// closed, or in [StateFailing]. The worst of them sets the status of the answer: 200 for pass
+// and warn, 503 for fail. The handler answers GET and HEAD and is safe for concurrent use.
+// HealthHandler panics if a client is nil.
 func HealthHandler(rts ...*RecoveringRoundTripper) http.Handler {
 	for i, rt := range rts {
 		if rt == nil {

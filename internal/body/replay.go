@@ -12,7 +12,8 @@ import "net/http"
 // sent is told by Unsent in internal/evidence/watch.go: by net/http's hooks or, for a
 // transport that has none, by the error's type and by how much of the body is left.
 //
-// As for any request, four more things must hold. mayGoAgain and its caller in
+// A request that the core calls back before anything of it was sent goes again without an error.
+// After an error four more things must hold, as for any request. mayGoAgain and its caller in
 // internal/call/land.go see to three: the error speaks against the transport, or a trial was
 // never sent; the caller is still there; and the body can be had again, since it has GetBody
 // or no byte of it was read. A file without GetBody is never sent again, whatever became of
@@ -29,8 +30,9 @@ import "net/http"
 //   - After a promotion it is sent on the transport that was promoted. A POST with such a header
 //     and a body that can be had again may move there, too, while it still waits for its answer
 //     on the one that was replaced (promote.go).
-//   - If the transport in service has ended, it waits for the next one, if that may be built,
-//     or goes to the fallback (withoutTransport in table.go).
+//   - If the transport in service has ended, it has the next one built, if that may begin, and
+//     waits for it. Otherwise it goes to the fallback or, without one, waits for what is being
+//     built (withoutTransport in table.go).
 //   - With WithWaitForReady it starts over with all of this after a second (wait.go).
 
 // A Replay says which requests may be sent again after an error. Its values are

@@ -6,17 +6,19 @@ import (
 )
 
 // What becomes of a candidate that nobody tries? It is over five minutes after it was built.
-// So is one that was tried without a verdict. Both are reported as untried (expire). But one that
-// has answered, and nobody came who could be the control, is promoted before that (believe in
-// like.go); and one whose answer waits for a verdict stays until that (lastsUntil).
+// So is one that was tried without a verdict. Both are reported as untried (expire). But one whose
+// answer waits for its verdict stays until that (lastsUntil). And one that answered within its first
+// minute is promoted four minutes after that answer, if no control came, nobody was served in
+// between, and the proof takes no other answer (believe in like.go).
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
 // authority that was well tried it in vain (expire): the candidate did not answer a request
 // that the transport in service answered, within a second if the candidate had only that
 // (tryAnswered in plan.go), and whatever the candidate's error said (endsNeutrally in plan.go);
 // it had no connection for requests that tried it first (weigh in plan.go); or it failed a
-// request of kind Once, which has no control. Nor is it put in service if it left requests that
-// tried it first without an answer, though for less than a second in all.
+// request that can have no control: one of kind Once, or one whose caller has left. Nor is it
+// put in service if it left requests that tried it first without an answer, though for less than
+// a second in all.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport

@@ -6,7 +6,8 @@ import "time"
 // client fails. Any other fails only while nobody can be served, which is so if all of
 // these hold (isFailing):
 //
-//   - something is tripped, or the transport in service says that it has ended;
+//   - something is tripped, or the transport in service says that it has ended, or there is none
+//     yet;
 //   - there is no candidate, and the backoff allows no build yet: once it does, the next
 //     request has one built, and a probe that failed would keep that request away;
 //   - there is nothing to try: for one authority that is tripped, the latest build since its
@@ -17,8 +18,8 @@ import "time"
 //     each authority that is tripped. A fallback that has not been asked since may serve: a
 //     probe that failed would keep away the request that finds out.
 //
-// All else that is tripped, healing or has ended makes it recover, which is a warning. So
-// does a transport that has ended while no request came to notice (stateOf in the root's
+// All else that is tripped, healing or has ended makes the state "recovering", which is a warning.
+// So does a transport that has ended while no request came to notice (stateOf in the root's
 // health.go). A handler for several clients answers 503 if one of them fails
 // (healthhandler.go there).
 

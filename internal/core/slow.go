@@ -34,12 +34,13 @@ import "time"
 //     (copyAnswered, judge, prove in proof.go).
 //   - The copy is answered, but what waits in service cannot be the control: the upstream may have
 //     come back since it began (mayBeBack in proof.go); or it has failed, and that proves nothing;
-//     or its caller waits within the transport, and would have to wait there for longer. If
-//     100 ms have not brought its answer, or a quarter of the time that such a caller has left,
-//     the request is sent in service once more, and that is the control (sendControl). It proves
-//     the candidate if it is silent for 100 ms longer than the copy took, and for a second. If it
-//     has to wait for a place in its pool, it has to be silent for twice as long as the copy took,
-//     from its place on (place.go).
+//     or it runs on its caller's goroutine, so that its caller gets the copy's answer only after it;
+//     or it waits for a place in its pool, and is excused for that (place.go). If 100 ms have not
+//     brought its answer, or a quarter of the time that such a caller has left, the request is sent
+//     in service once more, and that is the control (sendControl). It proves the candidate if it is
+//     silent for 100 ms longer than the copy took, and for a second. If it has to wait for a place
+//     in its pool, it has to be silent from its place on, for twice as long as the copy took and
+//     for a second (place.go).
 //   - The control is answered before that: this copy proves nothing. If the control began before
 //     the copy, the upstream is slow, and the authority's patience grows (controlAnswered,
 //     outwaited). The outage is over if the control began after the streak did, or if the failures
@@ -56,8 +57,8 @@ import "time"
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another request with the same method, sent in service after the trial began, failed there or
-// was silent for twice as long as the answer took. If none did, the next request like it is sent in
-// service, as the control (like.go).
+// was silent for twice as long as the answer took, and for a second. If none did, the next request
+// like it is sent in service, as the control (like.go).
 
 // copyAnswered: the caller has its answer. The control goes on, and proves the candidate if it stays
 // silent for long enough. Where it has failed, that proves the candidate, or the next control begins.

@@ -16,7 +16,7 @@ import (
 //   - A neutral end does not count. It is due to the caller, the request, this machine, a
 //     malformed answer, a server that has closed the connection after a GOAWAY, or a host name
 //     that does not exist.
-//   - Nothing counts that did not end on the transport in service: neither a trial, nor an
+//   - Nothing counts that did not happen on the transport in service: neither a trial, nor an
 //     attempt on a transport that was replaced (Failed in events.go).
 //   - An end that says too little (Untyped) only raises suspicion, so that the next attempts
 //     are watched. It is an error without a meaning, of an attempt that nobody watched; an
@@ -33,11 +33,11 @@ import (
 // needs no count (Ended in events.go).
 //
 // What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
-// half of its attempts under suspicion have failed, of those that are over, or have a connection
-// and have lasted long enough to fail (failuresTrip, mostFailed); or at the threshold of stalls,
-// once the first of
-// them is StallSpan old (WithStallThreshold, 3 and 1 s; stallsTrip).
-// When the count starts over is said at served.
+// half of its attempts under suspicion have failed, of those that are over, or have lasted long
+// enough to fail and do not look for a connection (failuresTrip, mostFailed). A neutral end is one
+// of these only if it took as long as the longest failure (cleared). Or it trips the authority at
+// the threshold of stalls, if one of them, or a failure, counts when the first is StallSpan old
+// (WithStallThreshold, 3 and 1 s; stallsTrip). When the count starts over is said at served.
 
 // verdictOf is what an attempt's end says of its transport, where the core knows better
 // than whoever read its error.
@@ -249,8 +249,8 @@ func (s *suspect) hasFailedSince(method string, at Instant) bool {
 //
 // Whether an attempt began later is told by an Instant (core.go), and not by the time of day.
 // Two attempts begin at the same instant unless there is an event between them: a failure or
-// stall in service, the start of a build, its success, a trial, its answer, a refusal by a tripped
-// authority, a promotion, or the end of the transport in service.
+// stall in service, the start of a build, its success, a trial, its answer, a proof, a refusal by a
+// tripped authority, a promotion, or the end of the transport in service.
 
 // served: an answer in service. It ends a streak that began before its attempt.
 func (c *Client) served(now time.Time, a *Attempt) {

@@ -10,7 +10,8 @@ import "time"
 // authority's only trial, it holds back the others for up to a second (try, heldBack in
 // wait.go), unless its caller is about to leave (hasTimeToTry). Where the authority's latest counted
 // failure had no connection, the others are held back only until the trial has one (Connected in
-// events.go). Then each of them whose control has failed makes a trial, too.
+// events.go). Then each of them whose control has failed makes a trial, too, but not one whose
+// control took a head start to fail beside the candidate (hadItsChance in wait.go).
 //
 // If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
 // another trial of the authority is under way, an answered copy waits for its verdict, the
@@ -34,10 +35,10 @@ import "time"
 // authority in the table below does not take it. It goes to the candidate without a control,
 // unless it is the control's turn to be first (controlFirst in like.go), and holds back the
 // others as any trial does. The next one that is asked once is sent in service, as the control.
-// The others go to the candidate, too, but for those that come while a trial has no answer and no
-// connection: these are sent in service (askOnce). After a trial that ended neutrally, or stalled
-// too early, the next one is sent in service as well, but for the first second: a candidate may
-// end everything so (owed).
+// The others go to the candidate, too, but for those that come while no trial under way has a
+// connection, and the candidate has answered none like them: these are sent in service (askOnce).
+// After a trial that ended neutrally, or stalled too early, the next one is sent in service as well,
+// but for the first second: a candidate may end everything so (owed).
 //
 // The table of trials: an authority's row, which is how its latest counted failure
 // looked, says how its requests try a candidate, and what proves it.
@@ -53,6 +54,7 @@ import "time"
 //	             |                           | (copy.go)                          |
 //	any          | what its row does not take| the candidate; one at a time in    | an answer, if one like it,
 //	             |                           | service (askedOnce, askOnce)       | sent later, failed there
+//	             |                           |                                    | or stayed silent there
 //
 // Where the upstream may have come back, a control that begins later decides in all rows
 // (mayBeBack in proof.go).

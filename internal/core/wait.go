@@ -14,8 +14,9 @@ import (
 // once goes to the transport in service, a second into the build, or within a quarter of its time
 // if the build before this one gave nothing (mayNotSee in trial.go). A request that has no attempt
 // left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over,
-// and by each trip, verdict and promotion; if it waits for a trip, also when the transport in service
-// ends. Then it does the first of these that applies (round in table.go):
+// by each trip, by the end of each build, by each verdict and promotion, and when its authority is
+// well again or forgotten; if it waits for a trip, also when the transport in service ends. Then it
+// does the first of these that applies (round in table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
 //     waits for it. Otherwise it goes to the fallback, if there is one, or waits for what is
@@ -31,14 +32,16 @@ import (
 //   - It gives up.
 //
 // So, while its authority is tripped, a request that the transport in service has failed gives
-// up or goes to the fallback for one of five reasons:
+// up or goes to the fallback for one of six reasons:
 //
 //   - Its authority has refused a candidate since the request last failed, or its own trial has
 //     failed while others go on. That failure cannot justify another trial (hasEvidence in
 //     trial.go).
 //   - There is no candidate for it, and none may be built: the backoff does not allow it yet,
-//     or the present candidate is planned, or is protected by a trial that still has time
-//     (waitForNext, givesWay in sharing.go).
+//     or the present candidate is planned, or is protected by a trial that still has time, or
+//     by an answer that waits for its verdict (waitForNext, givesWay in sharing.go).
+//   - There is a fallback, and half of its caller's time is gone while the candidate is being
+//     built (waitOn).
 //   - It has had its wait. Nobody waits for a candidate after another one that it has waited
 //     for (waitForVerdict), unless it has that built itself (waitForNext); and whoever took long
 //     to fail beside a candidate waits only if it has not waited before (waitForOthers).
@@ -47,18 +50,19 @@ import (
 //     an outage, failed on a transport that was replaced for one, or was silent for long on a
 //     transport that was replaced (spare, meets in table.go). An attempt is not counted if its
 //     error said too little, once (note in events.go); if it tried a planned candidate and did
-//     not get its answer there (plan.go); if it was called back from a candidate, or moved
-//     from one that was rejected (uncount in attempt.go); or if it may be in two places and was
-//     silent for long on a transport that was replaced (silentBehind in promote.go).
+//     not get its answer there (plan.go); if it was called back from a candidate, or from a
+//     transport that did not have it yet, or moved from a candidate that was rejected (uncount in
+//     attempt.go); or if it may be in two places and was silent for long on a transport that was
+//     replaced (silentBehind in promote.go).
 //
 // Its caller gets the error of its latest attempt in service; if none has failed there, that of
 // its trial; and if none has failed at all, the reason why the wait ended, such as the
 // context's (keep, end in internal/call/land.go).
 //
 // With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
-// met an outage: it rests for a second, or until a promotion or Close, and starts over, but
-// for the candidates that it waits for. Its time for that begins when it would have given up
-// first (mayStartOver).
+// met an outage: it rests for a second, or until a promotion or Close, and starts over. Only
+// what it has waited for stays: it does not wait for a second candidate that others asked for. Its
+// time for that begins when it would have given up first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8

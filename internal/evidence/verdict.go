@@ -35,11 +35,13 @@ const (
 //	 internal/body/kind.go), or its own hook refused a 1xx
 //	 response, if the attempt is watched
 //	the request is malformed, or the answer, as net/http    Neutral
-//	 says (saysText in text.go), or as malformed.go finds
+//	 says (saysText in text.go)
 //	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
-//	no connection could be made, it broke, or its stream    Failure
+//	no connection could be made                             Failure
 //	net/http's ResponseHeaderTimeout, another's timeout     Stall
+//	the request is malformed, as malformed.go finds         Neutral
+//	the connection broke, or the stream                     Failure
 //	anything else                                           Failure; it cannot trip if nobody watched
 func Classify(req *http.Request, err error) Verdict {
 	if err == nil {
