@@ -125,7 +125,7 @@ func TestOnlyWhatDrainsIsToldOf(t *testing.T) {
 // Whatever has a layer in common with what is ours is not fresh.
 func TestAProductThatWrapsWhatIsInServiceIsNotFresh(t *testing.T) {
 	cfg := config.Default()
-	fallback, client := &testkit.Stub{}, &testkit.Stub{}
+	fallback, client := &testkit.Stub{}, &aClient{} // whatever has the client's type is a client
 	cfg.Fallback, cfg.Factory = fallback, stubsFactory
 	g, pool := &Gate{}, &http.Transport{}
 	base := &wrapper{pool}
@@ -134,6 +134,7 @@ func TestAProductThatWrapsWhatIsInServiceIsNotFresh(t *testing.T) {
 	for name, product := range map[string]http.RoundTripper{
 		"it is what is in service": base, "it wraps that": &wrapper{base}, "it is what that wraps": pool,
 		"both wrap the same": &wrapper{pool}, "it wraps the fallback": &wrapper{fallback}, "it wraps the client": &wrapper{&wrapper{client}},
+		"it is another client": &aClient{},
 	} {
 		assert.True(t, g.inService(product), name)
 	}
@@ -151,6 +152,8 @@ func TestAProductThatWrapsWhatIsInServiceIsNotFresh(t *testing.T) {
 	assert.False(t, g.inService(&wrapper{&http.Transport{}}))
 	g.transports() // the lock is free
 }
+
+type aClient struct{ testkit.Stub }
 
 type wrapper struct{ http.RoundTripper }
 
