@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -16,19 +17,23 @@ type budget struct {
 
 // What the budgets allow.
 const (
-	serialBudget   = 12.0 // ns added to a request without a body
-	parallelBudget = 15.0 // the same with several goroutines,
-	parallelFactor = 1.5  // and as a multiple of serial
-	bodyBudget     = 45.0 // ns added to a request with a body,
-	bodyBytes      = 48.0 // and its one allocation
-	deadDials      = 5    // one that nobody watched, respawn's default threshold, and the control
+	serialBudget   = 12.0  // ns added to a request without a body
+	parallelBudget = 15.0  // the same with several goroutines,
+	parallelFactor = 1.5   // and as a multiple of serial
+	bodyBudget     = 45.0  // ns added to a request with a body,
+	bodyBytes      = 48.0  // and its one allocation
+	onceBudget     = 300.0 // ns added to a request that may be sent only once,
+	onceAllocs     = 5.0   // and its allocations
+	deadDials      = 5     // one that nobody watched, respawn's default threshold, and the control
 )
 
 // some is more allocations than rounding makes.
 const some = .1
 
 func budgets(peers []peer, r results) []budget {
-	all := append(stubBudgets(peers, r.stub), loopbackBudgets(r.loopback)...)
+	all := append(stubBudgets(peers, r.stub), onceStubBudget(r.patience))
+	all = append(all, loopbackBudgets(r.loopback)...)
+	all = append(all, onceBudgets(r.once)...)
 	return append(all, recoveryBudgets(r.recovery)...)
 }
 
@@ -70,17 +75,29 @@ func stubBudgets(peers []peer, results []stubResult) []budget {
 	return all
 }
 
+// onceStubBudget is the budget of a POST whose caller has no time to spare.
+func onceStubBudget(r patienceResult) budget {
+	for _, c := range r.cases {
+		if c.method == http.MethodPost && c.caller == callerNear {
+			added, count := c.added(nameRespawn), of(c.samples[nameRespawn], allocs).Mid
+			return budget{
+				name:     "stub, POST, serial",
+				allowed:  fmt.Sprintf("at most +%.0f ns, %.0f allocs", onceBudget, onceAllocs),
+				limit:    fmt.Sprintf("%s, here %+.0f", nameWatch, c.added(nameWatch).Mid),
+				measured: fmt.Sprintf("%s ns, %.0f allocs", added.plus(), count),
+				met:      added.Mid <= onceBudget && count < onceAllocs+some,
+				nearest:  "none",
+			}
+		}
+	}
+	panic("no such case was measured")
+}
+
 func loopbackBudgets(results []loopbackResult) []budget {
 	var all []budget
 	for _, r := range results {
-		time, work, more := r.ratio(nameRespawn, wall), r.ratio(nameRespawn, cpu), r.allocsMore(nameRespawn)
-		b := budget{
-			name:     r.String(),
-			allowed:  "the interval contains 1.00, or is below; at most 1 alloc",
-			limit:    "1.00",
-			measured: fmt.Sprintf("wall %s, CPU %s, %+.1f [%+.1f, %+.1f] allocs", time.times(), work.times(), more.Mid, more.Lo, more.Hi),
-			met:      time.Lo <= 1 && work.Lo <= 1 && more.Lo < 1+some,
-		}
+		b := r.budget(1)
+		b.limit = "1.00"
 		for _, name := range []string{"failsafe-go retry", "otelhttp"} {
 			b.nearest += fmt.Sprintf(", %s %.2f", name, r.ratio(name, cpu).Mid)
 		}
@@ -88,6 +105,30 @@ func loopbackBudgets(results []loopbackResult) []budget {
 		all = append(all, b)
 	}
 	return all
+}
+
+// onceBudgets are the budgets of POSTs on loopback.
+func onceBudgets(results []loopbackResult) []budget {
+	var all []budget
+	for _, r := range results {
+		b := r.budget(onceAllocs)
+		b.name = "POST, " + b.name
+		b.limit = fmt.Sprintf("%s, here %s, CPU %s", nameWatch, r.ratio(nameWatch, wall).times(), r.ratio(nameWatch, cpu).times())
+		b.nearest = "none"
+		all = append(all, b)
+	}
+	return all
+}
+
+// budget is that of requests that cannot be told from bare, with so many allocations at most.
+func (r loopbackResult) budget(most float64) budget {
+	time, work, more := r.ratio(nameRespawn, wall), r.ratio(nameRespawn, cpu), r.allocsMore(nameRespawn)
+	return budget{
+		name:     r.String(),
+		allowed:  fmt.Sprintf("the interval contains 1.00, or is below; allocs: at most %.0f", most),
+		measured: fmt.Sprintf("wall %s, CPU %s, %+.1f [%+.1f, %+.1f] allocs", time.times(), work.times(), more.Mid, more.Lo, more.Hi),
+		met:      time.Lo <= 1 && work.Lo <= 1 && more.Lo < most+some,
+	}
 }
 
 func recoveryBudgets(r recoveryResult) []budget {
@@ -135,7 +176,7 @@ func recoveryOf(rows []recovery, name string) recovery {
 func reportBudgets(p *page, all []budget) {
 	p.heading("Budgets")
 	p.printf("What respawn may cost, and what it did cost. \"Limit\" is the thinnest safe wrapper that can swap its transport, on the machine that the budgets were set on and, " +
-		"with one counter, here: two locked additions and no more. A budget of time is " +
+		"with one counter, here: two locked additions and no more. For a POST it is " + nameWatch + ". A budget of time is " +
 		"met if the median is within it; the interval says how sure that is. CPU time is that of this process, without what others on the " +
 		"machine used. Tests also hold the allocations, in `benchmarks/budget_test.go`.")
 	var rows [][]string

@@ -42,6 +42,9 @@ func TestEverything(t *testing.T) {
 	for _, c := range patientCases() {
 		assert.Contains(t, page, "| "+c.method+", "+c.caller+" |")
 	}
+	for _, budget := range []string{"stub, POST, serial", "POST, loopback, h1, serial", "POST, loopback, h2, 8 goroutines"} {
+		assert.Contains(t, page, "| "+budget+" |")
+	}
 	assert.NotContains(t, page, "NaN")
 	assert.NotContains(t, page, "%!", "a format that does not fit")
 	for _, name := range []string{"stub", "loopback", "unpooled", "recovery", "growth", "fleet"} {
@@ -54,8 +57,11 @@ func TestEverything(t *testing.T) {
 	samples, err := os.ReadFile(raw)
 	require.NoError(t, err)
 	rows := len(withAA(newPeers(testObserver(t))))
-	patience := quick().rounds * len(patientCases()) * 4
-	assert.Equal(t, quick().rounds*rows*(len(stubCases())+2*len(loopbackGoroutines()))+patience, strings.Count(string(samples), "\n"))
+	loopbacks := 2 * len(loopbackGoroutines())
+	posts := len(onceRows(newPeers(testObserver(t)))) * loopbacks
+	const patientRows = 5
+	perRound := rows*(len(stubCases())+loopbacks) + posts + patientRows*len(patientCases())
+	assert.Equal(t, quick().rounds*perRound, strings.Count(string(samples), "\n"))
 }
 
 func TestTooFewRoundsForAnIntervalAreRefused(t *testing.T) {

@@ -71,7 +71,7 @@ func runPatience(rnd *rand.Rand, e effort) (r patienceResult, err error) {
 		for _, row := range []struct {
 			name string
 			rt   http.RoundTripper
-		}{{nameBare, base}, {nameAA, base}, {nameRespawn, rt}, {nameOff, off}} {
+		}{{nameBare, base}, {nameAA, base}, {nameWatch, newPlainWatch(base)}, {nameRespawn, rt}, {nameOff, off}} {
 			one, err := c.contender(e.slice, row.name, row.rt)
 			if err != nil {
 				return r, err

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 )
 
@@ -51,4 +52,25 @@ func (b *countedBody) Close() error {
 		b.on.inFlight.Add(-1)
 	}
 	return err
+}
+
+// A plainWatch does what it takes to tell afterwards whether a request had a connection, the
+// plain way: a copy of the request, since the caller's is not to be touched, under a context
+// with two hooks. What the hooks see is thrown away.
+type plainWatch struct{ base http.RoundTripper }
+
+func newPlainWatch(base http.RoundTripper) http.RoundTripper { return plainWatch{base} }
+
+func (t plainWatch) RoundTrip(req *http.Request) (*http.Response, error) {
+	var asked, had atomic.Bool
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { had.Store(true) },
+	})
+	return t.base.RoundTrip(req.WithContext(ctx))
+}
+
+func (t plainWatch) Close() error {
+	closeTransport(t.base)
+	return nil
 }
