@@ -37,6 +37,33 @@ func TestADeadTransportIsReplacedThoughItsFailuresTakeMostOfTheDeadline(t *testi
 	}
 }
 
+// Every copy has half of its caller's time, which by itself says little of a candidate. But a
+// candidate that leaves them all without an answer for as long as a trial takes is no better, and
+// the next one is built. At first it may also be two that are dead.
+func TestADeadCandidateIsRefusedThoughEachCopyHasLittleTime(t *testing.T) {
+	overDraws(t, func(d *draw) {
+		r := d.rules()
+		s := newSim(d, r)
+		ill := oneOf(d, fateDark, fateHangs, fate{dial: 3 * sec, refused: true})
+		dead := uint64(2 + d.IntN(2))
+		s.world = func(_ *visit, on uint64) fate {
+			switch {
+			case on == 1 && s.since() > sec:
+				return fateDark
+			case on > 1 && on <= dead:
+				return ill
+			}
+			return fateWell
+		}
+		first := s.firstAnswer("a", 2*sec)
+		s.traffic(0, oneOf(d, 200*ms, 250*ms, 350*ms, 500*ms, d.between(150*ms, 750*ms)), 4*time.Minute, visit{host: "a", method: "GET", left: d.between(500*ms, 1500*ms)})
+		s.run(4*time.Minute + 10*sec)
+		d.atMost("swaps missing", 1-float64(len(s.swaps)), 0)
+		d.note("dead candidates", float64(dead-1))
+		d.atMost("first answer", first().Seconds(), float64(dead-1)*60)
+	})
+}
+
 // Case E3's kind: the factory takes longer than the callers wait, and meanwhile the transport
 // in service is well again.
 func TestWhoCannotOutwaitTheFactoryAsksTheTransportInService(t *testing.T) {

@@ -54,9 +54,8 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	return fate
 }
 
-// left ends what is left of q, whose caller has gone unanswered: its copy, too. If
-// the caller left by its deadline, and the copy had two thirds of the caller's time (hurried),
-// the stall counts against the candidate as well.
+// left ends what is left of q, whose caller has gone unanswered: its copy, too. If the caller
+// left by its deadline, that is a stall of the copy as well (trialFailed).
 func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 	switch st := c.standOf(q); {
 	case st == nil:
@@ -71,7 +70,7 @@ func (c *Client) left(now time.Time, q *Call, a *Attempt, o Outcome) {
 		return
 	}
 	st := c.standOf(q)
-	counts := st != nil && t.role == asCopy && o.Verdict == Stall && !t.hurried(now)
+	counts := st != nil && t.role == asCopy && o.Verdict == Stall
 	c.callBack(t)
 	if counts {
 		c.trialFailed(now, c.cand, st, t, o)

@@ -32,16 +32,18 @@ func TestWhatNoTransportHasYetIsNotSilent(t *testing.T) {
 }
 
 // A deadline that ends a request and its copy speaks against the candidate, too, if the
-// copy had at least two thirds of the request's time. No other end of the control does.
+// copy had at least two thirds of the request's time, or the time of its trials is over. No other
+// end of the control does.
 func TestADeadlineSpeaksAgainstACandidateThatHadTwoThirdsOfTheTime(t *testing.T) {
 	stall := Outcome{Verdict: Stall, Trigger: "stall", Left: true}
 	for name, tt := range map[string]struct {
-		copied  time.Duration // after 15 s
+		copied  time.Duration // after 15 s, of a candidate whose trials have 10 s
 		o       Outcome
 		refused bool
 	}{
 		"two thirds":             {30 * time.Second, stall, true},
-		"less":                   {30*time.Second - 1, stall, false},
+		"less":                   {10*time.Second - 1, stall, false},
+		"less, and its time":     {10 * time.Second, stall, true},
 		"the caller just leaves": {30 * time.Second, Outcome{Left: true}, false},
 		"an error, and it left":  {30 * time.Second, Outcome{Verdict: Failure, Trigger: "connection_reset", Left: true}, false},
 	} {

@@ -48,8 +48,8 @@ import "time"
 //   - The control fails before that: the copy's answer proves the candidate in the same way, if
 //     the control began after the candidate was ready (copysControlFailed).
 //   - The copy fails, or the caller's deadline ends both: the candidate is no better, and the
-//     authority refuses it (trialFailed in proof.go has the exceptions). A deadline says
-//     nothing if the copy had less than two thirds of its caller's time (left in events.go).
+//     authority refuses it (trialFailed in proof.go has the exceptions: a deadline says nothing
+//     while the trials have time, if the copy had less than two thirds of its caller's).
 //   - Neither is answered: the candidate is no better. If the authority's trials are copies
 //     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
 //     sharing.go). Each refusal by a silent authority, or because the time of the trials is over,
