@@ -64,7 +64,8 @@ type Classifier func(req *http.Request, err error) Verdict
 //	the caller canceled                                        Neutral
 //	this machine is out of files, ports, buffers or memory,
 //	  on any system, even if a resolver keeps only the text    Neutral
-//	the caller's body failed to be read                        Neutral
+//	the caller's body failed to be read (that of a file on a
+//	  disk is sent by sendfile, and not looked at)             Neutral
 //	the request is malformed (a port above 65535 is, too), or
 //	  the answer is                                            Neutral
 //	the server is closing the connection (GOAWAY)              Neutral

@@ -214,7 +214,7 @@ func FuzzBody(f *testing.F) {
 
 // Whatever else is done with a request, the types that net/http looks for reach it.
 func TestTypesThatNetHTTPLooksForAreLentAsTheyAre(t *testing.T) {
-	file, err := os.Open(os.DevNull)
+	file, err := os.Open("fuzz_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,6 +233,34 @@ func TestTypesThatNetHTTPLooksForAreLentAsTheyAre(t *testing.T) {
 				if sent, err := lender.Lend(); err != nil || sent.Body != req.Body {
 					t.Errorf("%T, replay %d: the first attempt gets a %T", body, replay, sent.Body)
 				}
+			}
+		}
+	}
+}
+
+// A pipe may keep everybody waiting, and a directory cannot be read: both are watched, as
+// readers of no known type are.
+func TestWhatIsNoFileOnADiskIsWatched(t *testing.T) {
+	pipe, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	defer end.Close()
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, file := range []*os.File{pipe, dir} {
+		for _, body := range []io.ReadCloser{file, io.NopCloser(file)} {
+			req, err := http.NewRequest(http.MethodPost, "http://a.test/", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lender := NewLender(req, Idempotent)
+			if sent, err := lender.Lend(); err != nil || sent.Body == req.Body || Idempotent.Sealed(req) {
+				t.Errorf("%s: the first attempt gets a %T", file.Name(), sent.Body)
 			}
 		}
 	}

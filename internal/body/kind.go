@@ -21,13 +21,20 @@ func (r Replay) NeedsShield(req *http.Request) bool {
 	if r == Never || !Has(req) {
 		return false
 	}
-	switch unwrapped(req.Body).(type) {
+	switch b := unwrapped(req.Body).(type) {
 	case *os.File:
-		return false // net/http uses sendfile for it
+		return !isRegular(b) // net/http uses sendfile for it
 	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return req.GetBody == nil // in memory: it neither fails nor waits
 	}
 	return true
+}
+
+// isRegular reports whether f is a file on a disk, which a read does not wait for. A pipe, a
+// terminal or a socket may keep everybody waiting, and a directory cannot be read.
+func isRegular(f *os.File) bool {
+	info, err := f.Stat()
+	return err != nil || info.Mode().IsRegular()
 }
 
 // IsPlainGet reports, at little cost, whether req is a GET without a body, as most
