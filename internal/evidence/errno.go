@@ -17,6 +17,8 @@ type system struct {
 
 	// This machine is out of files, buffers or memory, whatever call failed.
 	exhausted []syscall.Errno
+	// The same in the words of getaddrinfo, which has a number of its own for it (EAI_MEMORY).
+	outOfMemory []string
 	// Out of ports, where it was connect or bind that failed.
 	noPortToConnect, noPortToBind []syscall.Errno
 	// The same of connect on these networks alone: the backlog of a unix socket is full, which
@@ -32,6 +34,7 @@ var unix = system{
 	reset:           []syscall.Errno{syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED},
 	timedOut:        []syscall.Errno{syscall.ETIMEDOUT},
 	exhausted:       []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
+	outOfMemory:     []string{"Memory allocation failure", "Out of memory"}, // gai_strerror of glibc and the BSDs; of musl
 	noPortToConnect: []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.EADDRINUSE},
 	noPortToBind:    []syscall.Errno{syscall.EADDRINUSE},
 	busySocket:      []syscall.Errno{syscall.EAGAIN},
@@ -120,7 +123,7 @@ func (s *system) saysExhausted(text string) bool {
 	if i := strings.LastIndex(text, "dial "); i >= 0 {
 		network = text[i+len("dial "):]
 	}
-	return ends("", s.exhausted) || slices.ContainsFunc(append([]string{"bind"}, s.connect...), func(call string) bool {
+	return ends("", s.exhausted) || slices.Contains(s.outOfMemory, text) || slices.ContainsFunc(append([]string{"bind"}, s.connect...), func(call string) bool {
 		return ends(" "+call+": ", s.local(call, network))
 	})
 }
