@@ -177,7 +177,7 @@ func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
 func TestContractAPipeThatNobodyWritesToIsTheCallers(t *testing.T) {
 	srv, transport := h1.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
-		<-req.Context().Done() // the body ends with its caller's patience, and there is no answer
+		<-req.Context().Done() // the body ends when its caller's deadline has passed, and there is no answer
 	}))
 	for name, hide := range map[string]func(*os.File) io.ReadCloser{
 		"as it is":  func(f *os.File) io.ReadCloser { return f },

@@ -60,9 +60,9 @@ import (
 // context's (keep, end in internal/call/land.go).
 //
 // With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
-// met an outage: it rests for a second, or until a promotion or Close, and starts over. Only
-// what it has waited for stays: it does not wait for a second candidate that others asked for. Its
-// time for that begins when it would have given up first (mayStartOver).
+// met an outage: it rests for a second, or until a promotion or Close, and starts over. It
+// keeps only which candidate it has waited for, since nobody waits for a second one that others
+// asked for. Its time for starting over begins when it would have given up first (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8
