@@ -177,9 +177,9 @@ func TestACopyInVainTeachesPatience(t *testing.T) {
 			quick := s.wait(Copyable)
 			s.Answered(s.now, quick)
 			require.Equal(t, "well", s.state())
-			assert.Equal(t, tt.want, s.Patience(s.now, slow.Call.Authority))
+			assert.Equal(t, tt.want, s.Patience(s.now, s.now, slow.Call.Authority))
 			s.after(window)
-			assert.Equal(t, 5*time.Second, s.Patience(s.now, slow.Call.Authority), "it is forgotten")
+			assert.Equal(t, 5*time.Second, s.Patience(s.now, s.now, slow.Call.Authority), "it is forgotten")
 		})
 	}
 }
@@ -192,7 +192,7 @@ func TestAStreakLastsAsLongAsSomebodyWaits(t *testing.T) {
 	s.after(10 * time.Minute)
 	s.Answered(s.now, slow)
 	a := s.wait(Once)
-	require.Equal(t, 20*time.Minute, s.Patience(s.now, a.Call.Authority))
+	require.Equal(t, 20*time.Minute, s.Patience(s.now, s.now, a.Call.Authority))
 	for range 3 {
 		require.NotEqual(t, "tripped", s.state())
 		for until := s.now.Add(20 * time.Minute); s.now.Before(until); {
@@ -219,7 +219,7 @@ func TestAnAnswerOfAReplacedTransportTeachesPatience(t *testing.T) {
 	require.NotEqual(t, a.On, s.Current())
 	s.after(time.Minute)
 	assert.True(t, s.Answered(s.now, a))
-	assert.Equal(t, 2*time.Minute, s.Patience(s.now, a.Call.Authority))
+	assert.Equal(t, 2*time.Minute, s.Patience(s.now, s.now, a.Call.Authority))
 }
 
 // Where no answer is known, nobody knows how long a trial may take. An answer that comes on a

@@ -65,29 +65,32 @@ func TestLateAnswersOfALiveConnectionDoNotHideADarkOne(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			overDraws(t, func(d *draw) {
 				s := newSim(d, d.rules())
+				dies, apart := d.between(200*ms, 20*sec), d.between(500*ms, 2*sec) // the latter: of the slow answers
+				if d.chance(0.5) {
+					dies = 200 * ms // nothing is known of their slowness yet
+				}
 				s.world = func(v *visit, on uint64) fate {
 					if v.name == "slow" {
-						return fate{answer: time.Duration(1+s.since()/ms) * sec}
+						return fate{answer: time.Duration(1+s.since()/ms) * apart}
 					}
-					if on == 1 && s.since() > 200*ms {
+					if on == 1 && s.since() >= dies {
 						return fateDark
 					}
 					return fateWell
 				}
 				s.every(0, ms, 90*ms, func() { s.visit(visit{host: "a", method: "GET", name: "slow"}) })
-				left, period := oneOf(d, sec, 3*sec, 30*sec), d.between(300*ms, 400*ms)
+				left, period := oneOf(d, sec, 3*sec, 30*sec, 10*time.Minute), d.between(300*ms, 400*ms)
 				lost := 0
-				s.traffic(300*ms, period, 2*time.Minute, visit{host: "a", method: method, left: left, then: func(v *visit) {
+				s.traffic(300*ms, period, dies+4*time.Minute, visit{host: "a", method: method, left: left, then: func(v *visit) {
 					if v.got != "answered" {
 						lost++
 					}
 				}})
-				s.run(150 * sec)
-				most := (left + 1500*ms) / period
-				if left > 10*sec && method == "GET" {
+				s.run(20 * time.Minute)
+				known := max(s.c.rules.Patience, 2*(dies+time.Duration(s.c.rules.Stalls)*period)) // when the third began
+				most := (min(left, known*5/4) + 1500*ms) / period
+				if method == "GET" && left > known*5/4+3*sec && left >= s.c.rules.Patience*3/2 {
 					most = -4
-				} else if left > 10*sec {
-					most = (s.c.rules.Patience + 1500*ms) / period
 				}
 				d.atMost(fmt.Sprint("lost at ", left), float64(lost), float64(most+4))
 				if len(s.swaps) == 0 {

@@ -54,8 +54,8 @@
 // plan.go (what is planned), promote.go (what a promotion does to those in flight), pace.go
 // (when the next is built), wait.go (who waits, and for how long), health.go (what operators
 // see). table.go is the table above, as code. events.go and clock.go take what happened
-// there, and build.go what became of a build. call.go, attempt.go, suspect.go and memory.go
-// are what all of them share. Three questions are answered elsewhere under internal: what an
+// there, and build.go what became of a build. call.go, attempt.go, suspect.go, memory.go and
+// patience.go are what all of them share. Three questions are answered elsewhere under internal: what an
 // error says (evidence/verdict.go), what may be sent again (body/replay.go), and when a
 // transport is closed (generation/retire.go).
 package core

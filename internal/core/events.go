@@ -150,9 +150,11 @@ func (c *Client) dismiss(q *Call) {
 	}
 }
 
-// Patience is how long an answer of an authority may take before a wait for it is a
-// stall.
-func (c *Client) Patience(now time.Time, au Authority) time.Duration { return c.patience.of(now, au) }
+// Patience is how long an answer of an authority may take before a wait for it that began then
+// is a stall.
+func (c *Client) Patience(now, since time.Time, au Authority) time.Duration {
+	return c.patience.of(now, since, au)
+}
 
 // Silent: a has waited for another Patience, and its caller waits on. That is a stall.
 func (c *Client) Silent(now time.Time, a *Attempt) {

@@ -116,6 +116,10 @@ func (k *cloner) client(c *Client) *Client {
 		d.busy = append(d.busy, k.suspect(s))
 	}
 	d.recent.entries, d.patience.entries = slices.Clone(c.recent.entries), slices.Clone(c.patience.entries)
+	for i := range d.patience.entries {
+		l := &d.patience.entries[i].value.now
+		l.steps = slices.Clone(l.steps)
+	}
 	d.cand = k.candidate(c.cand)
 	d.orders = make([]*Order, len(c.orders))
 	for i, o := range c.orders {

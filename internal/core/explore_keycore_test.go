@@ -23,8 +23,13 @@ func (k *keyer) client(c *Client) {
 	k.nums(len(c.patience.entries))
 	for _, e := range c.patience.entries {
 		k.nums(hostOf(e.authority))
-		k.durations(e.value.now, e.value.before, e.value.doubled, e.value.guessed)
-		k.times(e.value.began, e.value.doubledUntil)
+		k.durations(e.value.now.wait, e.value.before, e.value.doubled, e.value.guessed)
+		k.times(e.value.began, e.value.doubledUntil, e.value.now.at)
+		k.nums(len(e.value.now.steps))
+		for _, s := range e.value.now.steps {
+			k.times(s.at)
+			k.durations(s.wait)
+		}
 	}
 	k.pace(&c.pace)
 	k.pace(&c.planPace)

@@ -195,7 +195,7 @@ func (w *world) follow(s *sequel) string {
 func (w *world) protected() bool {
 	most := w.now.Add(8 * time.Second)
 	for _, h := range hosts {
-		if w.now.Add(w.c.patience.of(w.now, h)).After(most) {
+		if w.now.Add(w.c.patience.of(w.now, w.now, h)).After(most) {
 			return true
 		}
 	}

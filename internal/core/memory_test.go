@@ -45,20 +45,6 @@ func TestMoreAnswersAreAskedForAMinute(t *testing.T) {
 	assert.Equal(t, 1, r.answers(simStart, a), "nothing was promoted for it")
 }
 
-// What was learned is forgotten after one window at least, and two at most.
-func TestPatienceIsForgottenAfterTwoWindows(t *testing.T) {
-	a, waited := named(1), 20*time.Second
-	p := patience{least: 5 * time.Second}
-	p.answered(simStart, a, waited)
-	assert.Equal(t, p.least, p.of(simStart.Add(2*window), a), "nobody asked in between")
-	p = patience{least: 5 * time.Second}
-	p.answered(simStart, a, waited)
-	for _, at := range []time.Duration{window, 2*window - 1} {
-		assert.Equal(t, 2*waited, p.of(simStart.Add(at), a), at)
-	}
-	assert.Equal(t, p.least, p.of(simStart.Add(2*window), a))
-}
-
 // More answers are asked for as long as an authority is seen to be ill after a promotion in
 // vain, and for a minute after that. Without a new promotion nothing else brings that back.
 func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
@@ -74,35 +60,4 @@ func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	assert.Equal(t, moreAnswers, r.answers(at(100*time.Second), a))
 	r.didNotHelp(at(50*time.Second+calm), a)
 	assert.Equal(t, 1, r.answers(at(50*time.Second+calm), a))
-}
-
-// What is learned late in a window is not forgotten with what was learned early.
-func TestPatienceIsNotForgottenWithinAWindow(t *testing.T) {
-	a := named(1)
-	p := patience{least: 5 * time.Second}
-	p.answered(simStart, a, 6*time.Second)
-	p.answered(simStart.Add(2*window-1), a, 20*time.Second)
-	assert.Equal(t, 40*time.Second, p.of(simStart.Add(2*window), a))
-}
-
-// A silent outage makes patience longer while it lasts, and teaches nothing: the upstream was
-// down. What its answers took is kept.
-func TestPatienceWithAnOutageEndsWithIt(t *testing.T) {
-	a := named(1)
-	for _, answered := range []time.Duration{0, 20 * time.Second} {
-		p := patience{least: 5 * time.Second}
-		p.answered(simStart, a, answered)
-		before, leaving := p.of(simStart, a), p.ofLeaving(simStart, a)
-		for n := 1; n <= 3; n++ {
-			p.refused(simStart, a)
-			assert.Equal(t, before<<n, p.of(simStart, a))
-			assert.Equal(t, leaving, p.ofLeaving(simStart, a), "who leaves sooner would never be heard")
-		}
-		for range 20 {
-			p.refused(simStart, a)
-		}
-		assert.Equal(t, MostPatience, p.of(simStart, a))
-		p.over(a)
-		assert.Equal(t, before, p.of(simStart, a))
-	}
 }

@@ -21,7 +21,7 @@ func (c *Client) excuse(now time.Time, s *suspect) {
 
 // stillMoves is for how long the places of s may change hands without a sign of it.
 func (c *Client) stillMoves(now time.Time, s *suspect) time.Duration {
-	return max(c.patience.of(now, s.authority), headStart)
+	return max(c.patience.of(now, now, s.authority), headStart)
 }
 
 // longestHeld is how long the oldest of the attempts under way has had its place: those of flying, and

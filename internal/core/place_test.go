@@ -62,7 +62,7 @@ func TestAnAnswerInServiceExcusesTheWaitForAPlaceAnew(t *testing.T) {
 	s.ticks(10 * time.Second)
 	s.Answered(s.now, old)
 	require.NotEmpty(t, s.suspects)
-	s.ticks(s.Patience(s.now, old.Call.Authority) - 1) // which is longer now
+	s.ticks(s.Patience(s.now, s.now, old.Call.Authority) - 1) // which is longer now
 	assert.EqualValues(t, 1, s.Current())
 	s.after(1)
 	assert.Equal(t, fresh, s.Current())

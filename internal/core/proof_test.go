@@ -139,7 +139,7 @@ func TestARefusalForSilenceTeachesPatience(t *testing.T) {
 		a := s.suspects[0].authority
 		s.suspects[0].row = tt.row
 		s.refuse(s.now, s.cand, s.cand.standOrNew(a), tt.kind)
-		assert.Equal(t, tt.doubled, s.Patience(s.now, a) > s.rules.Patience, "%+v", tt)
+		assert.Equal(t, tt.doubled, s.Patience(s.now, s.now, a) > s.rules.Patience, "%+v", tt)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestACandidateThatLeftItsCopiesUnansweredIsRefusedByWhoAsksForTheNext(t *te
 	a := copied.Call.Authority
 	s.after(10 * time.Second)
 	require.Equal(t, copied.On, s.Candidate(), "it is in nobody's way")
-	patience := s.Patience(s.now, a)
+	patience := s.Patience(s.now, s.now, a)
 	q := s.call(Copyable, "GET")
 	s.Failed(s.now, s.does(q, Send), Outcome{Verdict: Stall, Trigger: "stall", Again: true})
 	s.Todo()
@@ -121,7 +121,7 @@ func TestACandidateThatLeftItsCopiesUnansweredIsRefusedByWhoAsksForTheNext(t *te
 	assert.Equal(t, HasRefused, reports[0].What)
 	assert.Equal(t, TrialTimeout, reports[0].Kind)
 	assert.Equal(t, a, reports[0].About.Authority)
-	assert.Greater(t, s.Patience(s.now, a), patience)
+	assert.Greater(t, s.Patience(s.now, s.now, a), patience)
 }
 
 // A candidate that makes way is refused by those alone whose copies have run out of time.
@@ -215,7 +215,7 @@ func TestAnOutageThatIsForgottenTeachesNothing(t *testing.T) {
 			} else {
 				s.acquit(s.now, o)
 			}
-			assert.Equal(t, forgotten, s.Patience(s.now, copied.Call.Authority) == s.rules.Patience)
+			assert.Equal(t, forgotten, s.Patience(s.now, s.now, copied.Call.Authority) == s.rules.Patience)
 			var kinds []string
 			for _, r := range s.Todo().Reports {
 				if r.What == WasRejected {

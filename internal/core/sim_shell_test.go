@@ -102,30 +102,28 @@ func (s *sim) finish(v *visit, got string, on uint64) {
 	}
 }
 
-// accompany: whoever can wait for longer than its authority's patience is a stall
-// each time that it has.
+// accompany: whoever can wait for longer than the client's patience is looked at after each, as
+// the registry does, and is a stall each time that it has waited for its authority's.
 func (s *sim) accompany(f *simFlight) {
-	p := s.c.patience.of(s.now, f.v.q.Authority)
-	if at := f.v.q.Deadline; s.c.rules.Stalls == 0 || p == 0 || !at.IsZero() && at.Sub(s.now) < p*3/2 {
+	p, at := s.c.rules.Patience, f.v.q.Deadline
+	if s.c.rules.Stalls == 0 || p == 0 || !at.IsZero() && at.Sub(s.now) < p*3/2 {
 		return
 	}
-	f.patient = true
+	f.patient, f.silentSince = true, s.now
 	s.accompanied = append(s.accompanied, f)
-	s.after(p, func() { s.silent(f) })
+	s.after(p, func() { s.look(f) })
 }
 
-func (s *sim) silent(f *simFlight) {
+func (s *sim) look(f *simFlight) {
 	if f.over || f.v.over {
 		return
 	}
-	if due := f.stalled.Add(s.c.patience.of(s.now, f.v.q.Authority)); !f.stalled.IsZero() && s.now.Before(due) {
-		s.after(due.Sub(s.now), func() { s.silent(f) }) // more has been learnt since
-		return
+	if since := f.silentSince; s.now.Sub(since) >= s.c.Patience(s.now, since, f.v.q.Authority) {
+		f.silentSince = s.now
+		s.adoptWaiting(f)
+		s.c.Silent(s.now, f.a)
 	}
-	f.stalled = s.now
-	s.adoptWaiting(f)
-	s.c.Silent(s.now, f.a)
-	s.after(s.c.patience.of(s.now, f.v.q.Authority), func() { s.silent(f) })
+	s.after(s.c.rules.Patience, func() { s.look(f) })
 }
 
 // condemn makes known what is accompanied on a transport that has been replaced.

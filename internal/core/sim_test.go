@@ -105,17 +105,17 @@ type visit struct {
 // A simFlight is one attempt. The healthy path has no Attempt until there is
 // something to tell.
 type simFlight struct {
-	v         *visit
-	a         *Attempt
-	on        uint64
-	noted     Instant
-	start     time.Time
-	watched   bool
-	patient   bool
-	stalled   time.Time // the latest stall that its waiting was
-	copy      bool
-	connected bool
-	over      bool
+	v           *visit
+	a           *Attempt
+	on          uint64
+	noted       Instant
+	start       time.Time
+	watched     bool
+	patient     bool
+	silentSince time.Time // its start, or the latest stall that its waiting was
+	copy        bool
+	connected   bool
+	over        bool
 }
 
 var simStart = time.Unix(1_000_000, 0)

@@ -20,8 +20,8 @@ import "time"
 // With WithPatience(0) only the first of these holds. A wait for a place in the request's own
 // connection pool or for the caller's body is no stall, nor is one that began after the
 // caller's deadline. An authority's patience is the client's (WithPatience) or, if that is
-// longer, twice the longest answered wait of the last 30 to 60 minutes, or what it has grown
-// to by the rules below (of in memory.go).
+// longer, twice the longest answered wait of the last 30 to 60 minutes, as it was known when the wait
+// began, or what it has grown to by the rules below (of in patience.go).
 //
 // Whether the upstream is slow is found out once the authority is tripped, if the latest
 // failure that counted was a stall, or took longer than a copy's head start (rowOf in streak.go).
@@ -53,7 +53,7 @@ import "time"
 //   - Neither is answered: the candidate is no better. If the authority's trials are copies
 //     alone, it refuses the candidate only when that is in the way of the next one (makeWay in
 //     sharing.go). Each refusal by a silent authority, or because the time of the trials is over,
-//     doubles the authority's patience until the outage is over (refused in memory.go).
+//     doubles the authority's patience until the outage is over (refused in patience.go).
 //
 // What must not be copied goes to the candidate instead. Its answer proves the candidate if
 // another request with the same method, sent in service after the trial began, failed there or

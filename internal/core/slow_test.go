@@ -102,7 +102,7 @@ func TestAControlThatBeginsAfterTheAnswerDecides(t *testing.T) {
 		s.Answered(s.now, control)
 		assert.EqualValues(t, 1, s.Current())
 		assert.Zero(t, s.Candidate())
-		assert.Equal(t, s.rules.Patience, s.Patience(s.now, copied.Call.Authority))
+		assert.Equal(t, s.rules.Patience, s.Patience(s.now, s.now, copied.Call.Authority))
 	})
 	t.Run("it is ended from outside", func(t *testing.T) {
 		s := newScene(t)
@@ -359,7 +359,7 @@ func TestAnAnsweredControlTeachesPatience(t *testing.T) {
 	require.Len(t, copies, 1)
 	s.Answered(s.now, copies[0])
 	s.Answered(s.now, control)
-	assert.Equal(t, 10*time.Second, s.Patience(s.now, control.Call.Authority))
+	assert.Equal(t, 10*time.Second, s.Patience(s.now, s.now, control.Call.Authority))
 }
 
 // A trial is no control: how long it has been silent says nothing of how long the transport
@@ -375,7 +375,7 @@ func TestASilentTrialTeachesNoPatience(t *testing.T) {
 	s.Tick(s.now)
 	s.Answered(s.now, s.asks())
 	require.Nil(t, s.suspect(q.Authority))
-	assert.Equal(t, s.rules.Patience, s.Patience(s.now, q.Authority))
+	assert.Equal(t, s.rules.Patience, s.Patience(s.now, s.now, q.Authority))
 }
 
 // A candidate that has answered a copy stays until there is a verdict on that, though its five

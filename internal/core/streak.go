@@ -54,7 +54,7 @@ func (c *Client) verdictOf(now time.Time, a *Attempt, o Outcome) Outcome {
 // leftInSilence reports whether the caller of a has left of itself after a wait that
 // was long for its authority: that is a stall, as its deadline would have been.
 func (c *Client) leftInSilence(now time.Time, a *Attempt, o Outcome) bool {
-	return o.Left && o.Verdict == Neutral && c.rules.Patience > 0 && o.Silence >= c.patience.ofLeaving(now, a.Call.Authority)
+	return o.Left && o.Verdict == Neutral && c.rules.Patience > 0 && o.Silence >= c.patience.ofLeaving(now, now.Add(-o.Silence), a.Call.Authority)
 }
 
 // count holds an attempt's end in service against its authority, if it was a

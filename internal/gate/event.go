@@ -121,10 +121,10 @@ func (g *Gate) Condemned(ctx context.Context, a *core.Attempt) {
 }
 
 // patience asks the core how long an answer may take.
-func (g *Gate) patience(a core.Authority) time.Duration {
+func (g *Gate) patience(a core.Authority, since time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.core.Patience(time.Now(), a)
+	return g.core.Patience(time.Now(), since, a)
 }
 
 // Leave: q's caller has gone while it waited.

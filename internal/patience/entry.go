@@ -37,6 +37,24 @@ func (e *Entry) Leave() (told bool) {
 	return e.told
 }
 
+// waitsSince returns the time since when e's waiter has waited in silence, or for another patience,
+// and whether it still does. Only the transport has kept it waiting since the given time.
+func (e *Entry) waitsSince(since time.Time) (time.Time, bool) {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if since.After(e.last) {
+		e.last = since
+	}
+	return e.last, e.in
+}
+
+// waitsAgain: e's waiter was silent, and waits for another patience from now on.
+func (e *Entry) waitsAgain(now time.Time) {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	e.last = now
+}
+
 // A shard is a share of the waiters: a list of all would be a lock for all. They are
 // in the order in which they are to be looked at, which is that of coming in, since
 // all are looked at a patience after that.

@@ -7,12 +7,13 @@ import (
 	"github.com/respawnhttp/respawn/internal/core"
 )
 
-// Late counts the waiters of one authority that have waited for longer than its patience.
+// Late counts the waiters of one authority that have waited for longer than its patience was when
+// they began.
 type Late struct {
 	Authority core.Authority
 	Waiting   int
 	Longest   time.Duration // that one of them has waited
-	Patience  time.Duration // as far as it was learned
+	Patience  time.Duration // as far as it has been learned by now
 }
 
 // Late counts the late waiters, by authority, in no order. It looks at all that have waited
@@ -24,7 +25,7 @@ func (r *Registry) Late() []Late {
 		for _, e := range r.shards[i].looked() {
 			since, a := e.waiter.Since(), e.waiter.Authority()
 			if !since.IsZero() && a != (core.Authority{}) { // else it has left meanwhile
-				all = r.addLate(all, a, now.Sub(since))
+				all = r.addLate(all, a, now, since)
 			}
 		}
 	}
@@ -32,12 +33,12 @@ func (r *Registry) Late() []Late {
 }
 
 // addLate counts one late waiter.
-func (r *Registry) addLate(all []Late, a core.Authority, waited time.Duration) []Late {
+func (r *Registry) addLate(all []Late, a core.Authority, now, since time.Time) []Late {
 	i := slices.IndexFunc(all, func(l Late) bool { return l.Authority == a })
 	if i < 0 {
-		i, all = len(all), append(all, Late{Authority: a, Patience: r.of(a)})
+		i, all = len(all), append(all, Late{Authority: a, Patience: r.of(a, now)})
 	}
-	if l := &all[i]; waited >= l.Patience {
+	if l, waited := &all[i], now.Sub(since); waited >= l.Patience || waited >= r.of(a, since) {
 		l.Waiting++
 		l.Longest = max(l.Longest, waited)
 	}

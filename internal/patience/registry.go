@@ -47,10 +47,10 @@ const (
 // A Registry holds the waiters of one client. The zero value accompanies nobody. All
 // methods but Open are safe for concurrent use.
 type Registry struct {
-	least  time.Duration                      // the client's patience; 0: nobody is accompanied
-	of     func(core.Authority) time.Duration // the patience as learned for an authority
-	left   time.Duration                      // that an accompanied caller has at least
-	rest   time.Duration                      // of the timer between two sweeps, at least
+	least  time.Duration // the client's patience; 0: nobody is accompanied
+	of     Of            // the patience as learned for an authority
+	left   time.Duration // that an accompanied caller has at least
+	rest   time.Duration // of the timer between two sweeps, at least
 	born   time.Time
 	coarse atomic.Int64 // a time since born; behind
 	armed  atomic.Bool  // the timer is set, since somebody waits
@@ -69,9 +69,11 @@ type condemned struct {
 	all []core.Authority
 }
 
-// Open makes r accompany requests. of is asked how long answers of an authority may
-// take; least is the least that it returns.
-func (r *Registry) Open(least time.Duration, of func(core.Authority) time.Duration) {
+// Of says how long answers of an authority may take for a wait that began at a time.
+type Of func(a core.Authority, since time.Time) time.Duration
+
+// Open makes r accompany requests. least is the least that of returns.
+func (r *Registry) Open(least time.Duration, of Of) {
 	r.least, r.of, r.born = least, of, time.Now()
 	r.left = time.Duration(enough * float64(least))
 	r.rest = time.Duration(grain * float64(least))

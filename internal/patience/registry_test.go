@@ -61,7 +61,7 @@ func a(host string) core.Authority { return core.Authority{Scheme: "http", Host:
 // opened returns a registry of clients that know no authority to take longer.
 func opened() *Registry {
 	r := new(Registry)
-	r.Open(least, func(core.Authority) time.Duration { return least })
+	r.Open(least, func(core.Authority, time.Time) time.Duration { return least })
 	return r
 }
 
@@ -124,7 +124,7 @@ func TestWhatWasLearntIsHeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
 		r := new(Registry)
-		r.Open(least, func(au core.Authority) time.Duration {
+		r.Open(least, func(au core.Authority, _ time.Time) time.Duration {
 			asked.Add(1)
 			if au.Host == "slow" {
 				return 4 * least
@@ -135,11 +135,52 @@ func TestWhatWasLearntIsHeeded(t *testing.T) {
 		enter(r, "slow", 1)
 		time.Sleep(least)
 		synctest.Wait()
-		assert.EqualValues(t, 2, asked.Load(), "once for each authority")
+		assert.EqualValues(t, 2+2, asked.Load(), "once for each authority, and for each that may have begun when less was known")
 		time.Sleep(8*least - least)
 		synctest.Wait()
 		assert.Equal(t, []time.Duration{4 * least, 8 * least}, slow.told())
 		assert.Len(t, other.told(), 8)
+	})
+}
+
+// What was learned after a wait began is for the next one.
+func TestAWaiterIsToldAfterThePatienceThatWasKnownWhenItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(Registry)
+		learned := time.Now().Add(least / 2)
+		r.Open(least, func(_ core.Authority, since time.Time) time.Duration {
+			if since.Before(learned) {
+				return least
+			}
+			return 3 * least
+		})
+		early := enter(r, "a", 1)
+		time.Sleep(least / 2)
+		late := enter(r, "a", 1)
+		time.Sleep(8 * least)
+		synctest.Wait()
+		assert.Equal(t, []time.Duration{least, 4 * least, 7 * least}, early.told(), "after the first silence it is another wait")
+		assert.Equal(t, []time.Duration{3 * least, 6 * least}, late.told())
+	})
+}
+
+// Likewise for who is late.
+func TestWhoIsLateIsToldByWhatWasKnownWhenItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(Registry)
+		learned := time.Now().Add(least / 2)
+		r.Open(least, func(_ core.Authority, since time.Time) time.Duration {
+			if since.Before(learned) {
+				return least
+			}
+			return 3 * least
+		})
+		enter(r, "a", 1)
+		time.Sleep(least / 2)
+		enter(r, "a", 1)
+		time.Sleep(2 * least)
+		synctest.Wait()
+		assert.Equal(t, []Late{{Authority: a("a"), Waiting: 1, Longest: least * 5 / 2, Patience: 3 * least}}, r.Late())
 	})
 }
 
@@ -277,7 +318,7 @@ func TestTheTimerKeepsNobody(t *testing.T) {
 // Everybody comes and goes while the timer tells and condemns.
 func TestComingAndGoingAtOnce(t *testing.T) {
 	r := new(Registry)
-	r.Open(time.Millisecond, func(core.Authority) time.Duration { return time.Millisecond })
+	r.Open(time.Millisecond, func(core.Authority, time.Time) time.Duration { return time.Millisecond })
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -347,7 +388,7 @@ func BenchmarkSweep(b *testing.B) {
 func TestWhoIsLateIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(Registry)
-		r.Open(least, func(au core.Authority) time.Duration {
+		r.Open(least, func(au core.Authority, _ time.Time) time.Duration {
 			if au.Host == "slow" {
 				return 4 * least
 			}

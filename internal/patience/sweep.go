@@ -131,8 +131,9 @@ func (r *Registry) nextLocked() (next time.Time) {
 	return next
 }
 
-// A sweep looks at the waiters that are due. It asks for the patience of each authority
-// once, for all of its waiters.
+// A sweep looks at the waiters that are due. It asks for the present patience of each authority
+// once, for all of its waiters, and again only for those that have waited for less than that: when
+// their waits began it may have been shorter.
 type sweep struct {
 	*Registry
 	now  time.Time
@@ -154,7 +155,12 @@ func (s *sweep) look(e *Entry) {
 		return
 	}
 	a := s.awaited(e.waiter.Authority())
-	if s.silent(e, since, a.patience) && a.told < mostTold {
+	since, in := e.waitsSince(since)
+	if !in || !s.isStall(a, since) {
+		return
+	}
+	e.waitsAgain(s.now)
+	if a.told < mostTold {
 		a.told++
 		e.waiter.Silent()
 	}
@@ -165,22 +171,14 @@ func (s *sweep) awaited(a core.Authority) *awaited {
 		return s.last
 	}
 	if s.last = s.all[a]; s.last == nil {
-		s.last = &awaited{Authority: a, patience: s.of(a)}
+		s.last = &awaited{Authority: a, patience: s.of(a, s.now)}
 		s.all[a] = s.last
 	}
 	return s.last
 }
 
-// silent reports whether e has been silent for another patience.
-func (s *sweep) silent(e *Entry, since time.Time, patience time.Duration) bool {
-	e.shard.mu.Lock()
-	defer e.shard.mu.Unlock()
-	if since.After(e.last) {
-		e.last = since
-	}
-	if !e.in || s.now.Sub(e.last) < patience {
-		return false
-	}
-	e.last = s.now
-	return true
+// isStall reports whether a wait for a that began at a time has lasted for a patience.
+func (s *sweep) isStall(a *awaited, since time.Time) bool {
+	waited := s.now.Sub(since)
+	return waited >= a.patience || waited >= s.least && waited >= s.of(a.Authority, since)
 }
