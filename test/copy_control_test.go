@@ -72,7 +72,7 @@ func TestTheControlOfAnAnsweredCopyGoesOnWithoutItsCaller(t *testing.T) {
 					if name == "it cancels" {
 						cancel()
 					}
-					time.Sleep(6 * time.Second)
+					time.Sleep(10 * time.Second)
 					cancel()
 					synctest.Wait()
 					assert.EqualValues(t, 2, rt.Health().Generation)
@@ -92,7 +92,7 @@ func TestTheControlOfAnAnsweredCopyDoesNotHeedItsClientsTimeout(t *testing.T) {
 				client := &http.Client{Transport: rt, Timeout: 10500 * time.Millisecond}
 				resp, err := client.Get("http://a.test/")
 				require.NoError(t, err)
-				time.Sleep(6 * time.Second) // the timeout passes, since the body is not closed
+				time.Sleep(10 * time.Second) // the timeout passes, since the body is not closed
 				require.NoError(t, resp.Body.Close())
 				synctest.Wait()
 				assert.EqualValues(t, 2, rt.Health().Generation)

@@ -74,10 +74,10 @@ func TestASlowAnswerDoesNotHideSilencesOfOthers(t *testing.T) {
 
 // A caller that waits in its transport has the answer of its copy soon, unless it has another one in
 // its transport until then, so that one event may have answered both. The control begins then,
-// and is to be silent for 100 ms longer than the copy took, and for a second.
+// and is to be silent for twice as long as the copy took, and for a second.
 func TestNobodyWaitsForTheVerdictOnItsOwnCopy(t *testing.T) {
 	for took, verdict := range map[time.Duration]time.Duration{
-		100 * time.Millisecond: time.Second, time.Second: 1100 * time.Millisecond, 3 * time.Second: 3100 * time.Millisecond,
+		100 * time.Millisecond: time.Second, time.Second: 2 * time.Second, 3 * time.Second: 6 * time.Second,
 	} {
 		t.Run(took.String(), func(t *testing.T) {
 			s := startSilent(1, 0)

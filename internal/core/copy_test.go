@@ -249,7 +249,7 @@ func TestCopiesAreNotRareWhereAProofTakesSeveralAnswers(t *testing.T) {
 		}
 		next(200 * time.Millisecond)
 	}
-	assert.LessOrEqual(t, s.now.Sub(began), 20*time.Second)
+	assert.LessOrEqual(t, s.now.Sub(began), 35*time.Second) // the first copy took ten, and its control has twice that
 }
 
 // A candidate whose time with an authority is over, but that nobody of it is waiting for any more,

@@ -196,7 +196,7 @@ func (c *Client) Handed(now time.Time, a *Attempt) {
 	case a.in == &st.trials:
 		c.tryBegins(now, st)
 	case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
-		t.judgeAt = now.Add(t.laterControl())
+		t.judgeAt = now.Add(silenceFor(t.took))
 	}
 }
 

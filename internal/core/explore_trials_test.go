@@ -306,7 +306,7 @@ func likeOf(k Kind) Kind { return max(k, Once) }
 func (s *served) judged(f *flight) time.Time {
 	took := s.at.Sub(s.start)
 	if s.own {
-		return f.start.Add(max(took+100*time.Millisecond, time.Second))
+		return f.start.Add(max(2*took, time.Second))
 	}
 	return later(f.start.Add(2*took), s.at.Add(100*time.Millisecond))
 }

@@ -61,7 +61,7 @@ func TestACandidateWhoseAnswerWaitsForItsVerdictHasTheTimeForThat(t *testing.T) 
 	s.Answered(s.now, copied)
 	s.after(answerGap)
 	require.Equal(t, fresh, s.Candidate())
-	s.after(s.rules.RecreateTimeout + answerGap)
+	s.after(2 * s.rules.RecreateTimeout)
 	assert.Equal(t, fresh, s.Current())
 }
 

@@ -38,9 +38,8 @@ import "time"
 //     or it waits for a place in its pool, and is excused for that (place.go). If 100 ms have not
 //     brought its answer, or a quarter of the time that such a caller has left, the request is sent
 //     in service once more, and that is the control (sendControl). It proves the candidate if it is
-//     silent for 100 ms longer than the copy took, and for a second. If it has to wait for a place
-//     in its pool, it has to be silent from its place on, for twice as long as the copy took and
-//     for a second (place.go).
+//     silent for twice as long as the copy took, and for a second: from its place on, if it has to
+//     wait for one in its pool (place.go).
 //   - The control is answered before that: this copy proves nothing. If the control began before
 //     the copy, the upstream is slow, and the authority's patience grows (controlAnswered,
 //     outwaited). The outage is over if the control began after the streak did, or if the failures
@@ -107,11 +106,8 @@ func (c *Client) sendControl(now time.Time, s *suspect, t *Attempt) {
 	}
 	q.main = &Attempt{Call: q, On: c.current, held: true, began: c.now, start: now, under: s}
 	c.todo.Copies = append(c.todo.Copies, q.main)
-	t.judgeAt = now.Add(t.laterControl())
+	t.judgeAt = now.Add(silenceFor(t.took))
 }
-
-// laterControl is how long a control that begins after t, a copy, was answered has to be silent.
-func (t *Attempt) laterControl() time.Duration { return max(t.took+answerGap, headStart) }
 
 // judge: what waits in service beside the answered copy, or since its answer, has been silent for
 // long enough; or the caller of the copy waits within the transport, and has to have its answer.

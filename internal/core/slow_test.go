@@ -386,8 +386,8 @@ func TestACandidateThatAnsweredACopyIsNotUntried(t *testing.T) {
 	fresh := s.Candidate()
 	s.ticks(153 * time.Second)
 	require.True(t, s.Answered(s.now, copied))
-	s.ticks(153 * time.Second)
+	s.ticks(2 * 153 * time.Second)
 	require.Equal(t, fresh, s.Candidate())
-	s.ticks(answerGap + answerGap) // the control began after the first of them
+	s.ticks(answerGap) // the control began that much after the answer
 	assert.Equal(t, fresh, s.Current())
 }
