@@ -85,9 +85,7 @@ func TestAHostThatWasDownAndIsAskedOnceAMinuteReplacesNothing(t *testing.T) {
 // Case A4.
 func TestTwentyOutagesOfOneUpstreamReplaceNothing(t *testing.T) {
 	overDraws(t, func(d *draw) {
-		r := d.touchy()
-		r.Fallback = d.chance(0.4)
-		s := newSim(d, r)
+		s := newSim(d, d.touchy())
 		takes := oneOf(d, 0, 100*ms, 2*sec)
 		s.factory = func(int) (time.Duration, string) { return takes, "" }
 		ill := oneOf(d, fateRefused, fateReset, fateDark, fate{dial: d.between(sec, 15*sec), refused: true}, fate{answer: d.between(sec, 15*sec), broken: true})
@@ -112,6 +110,25 @@ func TestTwentyOutagesOfOneUpstreamReplaceNothing(t *testing.T) {
 		s.calmBuilds(20 * 8 * time.Minute)
 		n := s.count("a", "diverted") + s.count("a", "lost")
 		s.d.atMost("minutes not answered per outage", float64(n)*period.Minutes()/20, 5+5)
+	})
+}
+
+// As case A4: an upstream that is back after a silent outage, and takes seconds for each answer, but
+// not the same each time, has as long for the control as it needs.
+func TestAnUpstreamThatIsBackAndSlowIsNotReplaced(t *testing.T) {
+	overDraws(t, func(d *draw) {
+		s := newSim(d, d.touchy())
+		ill := oneOf(d, fateDark, fate{dial: d.between(sec, 15*sec), refused: true}, fate{answer: d.between(sec, 15*sec), broken: true})
+		last, answers := d.between(2*time.Minute, 8*time.Minute), d.between(sec, 6*sec)
+		s.world = func(*visit, uint64) fate {
+			if s.since()%(20*time.Minute) < last {
+				return ill
+			}
+			return fate{answer: d.between(answers*3/4, answers*5/4)}
+		}
+		s.traffic(d.between(0, 30*sec), 30*sec, 20*time.Hour-sec, visit{host: "a", method: "GET", left: d.between(18*sec, 29*sec)})
+		s.run(20*time.Hour - sec)
+		s.noSwap()
 	})
 }
 
@@ -171,6 +188,7 @@ func TestSilentOutagesThatManyBodiesMeetReplaceNothing(t *testing.T) {
 
 // Case A5, by time.
 func TestADisruptionThatComesAndGoesReplacesNothing(t *testing.T) {
+	few := fewSwaps{most: 3}
 	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
 		bad, good := d.between(sec, 5*sec), d.between(500*ms, 3*sec)
@@ -183,9 +201,10 @@ func TestADisruptionThatComesAndGoesReplacesNothing(t *testing.T) {
 		}
 		s.traffic(0, d.between(50*ms, 900*ms), 10*time.Minute, visit{host: "a", method: oneOf(d, "GET", "PUT", "POST"), left: 20 * sec})
 		s.run(10 * time.Minute)
-		s.swapsAtMost(1) // where the control fails, and the upstream is well a millisecond later
+		few.add(s)
 		s.calmBuilds(10 * time.Minute)
 	})
+	few.check(t)
 }
 
 // Case A5, by count: a load balancer of which some backends are dead.
@@ -257,6 +276,7 @@ func TestWhatIsAcceptedAndResetProvesNothing(t *testing.T) {
 
 // Case A9.
 func TestANameServerThatFailsEveryOtherTenSecondsReplacesNothing(t *testing.T) {
+	few := fewSwaps{most: 1}
 	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
 		takes := oneOf(d, 0, 50*ms, 2*sec)
@@ -270,7 +290,27 @@ func TestANameServerThatFailsEveryOtherTenSecondsReplacesNothing(t *testing.T) {
 		}
 		s.traffic(0, d.between(50*ms, sec), 10*time.Minute, visit{host: "a", method: oneOf(d, "GET", "POST"), left: 20 * sec})
 		s.run(10 * time.Minute)
-		s.noSwap()
+		few.add(s)
 		s.calmBuilds(10 * time.Minute)
 	})
+	few.check(t)
+}
+
+// fewSwaps counts the swaps of an upstream that is ill and well in turn. If its turn comes within
+// a millisecond of a control that failed, nobody can tell: that is so in few of the draws, and in most
+// of them never.
+type fewSwaps struct {
+	most         int // in one draw
+	swaps, draws int
+}
+
+func (f *fewSwaps) add(s *sim) {
+	s.swapsAtMost(f.most)
+	f.swaps, f.draws = f.swaps+len(s.swaps), f.draws+1
+}
+
+func (f *fewSwaps) check(t *testing.T) {
+	if f.swaps > f.most+f.draws/16 {
+		t.Errorf("%d swaps in %d draws", f.swaps, f.draws)
+	}
 }

@@ -89,10 +89,12 @@ func (d *draw) rules() Rules {
 	}
 }
 
-// touchy rules have a drawn threshold for stalls, too.
+// touchy rules have a drawn threshold for stalls, too, and a fallback now and then: while it serves,
+// fewer requests meet what is wrong, and outages last longer.
 func (d *draw) touchy() Rules {
 	r := d.rules()
 	r.Stalls = 1 + d.IntN(4)
+	r.Fallback = d.chance(0.4)
 	return r
 }
 

@@ -69,11 +69,20 @@ func (r *recent) wasDown(now time.Time, a Authority) bool {
 	return m != nil && now.Sub(m.down) < calm
 }
 
+// over: the outage of a, which began then, is.
+func (r *recent) over(now, tripped time.Time, a Authority) {
+	m := r.use(now, a)
+	m.over = now
+	if r.answers(tripped, a) > 1 {
+		m.useless = now
+	}
+}
+
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
 
 // didNotHelp: a has stalled or tripped again. If a transport was promoted for a within the
 // last minute, a's next proof takes more answers, until a minute has passed in which a
-// neither stalled nor tripped.
+// neither stalled nor had an outage.
 func (r *recent) didNotHelp(now time.Time, a Authority) {
 	m := r.get(a)
 	switch {
@@ -86,9 +95,9 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 	}
 }
 
-// answers is how many a proof of a takes.
-func (r *recent) answers(now time.Time, a Authority) int {
-	if m := r.get(a); m != nil && now.Sub(m.useless) < calm {
+// answers is how many a proof of a takes in an outage that began then.
+func (r *recent) answers(tripped time.Time, a Authority) int {
+	if m := r.get(a); m != nil && tripped.Sub(m.useless) < calm {
 		return m.answers
 	}
 	return 1

@@ -40,7 +40,7 @@ func TestMoreAnswersAreAskedForAMinute(t *testing.T) {
 		assert.Equal(t, tt.want, r.answers(simStart.Add(tt.ill+tt.proves), a), "%+v", tt)
 	}
 	var r recent
-	r.over(simStart, a)
+	r.over(simStart, simStart, a)
 	r.didNotHelp(simStart, a)
 	assert.Equal(t, 1, r.answers(simStart, a), "nothing was promoted for it")
 }
@@ -51,7 +51,7 @@ func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	a := named(1)
 	at := func(d time.Duration) time.Time { return simStart.Add(d) }
 	var r recent
-	r.over(at(0), a)
+	r.over(at(0), at(0), a)
 	r.didNotHelp(at(0), a) // nothing was promoted yet
 	r.swappedFor(at(time.Second), a)
 	r.didNotHelp(at(2*time.Second), a)
@@ -60,4 +60,27 @@ func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	assert.Equal(t, moreAnswers, r.answers(at(100*time.Second), a))
 	r.didNotHelp(at(50*time.Second+calm), a)
 	assert.Equal(t, 1, r.answers(at(50*time.Second+calm), a))
+}
+
+// Nor does an outage that outlasts the minute bring it back: it began within the minute, and the next
+// minute begins when it is over.
+func TestMoreAnswersLastAsLongAsTheOutage(t *testing.T) {
+	a := named(1)
+	at := func(d time.Duration) time.Time { return simStart.Add(d) }
+	for _, tt := range []struct {
+		trips, over, again time.Duration // an outage, and when the next one begins
+		during, after      int
+	}{
+		{calm - 1, calm, 2*calm - 1, moreAnswers, moreAnswers},
+		{calm - 1, 10 * calm, 11*calm - 1, moreAnswers, moreAnswers},
+		{calm - 1, 10 * calm, 11 * calm, moreAnswers, 1},
+		{calm, 10 * calm, 10*calm + 1, 1, 1},
+	} {
+		var r recent
+		r.swappedFor(at(0), a)
+		r.didNotHelp(at(0), a)
+		assert.Equal(t, tt.during, r.answers(at(tt.trips), a), "%+v", tt)
+		r.over(at(tt.over), at(tt.trips), a)
+		assert.Equal(t, tt.after, r.answers(at(tt.again), a), "%+v", tt)
+	}
 }

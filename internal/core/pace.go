@@ -56,8 +56,6 @@ func (r *recent) calm(now time.Time, a Authority) bool {
 	return m == nil || now.Sub(m.over) >= calm
 }
 
-func (r *recent) over(now time.Time, a Authority) { r.use(now, a).over = now }
-
 // startOver: the next build is at once, but never closer than a first interval to the
 // latest.
 func (p *pace) startOver() {

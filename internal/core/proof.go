@@ -20,7 +20,7 @@ import "time"
 //
 // A promotion for an authority did not help if there is a stall of that authority, or it trips,
 // within a minute. The authority's next proof then takes four answers in a row, and after another
-// such promotion eight, until a minute has passed without a stall or a trip (prove; didNotHelp in
+// such promotion eight, until a minute has passed without a stall or an outage (prove; didNotHelp in
 // memory.go). If a trial fails, its authority refuses the candidate, with the exceptions that
 // trial.go names (trialFailed).
 
@@ -31,7 +31,7 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 	if s := c.suspect(st.authority); s != nil {
 		c.now++ // what begins from here on may be the next one's control
 		s.proved = c.now
-		if s.proofs++; s.proofs < c.recent.answers(now, st.authority) {
+		if s.proofs++; s.proofs < c.recent.answers(s.tripped, st.authority) {
 			c.wake(st.authority)
 			return
 		}
