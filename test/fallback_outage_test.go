@@ -3,7 +3,9 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -75,4 +77,38 @@ func TestTheFallbackDoesWithoutWhatHasNoBody(t *testing.T) {
 		require.True(t, <-done == gone)
 		assert.Zero(t, fallback.Calls.Load())
 	})
+}
+
+// Case A5, through a client with a fallback and without: a load balancer most of whose backends are
+// dead. One swap shows that it does not help, and that is not forgotten while the fallback serves.
+func TestALoadBalancerWithDeadBackendsIsNotReplacedAgainAndAgain(t *testing.T) {
+	for _, fallback := range []bool{false, true} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			for seed := range uint64(6) {
+				t.Run(fmt.Sprint("fallback: ", fallback, ", ", method, ", ", seed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						rnd := rand.New(rand.NewPCG(seed, 5))
+						var asked atomic.Int64
+						backends := 3 + rnd.Int64N(3)
+						balancer := func(req *http.Request) (*http.Response, error) {
+							if asked.Add(1)%backends != 0 {
+								return unsent(req)
+							}
+							return testkit.Answer(req)
+						}
+						opts := []respawn.Option{respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return testkit.RoundTripperFunc(balancer) }).Make)}
+						if fallback {
+							opts = append(opts, respawn.WithFallback(&testkit.Stub{}))
+						}
+						rt := start(t, testkit.RoundTripperFunc(balancer), opts...)
+						period := time.Duration(50+rnd.IntN(850)) * time.Millisecond
+						for began := time.Now(); time.Since(began) < 20*time.Minute; time.Sleep(period) {
+							_, _ = testkit.Do(rt, request(t.Context(), method, "http://a.test/", nil))
+						}
+						assert.LessOrEqual(t, rt.Health().Generation, uint64(2))
+					})
+				})
+			}
+		}
+	}
 }
