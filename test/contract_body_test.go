@@ -173,33 +173,6 @@ func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
 	}
 }
 
-// A deadline that passes while everybody waits for the caller's own pipe says nothing.
-func TestContractAPipeThatNobodyWritesToIsTheCallers(t *testing.T) {
-	srv, transport := h1.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-		_, _ = io.Copy(io.Discard, req.Body)
-		<-req.Context().Done() // the body ends when its caller's deadline has passed, and there is no answer
-	}))
-	for name, hide := range map[string]func(*os.File) io.ReadCloser{
-		"as it is":  func(f *os.File) io.ReadCloser { return f },
-		"NopCloser": func(f *os.File) io.ReadCloser { return io.NopCloser(f) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			rt := start(t, transport(), respawn.WithStallThreshold(2, time.Millisecond))
-			for range 3 {
-				pipe, end, err := os.Pipe()
-				require.NoError(t, err)
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				context.AfterFunc(ctx, func() { _ = end.Close() }) // net/http waits for a Read that is under way
-				_, err = testkit.Do(rt, request(ctx, http.MethodPost, srv.URL, hide(pipe)))
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				cancel()
-				_ = pipe.Close() // the transport has closed it, unless that is hidden
-			}
-			assert.Empty(t, rt.Health().Streaks)
-		})
-	}
-}
-
 // An uncomparable is an error of a validator, say, which errors.Is cannot find.
 type uncomparable []error
 

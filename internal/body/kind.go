@@ -30,6 +30,12 @@ func (r Replay) NeedsShield(req *http.Request) bool {
 	return true
 }
 
+// IsFile reports whether net/http sends the body of req straight from a file.
+func IsFile(req *http.Request) bool {
+	f, ok := unwrapped(req.Body).(*os.File)
+	return ok && isRegular(f)
+}
+
 // isRegular reports whether f is a file on a disk, which a read does not wait for. A pipe, a
 // terminal or a socket may keep everybody waiting, and a directory cannot be read.
 func isRegular(f *os.File) bool {

@@ -3,10 +3,14 @@ package evidence
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"time"
+
+	"github.com/respawnhttp/respawn/internal/body"
 )
 
 // CallerGone reports whether the caller has given up, and whether it was its
@@ -44,6 +48,17 @@ func LegacyCancel(req *http.Request) <-chan struct{} {
 func DropLegacyCancel(req *http.Request) {
 	//lint:ignore SA1019 see LegacyCancel
 	req.Cancel = nil
+}
+
+// isFiles reports whether err is that of the file that is the body of req: net/http reads it without
+// anybody looking on. An error of a read names the file. That of sendfile does not, and it may
+// as well be the connection's: then it is of a kind that a connection has.
+func isFiles(req *http.Request, err error) bool {
+	if !body.IsFile(req) || isDial(err) {
+		return false
+	}
+	call, ok := errors.AsType[*os.SyscallError](err)
+	return isA[*fs.PathError](err) || ok && call.Syscall == "sendfile" && TriggerOf(err) == TriggerOther
 }
 
 // heed notes if the caller's own hook of trace refuses a 1xx response, which is how a caller

@@ -32,8 +32,9 @@ const (
 //	out of files, ports, buffers or memory                  Neutral
 //	the caller's own body failed, or is not as long as the  Neutral
 //	 request says, as far as it is observed (NeedsShield in
-//	 internal/body/kind.go), or its own hook refused a 1xx
-//	 response, if the attempt is watched
+//	 internal/body/kind.go) or is a file (isFiles), or its
+//	 own hook refused a 1xx response, if the attempt is
+//	 watched
 //	the request is malformed, or the answer, as net/http    Neutral
 //	 says (saysText in text.go)
 //	the server sent GOAWAY and closed the connection        Neutral
@@ -56,7 +57,7 @@ func Classify(req *http.Request, err error) Verdict {
 	case gone:
 		return Neutral
 	}
-	if here().isExhausted(err) || body.Broke(req) || body.Misfits(req) || w.refusedByCaller() {
+	if here().isExhausted(err) || body.Broke(req) || body.Misfits(req) || isFiles(req, err) || w.refusedByCaller() {
 		return Neutral
 	}
 	switch saysText(err) {

@@ -1,0 +1,101 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/testkit"
+)
+
+// A deadline that passes while everybody waits for the caller's own pipe says nothing.
+func TestContractAPipeThatNobodyWritesToIsTheCallers(t *testing.T) {
+	srv, transport := h1.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		<-req.Context().Done() // the body ends when its caller's deadline has passed, and there is no answer
+	}))
+	for name, hide := range map[string]func(*os.File) io.ReadCloser{
+		"as it is":  func(f *os.File) io.ReadCloser { return f },
+		"NopCloser": func(f *os.File) io.ReadCloser { return io.NopCloser(f) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt := start(t, transport(), respawn.WithStallThreshold(2, time.Millisecond))
+			for range 3 {
+				pipe, end, err := os.Pipe()
+				require.NoError(t, err)
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				context.AfterFunc(ctx, func() { _ = end.Close() }) // net/http waits for a Read that is under way
+				_, err = testkit.Do(rt, request(ctx, http.MethodPost, srv.URL, hide(pipe)))
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				cancel()
+				_ = pipe.Close() // the transport has closed it, unless that is hidden
+			}
+			assert.Empty(t, rt.Health().Streaks)
+		})
+	}
+}
+
+// A file on a disk is sent without anybody looking on. What keeps it from being read is the caller's.
+func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
+	const size, short = 100_000, "it is shorter than it was"
+	path := filepath.Join(t.TempDir(), "upload")
+	require.NoError(t, os.WriteFile(path, make([]byte, size), 0o600))
+	for name, open := range map[string]func(t *testing.T) *os.File{
+		"it is closed already": func(t *testing.T) *os.File {
+			f, err := os.Open(path)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+			return f
+		},
+		"it is open for writing only": func(t *testing.T) *os.File {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			require.NoError(t, err)
+			return f
+		},
+		short: func(t *testing.T) *os.File {
+			f, err := os.Open(path)
+			require.NoError(t, err)
+			_, err = f.Seek(size/2, io.SeekStart)
+			require.NoError(t, err)
+			return f
+		},
+	} {
+		for _, proto := range protocols {
+			for _, hidden := range []bool{false, true} {
+				t.Run(fmt.Sprint(proto.name, ", ", name, ", in a NopCloser: ", hidden), func(t *testing.T) {
+					noLeaks(t)
+					srv, transport := proto.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+						_, _ = io.Copy(io.Discard, req.Body)
+					}))
+					rt := start(t, transport(), respawn.WithThreshold(1))
+					for range 3 {
+						f := open(t)
+						req := request(t.Context(), http.MethodPost, srv.URL, f)
+						if hidden {
+							req.Body = io.NopCloser(f)
+						}
+						req.ContentLength = size
+						_, err := testkit.Do(rt, req)
+						if name != short || proto.name == "h1" { // net/http's HTTP/2 goes on without the rest
+							require.Error(t, err)
+						}
+						_ = f.Close()
+					}
+					h := rt.Health()
+					assert.Empty(t, h.Streaks)
+					assert.Zero(t, h.Rejections)
+					assert.EqualValues(t, 1, h.Generation)
+				})
+			}
+		}
+	}
+}
