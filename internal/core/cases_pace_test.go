@@ -16,7 +16,7 @@ func TestAnOldOutageDoesNotSlowDownTheNext(t *testing.T) {
 			name = "beside a dead host"
 		}
 		t.Run(name, func(t *testing.T) {
-			overSome(t, 25, func(d *draw) {
+			overDraws(t, func(d *draw) {
 				s := newSim(d, d.rules())
 				last := d.between(2*time.Minute, 10*time.Minute)
 				s.world = func(v *visit, _ uint64) fate {
@@ -26,8 +26,9 @@ func TestAnOldOutageDoesNotSlowDownTheNext(t *testing.T) {
 					return fateWell
 				}
 				method, period := oneOf(d, "GET", "PUT", "POST"), d.between(50*ms, 300*ms)
-				s.traffic(0, period, 12*time.Minute, visit{host: "a", method: method})
-				s.traffic(week+sec, period, week+2*time.Minute, visit{host: "a", method: method})
+				v := visit{host: "a", method: method, left: oneOf(d, 0, 2*sec, 30*sec)}
+				s.traffic(0, period, last+d.between(2*sec, time.Minute), v)
+				s.traffic(week+sec, period, week+2*time.Minute, v)
 				if beside {
 					s.traffic(0, d.between(5*time.Minute, 20*time.Minute), week+2*time.Minute, visit{host: "dead", method: method})
 				}

@@ -77,10 +77,14 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 }
 
 // judgedAt is when an answer of st has its verdict, if its control, which is under way or about to be
-// sent, stays silent; zero: none waits for that.
+// sent, stays silent; zero: none waits for that. It is asked of all stands at each event, so that
+// hundreds of dead hosts are to cost no search for each.
 func (c *Client) judgedAt(st *stand) time.Time {
 	if st.answered != nil {
 		return st.answered.judgeAt
+	}
+	if len(st.served) == 0 {
+		return time.Time{}
 	}
 	if s := c.suspect(st.authority); s != nil && s.probe != nil && st.servedBefore(s.probe) != nil {
 		return c.probedAt(s)
