@@ -74,11 +74,13 @@ const (
 	stillborn          // returns a transport that has ended
 	saysClosed         // returns respawn.ErrClosed
 	wrapsClosed        // returns an error that wraps it
+	saysDrained        // returns respawn.ErrDrained
+	wrapsDrained       // returns an error that wraps it
 	hows
 )
 
 func (h how) String() string {
-	return [...]string{"builds", "fails", "hangs", "ignores its context", "panics", "nil", "nil pointer", "again", "exits", "stillborn", "says closed", "wraps closed"}[h]
+	return [...]string{"builds", "fails", "hangs", "ignores its context", "panics", "nil", "nil pointer", "again", "exits", "stillborn", "says closed", "wraps closed", "says drained", "wraps drained"}[h]
 }
 
 // sky draws one authority's weather: one in three has none.

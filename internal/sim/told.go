@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -98,6 +99,10 @@ func (w *world) ended(s sdktrace.ReadOnlySpan) {
 	}
 	w.noteLocked("client", "recreation of %q for %q: %v %s", r.from, r.to, a["respawn.outcome"], r.kind)
 	w.must(r.end == w.now() || w.plan.moody, "a recreation's span ends at %v", r.end)
+	if r.failed { // its error is the factory's, whatever it is; only who calls it off may come first
+		w.must(r.end <= r.failedAt, "a recreation goes on for %v after its factory has failed", r.end-r.failedAt)
+		w.must(r.end < r.failedAt || slices.Contains([]string{"factory_error", "given_up", "superseded", "closed"}, r.kind), "a factory's error is called %q", r.kind)
+	}
 	switch l := r.link; {
 	case !r.promoted:
 		w.must(r.kind != "", "a rejection without an error")

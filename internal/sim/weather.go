@@ -100,13 +100,13 @@ func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
 		b.take += w.plan.recreate + time.Second
 	}
 	w.pause(b.take)
+	if err := b.how.err(); err != nil {
+		w.mu.Lock()
+		r.failed, r.failedAt = true, w.now()
+		w.mu.Unlock()
+		return nil, err
+	}
 	switch b.how {
-	case fails:
-		return nil, simError("no transport to be had")
-	case saysClosed:
-		return nil, respawn.ErrClosed
-	case wrapsClosed:
-		return nil, fmt.Errorf("no transport to be had: %w", respawn.ErrClosed)
 	case panics:
 		panic("a factory that panics")
 	case returnsNil:
@@ -132,6 +132,24 @@ func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
 	return l.self, nil
 }
 
+// err is the error of a factory that returns one: its own, or any that respawn exports, which means
+// nothing here.
+func (h how) err() error {
+	switch h {
+	case fails:
+		return simError("no transport to be had")
+	case saysClosed:
+		return respawn.ErrClosed
+	case wrapsClosed:
+		return fmt.Errorf("no transport to be had: %w", respawn.ErrClosed)
+	case saysDrained:
+		return respawn.ErrDrained
+	case wrapsDrained:
+		return fmt.Errorf("no transport to be had: %w", respawn.ErrDrained)
+	}
+	return nil
+}
+
 // late reports whether the time that a factory has is over.
 func (r *run) late(now time.Duration, p *plan) bool { return now >= r.start+p.recreate }
 
@@ -146,8 +164,10 @@ type run struct {
 	kind       string        // why it was rejected
 	drawn      time.Duration // the backoff interval after it
 
-	calls int   // of the factory
-	link  *link // what that returned in time
+	calls    int   // of the factory
+	link     *link // what that returned in time
+	failed   bool  // it returned an error
+	failedAt time.Duration
 }
 
 // planned reports whether it was asked for by hand, or by age.
