@@ -75,11 +75,17 @@ type countedBody struct {
 	seat
 }
 
-func (b *countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.leave()
-	}
+// Read counts the request out at the body's end, and where the body's own Read does not return: it
+// has panicked, or ended the goroutine, and whoever reads it need not come to close it.
+func (b *countedBody) Read(p []byte) (n int, err error) {
+	returned := false
+	defer func() {
+		if err != nil || !returned {
+			b.leave()
+		}
+	}()
+	n, err = b.ReadCloser.Read(p)
+	returned = true
 	return n, err
 }
 

@@ -223,7 +223,14 @@ func (b *boundBody) read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, io.EOF
 	}
+	returned := false
+	defer func() {
+		if !returned { // as countedBody
+			b.bond.Leave()
+		}
+	}()
 	n, err := b.ReadCloser.Read(p)
+	returned = true
 	switch err {
 	case nil:
 	case io.EOF:

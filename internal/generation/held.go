@@ -62,7 +62,14 @@ func (h *Held) Read(p []byte) (int, error) {
 	if h.closed.Load() {
 		return 0, io.EOF
 	}
+	returned := false
+	defer func() {
+		if !returned { // as countedBody
+			h.leave()
+		}
+	}()
 	n, err := h.ReadCloser.Read(p)
+	returned = true
 	switch err {
 	case nil:
 	case io.EOF:

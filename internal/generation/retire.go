@@ -10,8 +10,9 @@ import (
 // When is the old transport closed? 100 ms after its last request is out, or at once if
 // none was in flight when it was replaced (sweep). From its replacement on it lets no new
 // request in. A request is out when its response body has come to its end, has failed, or
-// is closed; at once where the response has no body; and when it ends in an error. An
-// upgraded connection is out only when it is closed (isUpgraded in body.go). Requests that
+// is closed; when a Read of the body does not return, since it panics or ends its goroutine, as
+// its reader may never close it then; at once where the response has no body; and when it ends in
+// an error. An upgraded connection is out only when it is closed (isUpgraded in body.go). Requests that
 // still wait for their answer leave earlier if the core calls them back, to send them on the
 // new transport or because another attempt of theirs was answered (internal/core/promote.go).
 // Nothing else is cut, unless WithDrainTimeout is set: then what is still in flight at that
