@@ -215,7 +215,7 @@ func (t *telemetry) Failed(ctx context.Context, a core.Authority, trigger string
 // own span if that is a CLIENT span: http.request.resend_count is defined for those.
 func (t *telemetry) Resent(ctx context.Context, a core.Authority, n int) {
 	t.records.replays.Add(1)
-	t.replays.Add(ctx, 1, t.measured(a))
+	defer func() { t.replays.Add(ctx, 1, t.measured(a)) }() // though the span panics, and the other way round
 	span := trace.SpanFromContext(ctx)
 	if k, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && k.SpanKind() == trace.SpanKindClient {
 		span.SetAttributes(semconv.HTTPRequestResendCount(n))

@@ -2,7 +2,6 @@ package respawn
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 
@@ -179,10 +178,10 @@ func (t *telemetry) recovered(told gate.Told) {
 		ctx = t.promoted
 	}
 	outage := told.Over.Sub(a.Since).Seconds()
-	t.recoveryDuration.Record(ctx, outage, t.measured(a.Authority, keyTrigger.String(a.Trigger)))
-	t.log(ctx, slog.LevelInfo, "respawn: recovered",
+	defer t.log(ctx, slog.LevelInfo, "respawn: recovered",
 		append(authorityLog(a.Authority), slog.String(string(keyTrigger), a.Trigger),
 			slog.Float64(string(keyOutage), outage), slog.String(string(keyEndedBy), told.Kind))...)
+	t.recoveryDuration.Record(ctx, outage, t.measured(a.Authority, keyTrigger.String(a.Trigger)))
 }
 
 // refused adds one authority's refusal to the recreation's span, as an event.
@@ -207,34 +206,22 @@ func (t *telemetry) ended(told gate.Told) {
 	outcome := keyOutcome.String(string(record.Outcome))
 	attrs := []attribute.KeyValue{keyTrigger.String(string(record.Trigger)), outcome}
 	span := spanOf(r)
-	old := told.Generation // which this one replaced, or which stays
-	if told.What == core.WasRejected {
-		kind := semconv.ErrorTypeKey.String(told.Kind)
-		attrs = append(attrs, kind)
-		span.SetStatus(codes.Error, "")
-	} else {
-		t.promoted = r.Ctx
-		old--
-	}
-	span.SetAttributes(attrs...)
-	span.SetAttributes(keyGeneration.Int64(int64(told.Generation)), keyFailures.Int(about.Failures))
-	if old > 0 { // else there was none
-		span.SetAttributes(keyAge.Float64(told.Age.Seconds()))
-	}
-	span.SetAttributes(authorityAttributes(about.Authority)...)
-	if told.Protocol != "" {
-		span.SetAttributes(semconv.NetworkProtocolVersion(told.Protocol))
-	}
-	over := about.Since.Add(record.Outage) // if the outage does not last; it may have ended later than r
-	if !about.Tripped.IsZero() && !record.OutageOpen && !over.After(told.At) {
-		span.SetAttributes(keyOutage.Float64(record.Outage.Seconds()))
-	}
-	// One of these that panics does not take the others along.
+	// These are the user's, and one that panics, or ends its goroutine, does not take the
+	// others along. They are called from the last to the first.
 	defer t.tellHook(r.Ctx, record)
 	defer t.logEnd(told, record, about.Authority)
 	defer span.End(trace.WithTimestamp(told.At))
-	t.recreations.Add(r.Ctx, 1, t.measured(about.Authority, outcome))
-	t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), t.measured(about.Authority, attrs...))
+	if told.What == core.WasRejected {
+		attrs = append(attrs, semconv.ErrorTypeKey.String(told.Kind))
+		defer span.SetStatus(codes.Error, "")
+	} else {
+		t.promoted = r.Ctx
+	}
+	defer func() {
+		t.recreationDuration.Record(r.Ctx, record.Duration.Seconds(), t.measured(about.Authority, attrs...))
+	}()
+	defer func() { t.recreations.Add(r.Ctx, 1, t.measured(about.Authority, outcome)) }()
+	span.SetAttributes(append(describe(told, record), attrs...)...)
 }
 
 // tellHook has the user's hook called, on a goroutine of the hook's own.
@@ -262,7 +249,7 @@ func (t *telemetry) logEnd(told gate.Told, record RecreationRecord, a core.Autho
 	if told.What == core.WasPromoted && (told.Recreation.Planned || start) || slices.Contains(quiet, told.Kind) {
 		level = slog.LevelInfo
 	}
-	if p, ok := errors.AsType[*build.PanicError](told.Fault); ok {
+	if p, ok := told.Fault.(*build.PanicError); ok { // one that it wraps is another factory's
 		attrs = append(attrs, slog.String("exception.stacktrace", p.Stack()))
 	}
 	t.log(told.Recreation.Ctx, level, msg, attrs...)

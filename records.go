@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/respawnhttp/respawn/internal/build"
@@ -129,6 +131,28 @@ func whose(t gate.Told) (about core.About, trigger string) {
 		trigger = about.Trigger
 	}
 	return about, trigger
+}
+
+// describe returns what only the span of a recreation says.
+func describe(told gate.Told, record RecreationRecord) []attribute.KeyValue {
+	about, _ := whose(told)
+	attrs := append(authorityAttributes(about.Authority),
+		keyGeneration.Int64(int64(told.Generation)), keyFailures.Int(about.Failures))
+	old := told.Generation // which this one replaced, or which stays
+	if told.What == core.WasPromoted {
+		old--
+	}
+	if old > 0 { // else there was none
+		attrs = append(attrs, keyAge.Float64(told.Age.Seconds()))
+	}
+	if told.Protocol != "" {
+		attrs = append(attrs, semconv.NetworkProtocolVersion(told.Protocol))
+	}
+	over := about.Since.Add(record.Outage) // if the outage does not last; it may have ended later than r
+	if !about.Tripped.IsZero() && !record.OutageOpen && !over.After(told.At) {
+		attrs = append(attrs, keyOutage.Float64(record.Outage.Seconds()))
+	}
+	return attrs
 }
 
 // A sighting is a recreation's span with the id of its trace. The id is needed under

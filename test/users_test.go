@@ -4,14 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptrace"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,19 +18,19 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/metric"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/respawnhttp/respawn"
+	"github.com/respawnhttp/respawn/internal/names"
 	"github.com/respawnhttp/respawn/internal/testkit"
 )
 
 // A user is whoever wrote what respawn is given: code that misbehaves for a while.
 type user struct {
 	how   string
+	what  string // the one method that misbehaves, of a thing of its; "" for what has only one
 	start time.Time
+	early bool         // it does not even behave at first
+	late  bool         // it never behaves
 	acted atomic.Int64 // how often it misbehaved
 }
 
@@ -51,7 +45,7 @@ const (
 // acts does what the user does instead of its work, and reports whether that is to
 // return nonsense.
 func (u *user) acts() (nonsense bool) {
-	if since := time.Since(u.start); since == 0 || since >= behaves {
+	if since := time.Since(u.start); since == 0 && !u.early || since >= behaves && !u.late {
 		return false // New has its own say about what is wrong with an option
 	}
 	u.acted.Add(1)
@@ -66,6 +60,9 @@ func (u *user) acts() (nonsense bool) {
 	return u.how == "returns nonsense"
 }
 
+// does acts if the method is the one that misbehaves.
+func (u *user) does(method string) (nonsense bool) { return u != nil && u.what == method && u.acts() }
+
 // A possession is something of the user's, with the option that brings it if one does.
 // Options that bring no code are here with a value of theirs.
 type possession struct {
@@ -73,9 +70,16 @@ type possession struct {
 	option  string
 	opts    func(*user) []respawn.Option
 	tame    bool   // a value, that does nothing
-	base    string // what of the transport in service misbehaves
-	product string // what of those that the factory builds
+	method  string // that misbehaves, of a thing that has several
+	never   bool   // nobody is to call it
+	base    bool   // it is of the transport in service
+	product bool   // it is of those that the factory builds
+	early   bool   // only New asks it
+	late    bool   // it misbehaves to the end
+	traces  bool   // its requests bring their own tracer
 	request func(*user, *http.Request) *http.Request
+	answer  func(*user, *http.Response)
+	fails   func(*user) error
 }
 
 func of(name string, opt func(*user) respawn.Option) possession {
@@ -90,20 +94,6 @@ func value(name string, opt respawn.Option) possession {
 }
 
 var possessions = []possession{
-	{name: "the transport's RoundTrip", base: "RoundTrip"},
-	{name: "the transport's Err", base: "Err"},
-	{name: "the transport's Close", base: "Close"},
-	{name: "the transport's CloseIdleConnections", base: "CloseIdleConnections"},
-	{name: "a product's RoundTrip", product: "RoundTrip"},
-	{name: "a product's Err", product: "Err"},
-	{name: "a product's Close", product: "Close"},
-	{name: "a product's CloseIdleConnections", product: "CloseIdleConnections"},
-	{name: "a product's WrappedRoundTripper", product: "WrappedRoundTripper"},
-	{name: "a hook", request: func(u *user, req *http.Request) *http.Request {
-		return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GetConn: func(string) { u.acts() }, GotConn: func(httptrace.GotConnInfo) { u.acts() },
-		}))
-	}},
 	{name: "GetBody", request: func(u *user, req *http.Request) *http.Request {
 		req.GetBody = func() (io.ReadCloser, error) {
 			if u.acts() {
@@ -113,15 +103,6 @@ var possessions = []possession{
 		}
 		return req
 	}},
-	{name: "a body's Read", request: func(u *user, req *http.Request) *http.Request {
-		req.Body = &theirBody{Reader: strings.NewReader(payload), read: u}
-		return req
-	}},
-	{name: "a body's Close", request: func(u *user, req *http.Request) *http.Request {
-		req.Body = &theirBody{Reader: strings.NewReader(payload), close: u}
-		return req
-	}},
-
 	of("WithFactory", func(u *user) respawn.Option {
 		return respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
 			if u.acts() {
@@ -144,16 +125,6 @@ var possessions = []possession{
 				return nil
 			}
 			return backoff.NewConstantBackOff(time.Second)
-		})
-	}),
-	of("WithBackOff, asked", func(u *user) respawn.Option {
-		return respawn.WithBackOff(func() backoff.BackOff {
-			return policyFunc(func() time.Duration {
-				if u.acts() {
-					return -time.Hour
-				}
-				return time.Second
-			})
 		})
 	}),
 	of("WithClassifier", func(u *user) respawn.Option {
@@ -180,15 +151,6 @@ var possessions = []possession{
 			}),
 		}
 	}},
-	of("WithTracerProvider", func(u *user) respawn.Option { return respawn.WithTracerProvider(theirTracers{u: u}) }),
-	of("WithTracerProvider, its tracer", func(u *user) respawn.Option {
-		return respawn.WithTracerProvider(theirTracers{spans: u})
-	}),
-	of("WithMeterProvider", func(u *user) respawn.Option { return respawn.WithMeterProvider(theirMeters{u: u}) }),
-	of("WithLogger", func(u *user) respawn.Option {
-		return respawn.WithLogger(slog.New(theirHandler{slog.DiscardHandler, u}))
-	}),
-
 	of("WithOnRecreation", func(u *user) respawn.Option {
 		return respawn.WithOnRecreation(func(context.Context, respawn.RecreationRecord) { u.acts() })
 	}),
@@ -208,7 +170,7 @@ var possessions = []possession{
 // Nothing of the user's can break a client: whatever it does instead of its work costs
 // its callers answers at most, and once it behaves all is well.
 func TestNothingOfTheUsersBreaksAClient(t *testing.T) {
-	for _, p := range possessions {
+	for _, p := range slices.Concat(possessions, methodsOfThings(false)) {
 		for _, how := range misdeeds {
 			t.Run(p.name+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { p.misbehaves(t, how) })
@@ -218,12 +180,13 @@ func TestNothingOfTheUsersBreaksAClient(t *testing.T) {
 }
 
 func (p possession) misbehaves(t *testing.T, how string) {
-	u := &user{how: how, start: time.Now()}
-	base := &theirs{u: u, what: p.base, dead: func() bool { return time.Since(u.start) >= dies }}
-	opts := []respawn.Option{
-		respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return &theirs{u: u, what: p.product}, nil }),
-		every(time.Second),
-	}
+	u := &user{how: how, what: p.method, late: p.late, start: time.Now()}
+	base := &theirs{u: u, acts: p.base, dead: func() bool { return time.Since(u.start) >= dies }, answer: p.answer, fails: p.fails}
+	w := newWitness(t)
+	opts := append(w.opts(p), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+		stillborn := time.Since(u.start) < dies+2*time.Second // so that candidates are refused, too
+		return &theirs{u: u, acts: p.product, dead: func() bool { return stillborn }, answer: p.answer, fails: p.fails}, nil
+	}), every(time.Second))
 	if p.opts != nil {
 		opts = append(opts, p.opts(u)...)
 	}
@@ -240,7 +203,7 @@ func (p possession) misbehaves(t *testing.T, how string) {
 			if p.request != nil {
 				req = p.request(u, req)
 			}
-			if _, err := testkit.Do(rt, req); err == nil && must {
+			if err := ask(rt, req); err == nil && must {
 				wellAfterwards++
 			}
 		})
@@ -267,7 +230,6 @@ func (p possession) misbehaves(t *testing.T, how string) {
 	}
 	synctest.Wait()
 
-	assert.Equal(t, p.tame, u.acted.Load() == 0, "it was asked %d times", u.acted.Load())
 	health := rt.Health()
 	assert.Equal(t, 2, wellAfterwards, "the requests after the user's misdeeds are answered")
 	assert.Zero(t, health.InFlight)
@@ -278,163 +240,67 @@ func (p possession) misbehaves(t *testing.T, how string) {
 	defer cancel()
 	assert.NoError(t, rt.Shutdown(ctx))
 	time.Sleep(time.Hour) // what blocked has returned
+	w.missedNothing(t, p, rt)
+	assert.Equal(t, p.tame || p.never, u.acted.Load() == 0, "it was asked %d times", u.acted.Load())
 }
 
-// Each option has its row, and each row its option.
-func TestEachOptionHasItsRowAmongWhatIsTheUsers(t *testing.T) {
-	files, err := filepath.Glob("../*.go")
-	require.NoError(t, err)
-	var declared, rows []string
-	for _, name := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		for _, decl := range f.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "With") || fn.Type.Results == nil {
-				continue
-			}
-			if result, ok := fn.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Option" {
-				declared = append(declared, fn.Name.Name)
-			}
-		}
+// A witness is told what a client tells, in all ways but that of the user who misbehaves.
+type witness struct {
+	*testkit.Probe
+	hooked atomic.Int64
+}
+
+func newWitness(t *testing.T) *witness { return &witness{Probe: testkit.NewProbe(t)} }
+
+func (w *witness) opts(p possession) []respawn.Option {
+	opts := []respawn.Option{
+		respawn.WithMeterProvider(w.MeterProvider()), respawn.WithLogger(w.Logger()), namesIn(new(names.Registry)),
+		respawn.WithOnRecreation(func(context.Context, respawn.RecreationRecord) { w.hooked.Add(1) }),
 	}
-	for _, p := range possessions {
-		if p.option != "" {
-			rows = append(rows, p.option)
-		}
+	if !p.traces {
+		opts = append(opts, respawn.WithTracerProvider(w.TracerProvider()))
 	}
-	slices.Sort(declared)
-	slices.Sort(rows)
-	require.Greater(t, len(declared), 10)
-	assert.Equal(t, declared, slices.Compact(rows))
+	return opts
 }
 
-// theirs is a transport of the user's, with all that one may have.
-type theirs struct {
-	testkit.Stub
-	u    *user
-	what string
-	dead func() bool
-}
-
-func (r *theirs) acts(what string) bool { return r.what == what && r.u.acts() }
-
-func (r *theirs) RoundTrip(req *http.Request) (*http.Response, error) {
-	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GetConn != nil {
-		trace.GetConn(req.URL.Host + ":80")
+// missedNothing: one of the user's that misbehaves does not take along what the others are told.
+func (w *witness) missedNothing(t *testing.T, p possession, rt *respawn.RecoveringRoundTripper) {
+	recreations, health := len(rt.Recreations()), rt.Health()
+	if recreations == 64 {
+		return // WithMaxAge: older ones have no record any more
 	}
-	switch {
-	case r.acts("RoundTrip"):
-		return nil, nil
-	case r.dead != nil && r.dead():
-		testkit.CloseBody(req)
-		return nil, testkit.Refused()
+	if p.option != "WithOnRecreation" {
+		assert.EqualValues(t, recreations, w.hooked.Load(), "the hook")
 	}
-	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GotConn != nil {
-		trace.GotConn(httptrace.GotConnInfo{})
+	if p.option != "WithLogger" {
+		assert.Equal(t, recreations, len(w.Logged("respawn: fresh transport rejected"))+len(w.Logged("respawn: a fresh transport is in service")), "the logger")
 	}
-	return testkit.Answer(req)
-}
-
-func (r *theirs) Err() error {
-	if r.acts("Err") {
-		return errors.New("nonsense")
+	switch p.option { // by these alone nobody's requests are lost, so that there is one outage
+	case "WithMeterProvider", "WithTracerProvider", "WithOnRecreation":
+		assert.NotEmpty(t, w.Logged("respawn: recovered"))
 	}
-	return nil
-}
-
-func (r *theirs) Close() error {
-	if r.acts("Close") {
-		return errors.New("nonsense")
+	if p.option != "WithMeterProvider" {
+		assert.EqualValues(t, recreations, w.Total("respawn.transport.recreations"), "the meter")
+		assert.Equal(t, health.Failures, w.Total("respawn.transport.failures"), "the meter")
+		assert.Equal(t, health.Replays, w.Total("respawn.request.replays"), "the meter")
 	}
-	return nil
-}
-
-func (r *theirs) CloseIdleConnections() { r.acts("CloseIdleConnections") }
-
-func (r *theirs) WrappedRoundTripper() http.RoundTripper {
-	if r.acts("WrappedRoundTripper") {
-		return r // without end
+	if p.option != "WithTracerProvider" && !p.traces {
+		assert.Len(t, w.Probe.Recreations(), recreations, "the tracer")
 	}
-	return nil
 }
 
-type theirBody struct {
-	io.Reader
-	read, close *user
-}
-
-func (b *theirBody) Read(p []byte) (int, error) {
-	if b.read != nil && b.read.acts() {
-		return 0, io.ErrNoProgress
+// ask sends req and reads what comes back. As careless callers do, it closes the body only if
+// reading it has returned, unless the connection was upgraded: that is in flight until then.
+func ask(rt http.RoundTripper, req *http.Request) error {
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return err
 	}
-	return b.Reader.Read(p)
-}
-
-func (b *theirBody) Close() error {
-	if b.close != nil && b.close.acts() {
-		return errors.New("nonsense")
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		defer resp.Body.Close()
+		_, err = resp.Body.(io.Writer).Write([]byte("hello"))
+		err = errors.Join(err, resp.Body.(interface{ CloseWrite() error }).CloseWrite())
 	}
-	return nil
-}
-
-type theirTracers struct {
-	tracenoop.TracerProvider
-	u, spans *user
-}
-
-func (p theirTracers) Tracer(name string, opts ...trace.TracerOption) trace.Tracer {
-	if p.u != nil && p.u.acts() {
-		return nil
-	}
-	return theirTracer{Tracer: p.TracerProvider.Tracer(name, opts...), u: p.spans}
-}
-
-type theirTracer struct {
-	trace.Tracer
-	u *user
-}
-
-func (tr theirTracer) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	if tr.u != nil && tr.u.acts() {
-		return nil, nil
-	}
-	return tr.Tracer.Start(ctx, name, opts...)
-}
-
-type theirMeters struct {
-	metricnoop.MeterProvider
-	u *user
-}
-
-func (p theirMeters) Meter(string, ...metric.MeterOption) metric.Meter { return theirMeter{u: p.u} }
-
-type theirMeter struct {
-	metricnoop.Meter
-	u *user
-}
-
-func (m theirMeter) Int64Counter(string, ...metric.Int64CounterOption) (metric.Int64Counter, error) {
-	return theirCounter{u: m.u}, nil
-}
-
-type theirCounter struct {
-	metricnoop.Int64Counter
-	u *user
-}
-
-func (c theirCounter) Add(context.Context, int64, ...metric.AddOption) { c.u.acts() }
-
-type theirHandler struct {
-	slog.Handler
-	u *user
-}
-
-func (h theirHandler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (h theirHandler) Handle(context.Context, slog.Record) error {
-	if h.u.acts() {
-		return errors.New("nonsense")
-	}
-	return nil
+	_, readErr := io.Copy(io.Discard, resp.Body)
+	return errors.Join(err, readErr, resp.Body.Close())
 }
