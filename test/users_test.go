@@ -172,6 +172,9 @@ var possessions = []possession{
 func TestNothingOfTheUsersBreaksAClient(t *testing.T) {
 	for _, p := range slices.Concat(possessions, methodsOfThings(false)) {
 		for _, how := range misdeeds {
+			if p.never && how != misdeeds[0] {
+				continue // it only counts its calls
+			}
 			t.Run(p.name+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { p.misbehaves(t, how) })
 			})
