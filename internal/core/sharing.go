@@ -77,8 +77,8 @@ func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 }
 
 // judgedAt is when an answer of st has its verdict, if its control, which is under way or about to be
-// sent, stays silent; zero: none waits for that. It is asked of all stands at each event, so that
-// hundreds of dead hosts are to cost no search for each.
+// sent, stays silent; zero: none waits for that. It is asked of all stands at each event: of hundreds
+// of dead hosts, none but those that were answered cost a search.
 func (c *Client) judgedAt(st *stand) time.Time {
 	if st.answered != nil {
 		return st.answered.judgeAt
