@@ -123,7 +123,7 @@ func (h *hostAccount) suspect() {
 
 // failed: an attempt has ended in an error, or its caller has left.
 func (acc *account) failed(w *world, f *flight, o Outcome) {
-	if f.on != w.current {
+	if f.on != w.current || f.left {
 		acc.failedTrial(w, f, o)
 		return
 	}

@@ -166,6 +166,13 @@ func (w *world) clone() *world {
 		v.factories[i] = &g
 	}
 	v.order = k.order(w.order)
+	v.kept.Recall, v.kept.Part = nil, nil
+	for _, a := range w.kept.Recall {
+		v.kept.Recall = append(v.kept.Recall, k.attempt(a))
+	}
+	for _, q := range w.kept.Part {
+		v.kept.Part = append(v.kept.Part, k.call(q))
+	}
 	v.acc.served = slices.Clone(w.acc.served)
 	for i := range v.acc.served {
 		s := &v.acc.served[i]

@@ -65,14 +65,20 @@ func (w *world) nameOf(m move) string {
 	return "?"
 }
 
+// steps begins a step, in which m is made.
+func (w *world) steps(m move) {
+	w.step++
+	w.last = m
+	w.acc.before(w)
+	w.plantState()
+}
+
 // do makes a move, and what follows from it.
 func (w *world) do(m move) {
 	if w.tell != nil {
 		w.say("%s", w.nameOf(m))
 	}
-	w.step++
-	w.acc.before(w)
-	w.plantState()
+	w.steps(m)
 	switch m.op {
 	case opBegin:
 		w.begin(m.i)

@@ -37,7 +37,7 @@ func (w *world) check(t Todo) {
 		w.must(false, "%s is over, and something of it is under way %s", w.label(x), roleNames[w.roleOf(f)])
 	}
 	if w.order != nil && !w.told {
-		w.must(live == 1, "Recreate waits for nothing")
+		w.must(live > 0, "Recreate waits for nothing")
 	}
 }
 
@@ -85,7 +85,7 @@ func (w *world) checkAttempts(x *traveler) {
 
 // checkWait: nobody waits for nothing.
 func (w *world) checkWait(x *traveler) {
-	if x.at != resting || x.resumes || !x.until.IsZero() && !w.now.Before(x.until) {
+	if w.closed || x.at != resting || x.resumes || !x.until.IsZero() && !w.now.Before(x.until) {
 		return // or its wait is over
 	}
 	for _, f := range w.factories {

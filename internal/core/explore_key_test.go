@@ -170,6 +170,14 @@ func (k *keyer) world() {
 	}
 	k.bools(w.stays && w.taught())
 	k.account(&w.acc)
+	for _, a := range w.kept.Recall {
+		k.attempt(a)
+	}
+	for _, q := range w.kept.Part {
+		k.call(q)
+	}
+	k.bools(w.kept.Cancel != 0)
+	k.times(w.at)
 }
 
 func (k *keyer) traveler(x *traveler) {

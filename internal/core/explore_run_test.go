@@ -4,8 +4,6 @@ package core
 
 import (
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -39,7 +37,7 @@ func TestWander(t *testing.T) {
 	for _, s := range worlds() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			e := search{s: s, faults: map[string]string{}}
+			e := search{s: s, faults: map[fault]string{}}
 			rnd := rand.New(rand.NewPCG(1, 2))
 			begin := time.Now()
 			for range walks {
@@ -55,35 +53,12 @@ func TestWander(t *testing.T) {
 					e.moves++
 				}
 				if w.bad != "" {
-					e.found(t, w, w.bad, nil)
+					e.found(t, w, fault{w.by, w.bad}, nil)
 				} else {
 					e.afterwards(t, w, sequels)
 				}
 			}
 			e.report(t, begin)
-		})
-	}
-}
-
-// TestPlanted: every planted bug is noticed by what it is for.
-func TestPlanted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("what is planted is for the core as it is, not for a mutant of it")
-	}
-	for _, p := range plants {
-		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
-			all := worlds()
-			s := *all[slices.IndexFunc(all, func(s *setting) bool { return s.name == p.world })]
-			s.bug = &p
-			e := search{s: &s, depth: p.depth, budget: time.Minute, every: 50, until: p.notice}
-			e.run(t)
-			for what := range e.faults {
-				if strings.Contains(what, p.notice) {
-					t.Logf("after %d moves, at depth %d: %s", e.moves, e.reached+1, what)
-					return
-				}
-			}
-			t.Errorf("not noticed in %d moves to depth %d; but %q", e.moves, e.reached, e.faults)
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -21,7 +20,7 @@ type sequel struct {
 }
 
 // A tally is how things stood before.
-type tally struct{ gens, needed int }
+type tally struct{ gens int }
 
 var sequels = []sequel{
 	{name: "all is well", kind: Copyable, want: calmed, length: 25 * time.Second},
@@ -37,9 +36,9 @@ var sequels = []sequel{
 	{name: "dead (silent) for a, b is down, PUTs", kind: Repeatable, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
 	{name: "dead (hangs) for a, b is down, PUTs", kind: Repeatable, modes: dead(hangs), want: replaced, soon: true, length: 40 * time.Second},
 	{name: "dead and b silent", kind: Copyable, modes: [2][2]mode{{mute, mute}, {works, mute}}, before: unlimited, want: replaced, soon: true, length: 40 * time.Second},
-	{name: "every candidate is a black hole, all is dark", kind: Copyable, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
-	{name: "every candidate is a black hole, POSTs", kind: Once, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
-	{name: "every candidate is a black hole, the one in service is well", kind: Copyable, modes: [2][2]mode{{works, works}, {mute, mute}}, before: unproven, want: notNeeded, length: 20 * time.Second},
+	{name: "every candidate is a black hole, all is dark", kind: Copyable, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, length: 20 * time.Second},
+	{name: "every candidate is a black hole, POSTs", kind: Once, modes: [2][2]mode{{mute, refuses}, {mute, mute}}, before: unproven, length: 20 * time.Second},
+	{name: "every candidate is a black hole, the one in service is well", kind: Repeatable, modes: [2][2]mode{{works, works}, {mute, mute}}, before: unproven, want: unmoved, length: 20 * time.Second},
 	{name: "the first candidate is a black hole, the second is well", kind: Copyable, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
 	{name: "the first candidate is a black hole, the second is well, POSTs", kind: Once, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
 	{name: "the first candidate is a black hole, the second is well, PUTs", kind: Repeatable, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
@@ -71,6 +70,14 @@ func calmed(w *world, _ *tally) string {
 	return ""
 }
 
+// unmoved: what is well, and was not replaced, is suspected no more.
+func unmoved(w *world, from *tally) string {
+	if w.gens > from.gens {
+		return "" // by plan: the black hole is in service
+	}
+	return calmed(w, from)
+}
+
 func replaced(w *world, from *tally) string {
 	if w.gens == from.gens {
 		return "the dead transport is still in service"
@@ -78,28 +85,22 @@ func replaced(w *world, from *tally) string {
 	return ""
 }
 
-func notNeeded(w *world, from *tally) string {
-	if w.needed > from.needed {
-		return "a black hole is in service"
-	}
-	return ""
-}
-
 func empty(w *world, _ *tally) string {
 	flights := slices.ContainsFunc(w.flights, func(f *flight) bool { return w.roleOf(f) == serving })
 	if w.built != 0 || len(w.factories) > 0 || len(w.calls) > 0 || flights || len(w.c.waiting)+len(w.c.suspects)+w.c.condemned.n > 0 {
-		return fmt.Sprintf("under way: candidate %d, factories %d, calls %d, waiting %d, suspects %d, condemned %d",
+		w.say("candidate %d, factories %d, calls %d, waiting %d, suspects %d, condemned %d",
 			w.built, len(w.factories), len(w.calls), len(w.c.waiting), len(w.c.suspects), w.c.condemned.n)
+		return "something is left"
 	}
 	return ""
 }
 
 const probeEvery = time.Second
 
-// follow lets the world go on.
-func (w *world) follow(s *sequel) string {
+// follow lets the world go on, and then asserts what the sequel wants.
+func (w *world) follow(s *sequel) {
 	w.say("-- afterwards: %s", s.name)
-	from := tally{w.gens, w.needed}
+	from := tally{w.gens}
 	set := *w.setting
 	w.setting = &set
 	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
@@ -108,8 +109,7 @@ func (w *world) follow(s *sequel) string {
 	set.connects, set.patient, set.lateTimer, set.age, set.noFail, set.fetches = false, true, false, false, true, false
 	for _, f := range slices.Clone(w.flights) {
 		if f.held && w.flightOf(f.a) == f {
-			w.acc.before(w)
-			w.step++
+			w.steps(move{op: opTime})
 			w.fetched(f)
 			w.perform()
 		}
@@ -125,7 +125,7 @@ func (w *world) follow(s *sequel) string {
 		w.modes[asCandidate] = [2]mode{mute, mute}
 		end, every = w.now.Add(80*time.Second), 3*time.Second
 		if w.protected() {
-			return "" // a trial may take as long as answers did
+			return // a trial may take as long as answers did
 		}
 	}
 	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].answers > 1) {
@@ -133,18 +133,15 @@ func (w *world) follow(s *sequel) string {
 	}
 	if s.soon && w.places > 0 {
 		if w.protected() {
-			return "" // a wait for a place may take as long as answers did
+			return // a wait for a place may take as long as answers did
 		}
 		end = end.Add(2 * s.length) // who waits for a place leaves before it has had a chance
 	}
 	w.lives = append(slices.Clone(w.lives), 0, 0)
 	first := w.candidate()
 	for at, n := w.now, 0; w.now.Before(end); n++ {
-		if w.bad != "" {
-			return w.bad
-		}
-		if n > 20000 {
-			return "it never comes to rest"
+		if w.must(n <= 5000, "it never comes to rest"); n > 10000 || w.bad != "" {
+			return
 		}
 		if c := w.candidate(); s.second && c != 0 {
 			if first == 0 {
@@ -159,8 +156,7 @@ func (w *world) follow(s *sequel) string {
 		if !s.quiet && !w.now.Before(at) {
 			at = w.now.Add(every)
 			for i := range 2 {
-				w.acc.before(w)
-				w.step++
+				w.steps(move{op: opTime})
 				w.lives[len(w.lives)-2+i]++
 				w.say("%s begins", set.calls[len(set.calls)-2+i])
 				w.begin(len(set.calls) - 2 + i)
@@ -177,18 +173,19 @@ func (w *world) follow(s *sequel) string {
 				to = l
 			}
 		}
-		w.step++
-		w.acc.before(w)
+		w.steps(move{op: opTime})
 		w.pass(to)
 		w.perform()
 		if s.soon && s.want(w, &from) == "" || s.quiet && w.idle() {
 			break
 		}
 	}
-	if w.bad != "" {
-		return w.bad
+	if s.want == nil {
+		return
 	}
-	return s.want(w, &from)
+	if what := s.want(w, &from); what != "" {
+		w.breaks(s.name+": "+what, what)
+	}
 }
 
 // protected reports whether a trial may hold back others for longer than a sequel.
@@ -205,7 +202,7 @@ func (w *world) protected() bool {
 
 // idle: nothing is ahead.
 func (w *world) idle() bool {
-	return len(w.calls) == 0 && len(w.flights) == 0 && len(w.factories) == 0 && w.c.Deadline().IsZero()
+	return len(w.calls) == 0 && len(w.flights) == 0 && len(w.factories) == 0 && w.built == 0 && w.c.Deadline().IsZero()
 }
 
 // leaveAfter is no multiple of a head start: nobody leaves in the instant in which it is copied.
@@ -228,8 +225,7 @@ func (w *world) everybodyLeaves() {
 	for _, x := range slices.Clone(w.calls) {
 		if x.at != over && w.bad == "" {
 			w.say("%s leaves", w.label(x))
-			w.step++
-			w.acc.before(w)
+			w.steps(move{op: opTime})
 			w.leave(x, Neutral)
 			w.perform()
 		}

@@ -20,10 +20,14 @@ type search struct {
 	moves   int
 	sequels int
 	reached int
-	faults  map[string]string // what, and the shortest story
-	until   string            // what ends the search when it is found; "": nothing
+	faults  map[fault]string // the shortest story of each
+	until   string           // the assertion that ends the search when it does not hold; "": none
+	most    int              // moves; 0: no limit
 	over    bool
 }
+
+// A fault is an assertion that does not hold, and what it says.
+type fault struct{ by, what string }
 
 func env(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
@@ -54,17 +58,17 @@ func (s *setting) start(t testing.TB, tell *[]string) *world {
 
 func (e *search) run(t testing.TB) {
 	begin := time.Now()
-	e.seen, e.faults = map[key]struct{}{}, map[string]string{}
+	e.seen, e.faults = map[key]struct{}{}, map[fault]string{}
 	frontier := []*world{e.s.start(t, nil)}
-	if bad := frontier[0].bad; bad != "" {
-		e.found(t, frontier[0], bad, nil)
+	if w := frontier[0]; w.bad != "" {
+		e.found(t, w, fault{w.by, w.bad}, nil)
 		return
 	}
 	for e.reached = 0; e.reached < e.depth && len(frontier) > 0; e.reached++ {
 		var next []*world
 		for n, w := range frontier {
 			frontier[n] = nil
-			if e.over || e.budget > 0 && time.Since(begin) > e.budget {
+			if e.over || e.most > 0 && e.moves >= e.most || e.budget > 0 && time.Since(begin) > e.budget {
 				return
 			}
 			for _, m := range w.moves() {
@@ -73,7 +77,7 @@ func (e *search) run(t testing.TB) {
 				v.do(m)
 				e.moves++
 				if v.bad != "" {
-					e.found(t, v, v.bad, nil)
+					e.found(t, v, fault{v.by, v.bad}, nil)
 					continue
 				}
 				k := v.key()
@@ -102,17 +106,18 @@ func (e *search) afterwards(t testing.TB, w *world, all []sequel) {
 	for i := range all {
 		if s := &all[i]; s.holds(w) {
 			e.sequels++
-			if got := w.clone().follow(s); got != "" {
-				e.found(t, w, s.name+": "+got, s)
+			v := w.clone()
+			if v.follow(s); v.bad != "" {
+				e.found(t, w, fault{v.by, s.name + ": " + v.bad}, s)
 			}
 		}
 	}
 }
 
 // found keeps the first, so the shortest, story of each fault.
-func (e *search) found(t testing.TB, w *world, what string, s *sequel) {
-	e.over = e.over || e.until != "" && strings.Contains(what, e.until)
-	if e.faults[what] != "" || len(e.faults) > 20 {
+func (e *search) found(t testing.TB, w *world, what fault, s *sequel) {
+	e.over = e.over || what.by == e.until
+	if e.over && what.by != e.until || e.faults[what] != "" || len(e.faults) > 20 {
 		return
 	}
 	var story []string
@@ -137,6 +142,6 @@ func (e *search) report(t testing.TB, begin time.Time) {
 	t.Logf("%s: depth %d, %d states, %d moves, %d sequels, %v", e.s.name, e.reached, len(e.seen), e.moves, e.sequels,
 		time.Since(begin).Round(time.Millisecond))
 	for what, story := range e.faults {
-		t.Errorf("%s: %s\n        %s", e.s.name, what, story)
+		t.Errorf("%s: %s\n        %s", e.s.name, what.what, story)
 	}
 }

@@ -205,9 +205,11 @@ func (acc *account) judgePromotion(w *world, r Report) {
 	case acc.ended:
 	case acc.planned && !need:
 		acc.judgePlanned(w, r)
+	case r.About.Authority == (Authority{}):
+		w.must(false, "promoted by nobody")
+	case h.refused:
+		w.must(false, "%s promotes what it has refused", r.About.Authority.Host)
 	default:
-		w.must(r.About.Authority != (Authority{}), "promoted by nobody")
-		w.must(!h.refused, "%s promotes what it has refused", r.About.Authority.Host)
 		proofs := 0
 		for _, s := range acc.served {
 			if s.host == i && acc.proves(w, h, s) {
@@ -215,7 +217,6 @@ func (acc *account) judgePromotion(w *world, r Report) {
 			}
 		}
 		w.must(proofs > 0, "%s promotes without a control's failure or silence", r.About.Authority.Host)
-		w.needed++
 	}
 	if need {
 		acc.promoted, w.dead = w.now, w.current

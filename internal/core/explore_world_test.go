@@ -10,7 +10,8 @@ import (
 // and all around it that the shell, the network, the callers, the factory and
 // chance would be. Its files: this one (the world, and the shell in it), moves,
 // account (what the world reckons by itself), invariants, sequels, clone, key,
-// worlds, planted, and explore_test.go (the search).
+// worlds, pairs, planted and plants (bugs, one for each assertion at least), and
+// explore_test.go (the search).
 
 // A mode is how a transport does for an authority.
 type mode uint8
@@ -178,6 +179,7 @@ type setting struct {
 
 	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent bool
 	bug                                                                                                         *planted
+	mute                                                                                                        string // an assertion that is not made
 }
 
 type change struct {
@@ -211,10 +213,17 @@ type world struct {
 	closed    bool
 	gens      int
 	longest   time.Duration // that an answer took, since it all began
-	needed    int           // promotions for need, but for the ended one's
 
 	acc  account
-	bad  string
+	last move // the latest
+
+	// What a planted bug keeps back, or remembers.
+	kept Todo
+	was  [2]Instant
+	at   time.Time
+
+	bad  string // what does not hold, and
+	by   string // the assertion that says so
 	path *path
 	tell *[]string // where a story is written; nil: nowhere
 }
@@ -253,9 +262,17 @@ func (w *world) say(format string, args ...any) {
 	}
 }
 
+// must asserts what holds in every world. Its format names the assertion.
 func (w *world) must(ok bool, format string, args ...any) {
-	if !ok && w.bad == "" {
-		w.bad = fmt.Sprintf(format, args...)
+	if !ok {
+		w.breaks(format, fmt.Sprintf(format, args...))
+	}
+}
+
+// breaks: an assertion does not hold. The first that does not is the one that counts.
+func (w *world) breaks(by, what string) {
+	if w.bad == "" && by != w.mute {
+		w.by, w.bad = by, what
 		w.say("!! %s", w.bad)
 	}
 }
