@@ -325,6 +325,7 @@ func (acc *account) recovered(w *world, i int, _ bool) {
 	h.outage = false
 	h.well()
 	if !acc.planned {
+		acc.strays(w, i)
 		acc.forget(func(s *served) bool { return s.host == i })
 	}
 }

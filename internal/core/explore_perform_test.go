@@ -175,7 +175,7 @@ func (w *world) recall(a *Attempt) {
 // part: what waits on a transport that was replaced is left behind.
 func (w *world) part(q *Call) {
 	x := w.travelerOf(q)
-	if x == nil || q.behind == nil {
+	if x == nil || !slices.ContainsFunc(w.flights, func(f *flight) bool { return f.x == x && f.left }) {
 		return // called back since
 	}
 	w.say("      %s goes on without what it left behind", w.label(x))

@@ -62,7 +62,7 @@ func unproven(w *world) bool { return len(w.acc.served) == 0 && !w.sick[0] }
 
 func calmed(w *world, _ *tally) string {
 	switch {
-	case w.acc.hosts[0].outage || w.acc.hosts[1].outage || len(w.c.suspects) > 0:
+	case w.acc.hosts[0].outage || w.acc.hosts[1].outage || len(w.c.Suspects()) > 0:
 		return "something is still suspected"
 	case w.built != 0 && !w.builtPlan, slices.ContainsFunc(w.factories, func(f *factory) bool { return !f.canceled && !f.planned }):
 		return "a candidate is still there"
@@ -85,11 +85,16 @@ func replaced(w *world, from *tally) string {
 	return ""
 }
 
+// empty: nothing is under way, nothing is ahead, and Close finds nothing to do.
 func empty(w *world, _ *tally) string {
 	flights := slices.ContainsFunc(w.flights, func(f *flight) bool { return w.roleOf(f) == serving })
-	if w.built != 0 || len(w.factories) > 0 || len(w.calls) > 0 || flights || len(w.c.waiting)+len(w.c.suspects)+w.c.condemned.n > 0 {
-		w.say("candidate %d, factories %d, calls %d, waiting %d, suspects %d, condemned %d",
-			w.built, len(w.factories), len(w.calls), len(w.c.waiting), len(w.c.suspects), w.c.condemned.n)
+	suspects, ahead := len(w.c.Suspects()), w.c.Deadline()
+	w.c.Close(w.now)
+	t := w.c.Todo()
+	closes := len(t.Wake) + len(t.Recall) + len(t.Retire) + len(t.Done)
+	if w.built != 0 || len(w.factories) > 0 || len(w.calls) > 0 || flights || suspects > 0 || !ahead.IsZero() || closes > 0 || t.Cancel != 0 {
+		w.say("candidate %d, factories %d, calls %d, suspects %d, the timer is set for %v, and Close does %+v",
+			w.built, len(w.factories), len(w.calls), suspects, ahead, t)
 		return "something is left"
 	}
 	return ""
@@ -192,12 +197,13 @@ func (w *world) follow(s *sequel) {
 func (w *world) protected() bool {
 	most := w.now.Add(8 * time.Second)
 	for _, h := range hosts {
-		if w.now.Add(w.c.patience.of(w.now, w.now, h)).After(most) {
+		if w.now.Add(w.c.Patience(w.now, w.now, h)).After(most) {
 			return true
 		}
 	}
-	r := w.c.cand
-	return r != nil && slices.ContainsFunc(r.stands, func(st *stand) bool { return st.until.After(most) })
+	return w.built != 0 && slices.ContainsFunc(w.flights, func(f *flight) bool {
+		return f.on == w.built && f.start.Add(w.RecreateTimeout).After(most)
+	})
 }
 
 // idle: nothing is ahead.

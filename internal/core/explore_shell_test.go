@@ -25,7 +25,7 @@ func (w *world) begin(i int) {
 
 // allWell is what the healthy path looks at.
 func (w *world) allWell() bool {
-	return len(w.c.suspects) == 0 && w.c.cand == nil && !w.c.ended && !w.closed && !w.sick[0]
+	return len(w.c.Suspects()) == 0 && w.c.Candidate() == 0 && !w.c.Everybody() && !w.closed && !w.sick[0]
 }
 
 // adopt makes the core know an attempt of the healthy path.

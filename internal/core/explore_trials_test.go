@@ -83,6 +83,7 @@ func (acc *account) heard(w *world, r Report) {
 		w.say("      %s refuses the candidate (%s)", r.About.Authority.Host, r.Kind)
 		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
 		h.refused = true
+		acc.strays(w, i)
 		if h.tripped {
 			h.vain++
 		}
@@ -115,6 +116,13 @@ func (acc *account) heard(w *world, r Report) {
 		} else if r.About.Authority != (Authority{}) && h.outage {
 			acc.recovered(w, i, true)
 		}
+	}
+}
+
+// strays: what is on the candidate for a host that has refused it, or is well, tries it no more.
+func (acc *account) strays(w *world, host int) {
+	for _, f := range w.flights {
+		f.astray = f.astray || f.on == w.built && hostOf(f.x.q.Authority) == host
 	}
 }
 
@@ -272,7 +280,7 @@ func (acc *account) mayBeBack(w *world, h *hostAccount, s served, control failed
 		return false
 	}
 	silent := slices.ContainsFunc(w.flights, func(f *flight) bool {
-		return f.on == w.built && f.a.in != nil && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
+		return f.on == w.built && !f.astray && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
 	})
 	took := control.took
 	return took >= 100*time.Millisecond &&

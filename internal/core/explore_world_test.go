@@ -151,6 +151,7 @@ type flight struct {
 	late      bool          // it was
 	queued    bool          // it waits for a place in the pool
 	queuedFor time.Duration // how long it did
+	astray    bool          // on a candidate that is nothing to its authority any more
 	extra     bool          // the control that was sent for an answered copy
 }
 
