@@ -138,7 +138,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 			h.ended++
 		}
 		if h.suspicion != 0 && !h.outage && h.failures+h.stalls == 0 && !o.Left {
-			acc.recovered(w, hostOf(f.x.q.Authority), false)
+			acc.recovered(w, hostOf(f.x.q.Authority))
 		}
 		return
 	}
@@ -287,7 +287,7 @@ func (acc *account) answered(w *world, f *flight) {
 		h.ended++
 	}
 	if !h.counting || f.clock > h.opened || h.takesBack(w, f) {
-		acc.recovered(w, i, true)
+		acc.recovered(w, i)
 	}
 }
 
@@ -314,7 +314,7 @@ func (acc *account) forget(match func(*served) bool) {
 }
 
 // recovered: the authority is well.
-func (acc *account) recovered(w *world, i int, _ bool) {
+func (acc *account) recovered(w *world, i int) {
 	h := &acc.hosts[i]
 	if h.outage {
 		h.over = w.now

@@ -111,10 +111,8 @@ func (acc *account) heard(w *world, r Report) {
 			}
 		}
 		acc.candidateOver(w)
-		if r.About.Authority != (Authority{}) && h.outage && !acc.planned {
-			acc.recovered(w, i, true)
-		} else if r.About.Authority != (Authority{}) && h.outage {
-			acc.recovered(w, i, true)
+		if r.About.Authority != (Authority{}) && h.outage {
+			acc.recovered(w, i)
 		}
 	}
 }
