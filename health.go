@@ -90,12 +90,12 @@ type StreakHealth struct {
 }
 
 // LateHealth counts the requests to one authority that have waited without an answer
-// for longer than the patience. None of them has failed.
+// for longer than the patience that was known when they began. None of them has failed.
 type LateHealth struct {
 	Authority string        `json:"authority"` // scheme://host:port
 	Waiting   int           `json:"waiting"`   // requests
 	Longest   time.Duration `json:"-"`         // the longest wait among them; longest_seconds in JSON
-	Patience  time.Duration `json:"-"`         // as learned for the authority; patience_seconds in JSON
+	Patience  time.Duration `json:"-"`         // as learned for the authority by now; patience_seconds in JSON
 }
 
 // MarshalJSON gives the durations as seconds.

@@ -121,9 +121,10 @@ func WithStallThreshold(n int, d time.Duration) Option {
 // a second or more without an answer counts as a stall, too.
 //
 // Each client draws its own d, within a fifth of the given one. For authorities that
-// take longer to answer, it learns to wait longer. A request whose deadline is nearer
-// than one and a half times d is left to that deadline; the benchmarks say what it
-// costs to observe the others.
+// take longer to answer, it learns to wait longer: twice as long as the longest answered
+// wait of the last half hour or more that was known when the request began. A request whose
+// deadline is nearer than one and a half times d is left to that deadline; the benchmarks
+// say what it costs to observe the others.
 //
 // The default is 5 s. With 0 only deadlines that pass count as stalls; 0 stalls in
 // [WithStallThreshold] turns patience off, too. More than an hour counts as an hour. A
