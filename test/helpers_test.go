@@ -4,11 +4,14 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -74,4 +77,49 @@ func request(ctx context.Context, method, url string, body io.Reader) *http.Requ
 // watches it, and it is not a copy. sent is the request as the transport got it.
 func onHealthyPath(sent *http.Request) bool {
 	return httptrace.ContextClientTrace(sent.Context()) == nil
+}
+
+// A draw is one of the many ways in which a case can happen: its numbers and its order
+// are drawn, since its kind is what counts. The same seed draws the same again.
+type draw struct{ *rand.Rand }
+
+// overDraws runs f over n draws, each in virtual time, and in a subtest that names its
+// seed.
+func overDraws(t *testing.T, n int, f func(t *testing.T, d draw)) {
+	t.Helper()
+	if testing.Short() || testkit.Race {
+		n = min(n, 8)
+	}
+	for seed := range uint64(n) {
+		t.Run(fmt.Sprint("draw ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, draw{rand.New(rand.NewPCG(seed, 12))}) })
+		})
+	}
+}
+
+func (d draw) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(d.Int64N(int64(most-least)+1))
+}
+
+func (d draw) chance(p float64) bool { return d.Float64() < p }
+
+func oneOf[T any](d draw, all ...T) T { return all[d.IntN(len(all))] }
+
+// options are what a client's owner may have set, none of it more forbearing with stalls
+// than what is set by default.
+func (d draw) options() []respawn.Option {
+	patience := d.Float64()
+	return []respawn.Option{
+		respawn.WithThreshold(1 + d.IntN(4)),
+		respawn.WithStallThreshold(1+d.IntN(3), d.between(time.Millisecond, time.Second)),
+		chance(func() float64 { return patience }),
+	}
+}
+
+// mayHaveFallback has one now and then.
+func (d draw) mayHaveFallback() (opts []respawn.Option, has bool) {
+	if has = d.chance(0.3); has {
+		opts = append(opts, respawn.WithFallback(&testkit.Stub{}))
+	}
+	return opts, has
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"sync"
@@ -164,24 +165,50 @@ func TestABodyThatStreamsIsNoSilence(t *testing.T) {
 	})
 }
 
+// informs says those informational responses, one each pause, and is silent then.
+func informs(codes []int, pause time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		for _, code := range codes {
+			time.Sleep(pause)
+			w.WriteHeader(code)
+		}
+		<-req.Context().Done()
+	})
+}
+
 // An informational response is no answer.
 func TestSilenceAfterAnInformationalResponseIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var dark atomic.Value
+	overDraws(t, 40, func(t *testing.T, d draw) {
+		var codes []int
+		for range 1 + d.IntN(3) {
+			codes = append(codes, oneOf(d, http.StatusContinue, http.StatusProcessing, http.StatusEarlyHints))
+		}
 		n := testnet.New(t)
-		n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			if dark.CompareAndSwap(nil, req.RemoteAddr); dark.Load() == req.RemoteAddr {
-				w.WriteHeader(http.StatusEarlyHints)
-				<-req.Context().Done()
-				return
-			}
-			saysOK(w, req)
-		}))
-		rt := start(t, n.HTTP2(), patient(5*time.Second))
-		f := flow{method: http.MethodGet, period: 97 * time.Millisecond, length: 10 * time.Second}
-		sum := f.run(t, rt, "http://a.test/")
-		assert.Zero(t, sum.lost)
-		assert.LessOrEqual(t, sum.first, f.most(5*time.Second).first)
+		n.Serve("dark.test:80", informs(codes, d.between(0, 300*time.Millisecond)))
+		n.Serve("a.test:80", http.HandlerFunc(saysOK))
+		transport := oneOf(d, n.HTTP1, n.HTTP2)
+		base := transport()
+		base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return n.DialContext(ctx, network, "dark.test:80")
+		}
+		rt := start(t, base, append(d.options(), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return transport() }).Make))...)
+		f := flow{method: oneOf(d, http.MethodGet, http.MethodPost), period: d.between(90*time.Millisecond, 2*time.Second), length: 30 * time.Second}
+		if d.chance(0.6) {
+			f.deadline = d.between(1100*time.Millisecond, time.Minute)
+		}
+		sum, most := f.run(t, rt, "http://a.test/"), f.most(6*time.Second)
+		if f.deadline > 0 && f.deadline < 9*time.Second { // its deadline speaks for it, thrice
+			within := max(6*time.Second, f.deadline) + time.Second + max(time.Second, 2*f.period)
+			most = bound{int(within/f.period) + 2, within + 2*f.period}
+		}
+		t.Log(f, codes, sum)
+		assert.LessOrEqual(t, sum.lost, most.lost)
+		assert.LessOrEqual(t, sum.first, most.first)
+		assert.NotZero(t, sum.first)
+		assert.EqualValues(t, 2, rt.Health().Generation)
+		base.CloseIdleConnections()
+		rt.CloseIdleConnections()
 	})
 }
 

@@ -7,8 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,10 +23,11 @@ import (
 // What others have reported of net/http and of clients around it, each for its kind: none
 // of it speaks against a transport.
 
-// A stream holds the one connection that there may be, and whoever waits for it runs
-// into a deadline: that is the caller's own limit, also where a wrapper says whose pool it is.
+// Streams hold all the connections that there may be, and whoever waits for one runs into a
+// deadline, or waits on: that is the caller's own limit, also where a wrapper says whose pool
+// it is.
 func TestWhoWaitsForAPlaceInItsOwnPoolIsNotStalled(t *testing.T) {
-	bothBare(t, func(t *testing.T, wrap func(*http.Transport) http.RoundTripper) {
+	overDraws(t, 40, func(t *testing.T, d draw) {
 		n := testnet.New(t)
 		host := n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/stream" {
@@ -35,67 +35,114 @@ func TestWhoWaitsForAPlaceInItsOwnPoolIsNotStalled(t *testing.T) {
 				<-req.Context().Done()
 			}
 		}))
-		base := n.HTTP1()
-		base.MaxConnsPerHost = 1
-		rt := start(t, wrap(base), respawn.WithStallThreshold(1, 0), // a single stall would do
-			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return wrap(n.HTTP1()) }).Make))
-		stream, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/stream", nil))
-		require.NoError(t, err)
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodGet, http.MethodGet, http.MethodPost, http.MethodGet} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, err := testkit.Do(rt, request(ctx, method, "http://a.test/", nil))
-			cancel()
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+		places, isWrapped := 1+d.IntN(4), d.chance(0.5)
+		limited := func() http.RoundTripper {
+			tr := n.HTTP1()
+			tr.MaxConnsPerHost = places
+			if isWrapped {
+				return &wrapped{&wrapped{tr}}
+			}
+			return tr
 		}
+		f := testkit.Builds(limited)
+		fallback, _ := d.mayHaveFallback()
+		rt := start(t, limited(), append(append(d.options(), fallback...), respawn.WithFactory(f.Make))...)
+		var streams []io.Closer
+		for range places {
+			stream, err := rt.RoundTrip(request(t.Context(), http.MethodGet, "http://a.test/stream", nil))
+			require.NoError(t, err)
+			streams = append(streams, stream.Body)
+		}
+		var wg sync.WaitGroup
+		for range 4 + d.IntN(20) {
+			method := oneOf(d, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut)
+			ctx, cancel, limit := t.Context(), context.CancelFunc(func() {}), d.chance(0.75)
+			if limit {
+				ctx, cancel = context.WithTimeout(ctx, d.between(300*time.Millisecond, 40*time.Second))
+			}
+			wg.Go(func() {
+				defer cancel()
+				_, err := testkit.Do(rt, request(ctx, method, "http://a.test/", nil))
+				if limit {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				} else {
+					assert.NoError(t, err, "it has the place of a stream that has ended")
+				}
+			})
+			time.Sleep(d.between(0, 2*time.Second))
+		}
+		time.Sleep(time.Minute)
+		assert.Equal(t, places, host.Dials(), "so many connections are the limit")
+		for _, s := range streams {
+			require.NoError(t, s.Close())
+		}
+		wg.Wait()
+		synctest.Wait()
+		assert.LessOrEqual(t, host.Open(), places)
 		assert.EqualValues(t, 1, rt.Health().Generation)
-		assert.Equal(t, 1, host.Dials(), "one connection is the limit")
-		require.NoError(t, stream.Body.Close())
+		assert.Zero(t, f.Calls.Load())
+		rt.CloseIdleConnections()
 	})
+}
+
+// brokenOff draws an answer that does not get to its end: any number of 1xx, and any part of
+// what would be one. whole says that no part of that is there.
+func brokenOff(d draw) (said string, whole bool) {
+	for range d.IntN(4) {
+		said += oneOf(d, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+	}
+	if d.chance(0.4) {
+		return said, true
+	}
+	answer := oneOf(d, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
+	return said + answer[:1+d.IntN(len(answer))], false
+}
+
+// hangsUp serves each connection by saying that, and closing or resetting it after a while.
+func hangsUp(n *testnet.Network, said string, after time.Duration, reset bool) *testnet.Host {
+	l := n.Listen("a.test:80")
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			go func() {
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = io.WriteString(conn, said)
+				time.Sleep(after)
+				if reset {
+					_ = conn.(*testnet.Conn).SetLinger(0)
+				}
+			}()
+		}
+	}()
+	return l
 }
 
 // An upstream that hangs up within its answer, or after a 1xx, has answered nobody: a
 // fresh transport on which it does the same is none that works.
 func TestAnAnswerThatBreaksOffProvesNothing(t *testing.T) {
-	for name, said := range map[string]string{
-		"nothing":            "",
-		"100":                "HTTP/1.1 100 Continue\r\n\r\n",
-		"103":                "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
-		"half a status line": "HTTP/1.1 20",
-		"half a header":      "HTTP/1.1 200 OK\r\nContent-Le",
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := testnet.New(t)
-				l := n.Listen("a.test:80")
-				var came atomic.Int64
-				go func() {
-					for {
-						conn, err := l.Accept()
-						if err != nil {
-							return
-						}
-						came.Add(1)
-						go func() {
-							defer conn.Close()
-							_, _ = conn.Read(make([]byte, 4096))
-							_, _ = io.WriteString(conn, said)
-						}()
-					}
-				}()
-				rt := start(t, n.HTTP1(), every(time.Second))
-				for range 100 {
-					_, err := get(t.Context(), rt, "http://a.test/")
-					require.Error(t, err)
-					time.Sleep(200 * time.Millisecond)
-				}
-				assert.EqualValues(t, 1, rt.Health().Generation)
-				if !strings.HasPrefix(name, "half") { // which net/http calls malformed: the answer's fault
-					assert.Positive(t, rt.Health().Rejections, "candidates were tried, and refused")
-				}
-				require.NoError(t, l.Close())
-			})
-		})
-	}
+	overDraws(t, 50, func(t *testing.T, d draw) {
+		n := testnet.New(t)
+		said, whole := brokenOff(d)
+		l := hangsUp(n, said, d.between(0, 500*time.Millisecond), d.chance(0.3))
+		fallback, diverts := d.mayHaveFallback()
+		interval := d.between(300*time.Millisecond, time.Second)
+		rt := start(t, n.HTTP1(), append(append(d.options(), fallback...), every(interval))...)
+		posts, gap := d.Float64(), d.between(20*time.Millisecond, 400*time.Millisecond)
+		for range 50 + d.IntN(100) {
+			method := http.MethodGet
+			if d.chance(posts) {
+				method = http.MethodPost
+			}
+			_, err := testkit.Do(rt, request(t.Context(), method, "http://a.test/", nil))
+			require.True(t, diverts || err != nil)
+			time.Sleep(gap)
+		}
+		assert.EqualValues(t, 1, rt.Health().Generation, "%q", said)
+		if whole { // the rest net/http may call malformed, which is the answer's fault
+			assert.Positive(t, rt.Health().Rejections, "candidates were tried, and refused")
+		}
+		require.NoError(t, l.Close())
+	})
 }
 
 // What others have reported of transports that are dead, and that nothing replaced.
