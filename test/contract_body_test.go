@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -149,28 +150,109 @@ func TestContractBodyOverSockets(t *testing.T) {
 	}
 }
 
-// Uploads whose own reader fails like a network say nothing against the transport.
-func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
-	for _, broken := range []error{io.ErrUnexpectedEOF, io.ErrClosedPipe} {
-		for _, threshold := range []int{1, 3} {
-			t.Run(fmt.Sprint(broken, threshold), func(t *testing.T) {
-				f := testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} })
-				rt := start(t, &testkit.Stub{}, respawn.WithThreshold(threshold), respawn.WithFactory(f.Make))
-				for range 3 {
-					req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
-					body := func() (io.ReadCloser, error) { return io.NopCloser(failingReader{broken}), nil }
-					req.Body, _ = body()
-					req.GetBody = body
-					_, err := testkit.Do(rt, req)
-					require.True(t, errors.Is(err, broken))
-				}
-				assert.Empty(t, rt.Health().Streaks)
-				_, err := get(t.Context(), rt, "http://a.test/")
-				require.NoError(t, err)
-				assert.Zero(t, f.Calls.Load())
-			})
-		}
+// likeANetwork draws an error that a body may have as well as a connection.
+func likeANetwork(d draw) error {
+	return oneOf(d, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, context.DeadlineExceeded,
+		testkit.Refused(), testkit.ConnReset(), testkit.DialTimeout(), error(&net.DNSError{Err: "server misbehaving", Name: "b.test"}),
+		errors.New("session shut down"), errors.New("http2: client connection lost"))
+}
+
+// upload is a request with that body, and perhaps GetBody.
+func upload(ctx context.Context, d draw, method string, body func() io.Reader) *http.Request {
+	req := request(ctx, method, "http://a.test/", io.NopCloser(body()))
+	if d.chance(0.6) {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(body()), nil }
 	}
+	return req
+}
+
+// Uploads whose own reader fails like a network say nothing against the transport, wherever
+// in the body it fails, and are not sent again, not even where they may be.
+func TestContractBodyThatFailsLikeANetworkIsTheCallers(t *testing.T) {
+	overDraws(t, 60, func(t *testing.T, d draw) {
+		var s seer
+		n := testnet.New(t)
+		n.Serve("a.test:80", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			s.see(req)
+			drains.ServeHTTP(w, req)
+		}))
+		transport := oneOf(d, n.HTTP1, n.HTTP2)
+		f := testkit.Builds(func() http.RoundTripper { return transport() })
+		fallback, _ := d.mayHaveFallback()
+		rt := start(t, transport(), append(append(d.options(), fallback...), respawn.WithFactory(f.Make))...)
+		for i := range 1 + d.IntN(10) {
+			given, broken := strings.Repeat("x", oneOf(d, 0, 1+d.IntN(100), d.IntN(100<<10))), likeANetwork(d)
+			req := upload(t.Context(), d, oneOf(d, http.MethodPost, http.MethodPut, http.MethodPatch), func() io.Reader {
+				return io.MultiReader(strings.NewReader(given), failingReader{broken})
+			})
+			req.Header.Set("X-Id", fmt.Sprint(i))
+			if d.chance(0.3) {
+				req.Header.Set("Idempotency-Key", "1")
+			}
+			if d.chance(0.3) {
+				req.ContentLength = int64(len(given)) + 1
+			}
+			_, err := testkit.Do(rt, req)
+			require.Error(t, err, "%v after %d bytes", broken, len(given))
+			time.Sleep(d.between(0, time.Second))
+		}
+		assert.Zero(t, s.twice())
+		nothingBuilt(t, rt, f)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		nothingBuilt(t, rt, f)
+		rt.CloseIdleConnections()
+	})
+}
+
+// A withholding body gives what it has, and then keeps everybody waiting until its caller's
+// time is over: net/http waits for a Read that is under way.
+type withholding struct {
+	io.Reader
+	over <-chan struct{}
+}
+
+func (h withholding) Read(p []byte) (int, error) {
+	if n, err := h.Reader.Read(p); err == nil {
+		return n, nil
+	}
+	<-h.over
+	return 0, net.ErrClosed
+}
+
+// A deadline that passes while the caller's own body gives nothing is no stall, however much
+// of the body was sent by then.
+func TestUploadsThatWaitForTheirOwnBodiesReplaceNothing(t *testing.T) {
+	overDraws(t, 40, func(t *testing.T, d draw) {
+		n := testnet.New(t)
+		n.Serve("a.test:80", drains)
+		transport := oneOf(d, n.HTTP1, n.HTTP2)
+		f := testkit.Builds(func() http.RoundTripper { return transport() })
+		fallback, _ := d.mayHaveFallback()
+		rt := start(t, transport(), append(append(d.options(), fallback...), respawn.WithFactory(f.Make))...)
+		var wg sync.WaitGroup
+		for range 1 + d.IntN(8) {
+			given := strings.Repeat("x", oneOf(d, 0, 1+d.IntN(100), d.IntN(200<<10)))
+			ctx, cancel := context.WithTimeout(t.Context(), d.between(300*time.Millisecond, 20*time.Second))
+			req := upload(ctx, d, oneOf(d, http.MethodPost, http.MethodPut), func() io.Reader {
+				return withholding{strings.NewReader(given), ctx.Done()}
+			})
+			wg.Go(func() {
+				defer cancel()
+				_, err := testkit.Do(rt, req)
+				assert.Error(t, err)
+			})
+			if d.chance(0.5) {
+				wg.Wait()
+			}
+		}
+		wg.Wait()
+		nothingBuilt(t, rt, f)
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		nothingBuilt(t, rt, f)
+		rt.CloseIdleConnections()
+	})
 }
 
 // An uncomparable is an error of a validator, say, which errors.Is cannot find.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/respawnhttp/respawn"
@@ -122,4 +123,15 @@ func (d draw) mayHaveFallback() (opts []respawn.Option, has bool) {
 		opts = append(opts, respawn.WithFallback(&testkit.Stub{}))
 	}
 	return opts, has
+}
+
+// nothingBuilt checks that nobody holds anything against a client's first transport.
+func nothingBuilt(t *testing.T, rt *respawn.RecoveringRoundTripper, f *testkit.Factory) {
+	t.Helper()
+	assert.Zero(t, f.Calls.Load(), "a candidate was built")
+	h := rt.Health()
+	assert.EqualValues(t, 1, h.Generation)
+	assert.Zero(t, h.Failures)
+	assert.Nil(t, h.LastFailure)
+	assert.Empty(t, h.Streaks)
 }

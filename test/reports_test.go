@@ -142,6 +142,7 @@ func TestAnAnswerThatBreaksOffProvesNothing(t *testing.T) {
 			assert.Positive(t, rt.Health().Rejections, "candidates were tried, and refused")
 		}
 		require.NoError(t, l.Close())
+		time.Sleep(time.Second) // until it has hung up
 	})
 }
 

@@ -2,9 +2,9 @@ package evidence
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"testing"
 
@@ -32,23 +32,39 @@ func TestWinsocksNumbersAreOfTheKindsThatUnixHas(t *testing.T) {
 		{"WSAEADDRINUSE", "wsarecv", 10048, ""},
 		{"WSAEHOSTUNREACH", "connectex", 10065, ""},
 	} {
-		err := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError(c.call, c.number)}
-		kind := func(s *system) string {
-			switch {
-			case slices.Contains(s.refused, c.number):
-				return "refused"
-			case slices.Contains(s.reset, c.number):
-				return "reset"
-			case slices.Contains(s.timedOut, c.number):
-				return "timed out"
-			case s.isExhausted(err):
-				return "exhausted"
-			}
-			return ""
+		for seed := range uint64(20) {
+			d := rand.New(rand.NewPCG(seed, uint64(c.number)))
+			op, network := []string{"dial", "read", "write"}[d.IntN(3)], []string{"tcp", "tcp4", "tcp6"}[d.IntN(3)]
+			err := wrapped(d, &net.OpError{Op: op, Net: network, Err: os.NewSyscallError(c.call, c.number)})
+			assert.Equal(t, c.kind, kindOn("windows", err), "draw %d: %s from %s", seed, c.name, c.call)
+			assert.Empty(t, kindOn("linux", err), "draw %d: %s from %s", seed, c.name, c.call)
 		}
-		assert.Equal(t, c.kind, kind(systemOf("windows")), "%s from %s", c.name, c.call)
-		assert.Empty(t, kind(systemOf("linux")), "%s from %s", c.name, c.call)
 	}
+}
+
+// kindOn is the kind of err on that system.
+func kindOn(goos string, err error) string {
+	s := systemOf(goos)
+	switch {
+	case isAny(err, s.refused):
+		return "refused"
+	case isAny(err, s.reset):
+		return "reset"
+	case isAny(err, s.timedOut):
+		return "timed out"
+	case s.isExhausted(err):
+		return "exhausted"
+	}
+	return ""
+}
+
+// wrapped draws what an error is wrapped in by those through whom it comes.
+func wrapped(d *rand.Rand, err error) error {
+	recipe := make([]byte, d.IntN(5))
+	for i := range recipe {
+		recipe[i] = byte(d.IntN(256))
+	}
+	return wrap(err, recipe)
 }
 
 // A resolver keeps the text alone of its own dial, and a dialer that tries several ways joins
@@ -82,5 +98,9 @@ func TestEverySpellingOfNoPortsLeftIsLocal(t *testing.T) {
 		"an OpError of nothing":                 {&net.OpError{Op: "dial"}, false},
 	} {
 		assert.Equal(t, tt.local, unix.isExhausted(tt.err), name)
+		for seed := range uint64(20) {
+			err := wrapped(rand.New(rand.NewPCG(seed, 12)), tt.err)
+			assert.Equal(t, tt.local, unix.isExhausted(err), "%s, draw %d: %#v", name, seed, err)
+		}
 	}
 }
