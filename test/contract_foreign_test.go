@@ -1,7 +1,9 @@
 package test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,8 +143,25 @@ func TestContractWrappedRoundTripper(t *testing.T) {
 // A parting transport gives a response and an error, as go-retryablehttp's ErrorHandler
 // may; what it gave is still open at the end of the test unless respawn closed it.
 type parting struct {
-	delay time.Duration
-	gave  []*partingBody
+	delay  time.Duration
+	status int    // 0: 502
+	text   string // "": why
+	fails  func() error
+	gave   []*partingBody
+}
+
+// drawParting draws what a transport gives with its errors.
+func drawParting(d draw) *parting {
+	typed, untyped := d.chance(0.7), nameless(d).Error()
+	return &parting{
+		delay: d.between(0, 300*time.Millisecond), status: 200 + d.IntN(400), text: strings.Repeat("x", 1+d.IntN(10000)),
+		fails: func() error {
+			if typed {
+				return testkit.Refused()
+			}
+			return errors.New(untyped)
+		},
+	}
 }
 
 type partingBody struct {
@@ -156,50 +174,70 @@ func (b *partingBody) Close() error { b.closes++; return nil }
 
 func (p *parting) RoundTrip(req *http.Request) (*http.Response, error) {
 	time.Sleep(p.delay)
-	b := &partingBody{Reader: strings.NewReader("why"), err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
+	b := &partingBody{Reader: strings.NewReader(cmp.Or(p.text, "why")), err: testkit.Refused()}
+	if p.fails != nil {
+		b.err = p.fails()
+	}
 	p.gave = append(p.gave, b)
-	return &http.Response{StatusCode: http.StatusBadGateway, Body: b, Request: req}, b.err
+	return &http.Response{StatusCode: cmp.Or(p.status, http.StatusBadGateway), Body: b, Request: req}, b.err
 }
 
 // Where a transport gives both, the caller gets both, also after other attempts: those
 // that belong together, as they are. What it does not get is closed.
 func TestContractAResponseWithAnErrorIsTheCallers(t *testing.T) {
-	for name, opts := range map[string][]respawn.Option{
-		"sent again":        {respawn.WithFactory(fails)},
-		"tried":             {respawn.WithFactory(func(context.Context) (http.RoundTripper, error) { return &parting{}, nil })},
-		"never sent again":  {respawn.WithFactory(fails), respawn.WithReplay(respawn.ReplayNever)},
-		"waiting for ready": {respawn.WithFactory(fails), respawn.WithWaitForReady(5 * time.Second)},
+	for name, way := range map[string]func(d draw) []respawn.Option{
+		"sent again": func(draw) []respawn.Option { return []respawn.Option{respawn.WithFactory(fails)} },
+		"tried": func(d draw) []respawn.Option {
+			return []respawn.Option{respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &parting{} }).Make)}
+		},
+		"never sent again": func(draw) []respawn.Option {
+			return []respawn.Option{respawn.WithFactory(fails), respawn.WithReplay(respawn.ReplayNever)}
+		},
+		"waiting for ready": func(d draw) []respawn.Option {
+			return []respawn.Option{respawn.WithFactory(fails), respawn.WithWaitForReady(d.between(time.Second, 10*time.Second))}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := &parting{}
-				rt := start(t, p, opts...)
-				req := request(t.Context(), http.MethodGet, "http://a.test/", nil)
-				resp, err := rt.RoundTrip(req)
-				last := p.gave[len(p.gave)-1]
-				require.True(t, err == last.err, "got %#v", err)
-				require.NotNil(t, resp)
-				assert.Same(t, req, resp.Request)
-				text, _ := io.ReadAll(resp.Body)
-				assert.Equal(t, "why", string(text))
-				for _, b := range p.gave[:len(p.gave)-1] {
-					assert.Equal(t, 1, b.closes, "replaced by a later one")
+			overDraws(t, 15, func(t *testing.T, d draw) {
+				p := drawParting(d)
+				rt := start(t, p, append(d.options(), way(d)...)...)
+				for range 1 + d.IntN(4) { // before and after the trip
+					before := len(p.gave)
+					req := request(t.Context(), oneOf(d, http.MethodGet, http.MethodPost), "http://a.test/", nil)
+					resp, err := rt.RoundTrip(req)
+					gave := p.gave[before:]
+					if len(gave) == 0 && name == "tried" {
+						require.Error(t, err) // it can be asked only once, and was asked there
+						require.NoError(t, resp.Body.Close())
+						continue
+					}
+					last := gave[len(gave)-1]
+					require.True(t, err == last.err, "got %#v", err)
+					require.NotNil(t, resp)
+					assert.Same(t, req, resp.Request)
+					assert.Equal(t, p.status, resp.StatusCode)
+					text, _ := io.ReadAll(resp.Body)
+					assert.Equal(t, p.text, string(text))
+					for _, b := range gave[:len(gave)-1] {
+						assert.Equal(t, 1, b.closes, "replaced by a later one")
+					}
+					assert.Zero(t, last.closes, "the caller's")
+					require.NoError(t, resp.Body.Close())
+					assert.Equal(t, 1, last.closes)
+					assert.Zero(t, rt.Health().InFlight)
 				}
-				assert.Zero(t, last.closes, "the caller's")
-				require.NoError(t, resp.Body.Close())
-				assert.Equal(t, 1, last.closes)
-				assert.Zero(t, rt.Health().InFlight)
 			})
 		})
 	}
 }
 
 func TestContractAResponseWithAnErrorIsClosedWhereAnAnswerComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &parting{}
-		rt := start(t, p, respawn.WithFactory(fresh))
+	overDraws(t, 20, func(t *testing.T, d draw) {
+		p := drawParting(d)
+		rt := start(t, p, append(d.options(), respawn.WithThreshold(1+d.IntN(3)), respawn.WithFactory(fresh))...)
 		_, err := get(t.Context(), rt, "http://a.test/")
 		require.NoError(t, err)
+		require.NotEmpty(t, p.gave)
 		for _, b := range p.gave {
 			assert.Equal(t, 1, b.closes)
 		}

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -67,16 +68,56 @@ func TestNoConnectionIsLeftBehindWrappers(t *testing.T) {
 	}
 }
 
-// A factory that puts a new wrapper around what is in service has built nothing.
+// A factory that puts new wrappers around what is in service, or around a part of it, has built
+// nothing, whatever it was asked for. It is asked again, and what it builds then is put in service.
 func TestAProductThatWrapsWhatIsInServiceIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, pool := testkit.NewProbe(t), &testkit.Stub{}
-		rt := start(t, &wrapped{pool}, append(observed(p),
-			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &wrapped{pool} }).Make))...)
-		require.Error(t, rt.Recreate(t.Context()))
-		assert.EqualValues(t, "factory_reused", rt.Health().LastRejection.Reason)
+	overDraws(t, 40, func(t *testing.T, d draw) {
+		pool := &testkit.Stub{}
+		layers := []http.RoundTripper{pool}
+		for range d.IntN(4) {
+			layers = append(layers, &wrapped{layers[len(layers)-1]})
+		}
+		var products []http.RoundTripper
+		for range 1 + d.IntN(4) {
+			product := oneOf(d, layers...)
+			for range d.IntN(4) {
+				product = &wrapped{product}
+			}
+			products = append(products, product)
+		}
+		f := testkit.NewFactory(func(_ context.Context, call int64) (http.RoundTripper, error) {
+			if int(call) <= len(products) {
+				return products[call-1], nil
+			}
+			return &testkit.Stub{}, nil
+		})
+		rt := start(t, layers[len(layers)-1], append(d.options(), respawn.WithFactory(f.Make), every(d.between(100*time.Millisecond, 2*time.Second)))...)
+		byHand := d.chance(0.5)
+		if !byHand {
+			pool.Fail(oneOf(d, testkit.Refused(), testkit.ConnReset(), nameless(d)))
+		}
+		for i := range products {
+			for rt.Health().Rejections == i {
+				if byHand {
+					require.Error(t, rt.Recreate(t.Context()))
+				} else {
+					_, err := get(t.Context(), rt, "http://a.test/")
+					require.Error(t, err)
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			assert.EqualValues(t, "factory_reused", rt.Health().LastRejection.Reason)
+		}
 		sweepsPass()
 		assert.Zero(t, pool.Closes.Load(), "it is in service")
+		if byHand {
+			require.NoError(t, rt.Recreate(t.Context()))
+		}
+		_, err := get(t.Context(), rt, "http://a.test/")
+		require.NoError(t, err)
+		sweepsPass()
+		assert.EqualValues(t, 2, rt.Health().Generation)
+		assert.EqualValues(t, 1, pool.Closes.Load())
 	})
 }
 
