@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -47,7 +48,7 @@ func serveKinds(w http.ResponseWriter, req *http.Request) {
 	case "/304":
 		w.WriteHeader(http.StatusNotModified)
 	case "/broken":
-		_, _ = io.WriteString(w, "data")
+		_, _ = io.WriteString(w, cmp.Or(req.URL.RawQuery, "data"))
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	case "/endless":
@@ -59,35 +60,45 @@ func serveKinds(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// A response without a body is out although nobody closes it, and so is one that has
-// ended in an error: the transport is closed.
+// Responses without a body are out although nobody closes them, and so are those that have
+// ended in an error, however many there are of each: the transport is closed.
 func TestWhatIsOverKeepsNoTransportOpen(t *testing.T) {
+	kinds := []struct{ method, path string }{
+		{"HEAD", "/"}, {"GET", "/204"}, {"GET", "/304"}, {"GET", "/"}, {"POST", "/204"}, {"GET", "/broken"}, {"POST", "/broken"},
+	}
 	for proto, dial := range overPipes {
-		for name, tt := range map[string]struct{ method, path string }{
-			"HEAD": {"HEAD", "/"}, "204": {"GET", "/204"}, "304": {"GET", "/304"}, "an empty 200": {"GET", "/"},
-			"a POST's 204": {"POST", "/204"}, "a body that breaks": {"GET", "/broken"},
-		} {
-			t.Run(proto+"/"+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					n := testnet.New(t)
-					n.Serve("a.test:80", http.HandlerFunc(serveKinds))
-					base := &closing{Transport: dial(n)}
-					rt := start(t, base, respawn.WithFactory(stubs().Make))
-					resp, err := rt.RoundTrip(request(t.Context(), tt.method, "http://a.test"+tt.path, nil))
+		t.Run(proto, func(t *testing.T) {
+			overDraws(t, 30, func(t *testing.T, d draw) {
+				n := testnet.New(t)
+				n.Serve("a.test:80", http.HandlerFunc(serveKinds))
+				base := &closing{Transport: dial(n)}
+				opts := append(d.options(), respawn.WithFactory(stubs().Make))
+				if d.chance(0.3) {
+					opts = append(opts, respawn.WithDrainTimeout(time.Hour))
+				}
+				rt := start(t, base, opts...)
+				var unclosed []*http.Response
+				for range 1 + d.IntN(8) {
+					kind, given := oneOf(d, kinds...), strings.Repeat("x", 1+d.IntN(5000))
+					req := request(t.Context(), kind.method, "http://a.test"+kind.path+"?"+given, nil)
+					resp, err := rt.RoundTrip(req)
 					require.NoError(t, err)
-					if tt.path == "/broken" {
+					if kind.path == "/broken" {
 						assert.EqualValues(t, 1, rt.Health().InFlight)
-						_, err := io.ReadAll(resp.Body)
+						got, err := io.ReadAll(resp.Body)
 						assert.Error(t, err)
+						assert.Len(t, got, len(given))
 					}
-					assert.Zero(t, rt.Health().InFlight)
-					require.NoError(t, rt.Recreate(t.Context()))
-					sweepsPass()
-					assert.EqualValues(t, 1, base.closes.Load())
-					runtime.KeepAlive(resp)
-				})
+					assert.Zero(t, rt.Health().InFlight, kind)
+					unclosed = append(unclosed, resp)
+					time.Sleep(d.between(0, 10*time.Second))
+				}
+				require.NoError(t, rt.Recreate(t.Context()))
+				sweepsPass()
+				assert.EqualValues(t, 1, base.closes.Load())
+				runtime.KeepAlive(unclosed)
 			})
-		}
+		})
 	}
 }
 
@@ -96,55 +107,68 @@ func TestWhatIsOverKeepsNoTransportOpen(t *testing.T) {
 func TestTheDrainLimitCutsWithErrDrained(t *testing.T) {
 	for proto, dial := range overPipes {
 		t.Run(proto, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := testnet.New(t)
-				n.Serve("a.test:80", http.HandlerFunc(serveKinds))
-				base := &closing{Transport: dial(n)}
-				rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return dial(n) }).Make),
-					respawn.WithDrainTimeout(time.Minute))
-				send := func(ctx context.Context, method, path string) (*http.Response, error) {
-					return rt.RoundTrip(request(ctx, method, "http://a.test"+path, nil))
-				}
-				forgotten, err := send(t.Context(), "GET", "/endless")
-				require.NoError(t, err)
-				read, err := send(t.Context(), "GET", "/endless")
-				require.NoError(t, err)
-				theirs, leave := context.WithTimeout(t.Context(), time.Minute-time.Millisecond)
-				defer leave()
-				left, err := send(theirs, "GET", "/endless")
-				require.NoError(t, err)
-				var wg sync.WaitGroup
-				for _, method := range []string{"GET", "POST"} {
-					wg.Go(func() {
-						_, err := send(t.Context(), method, "/silent")
-						assert.ErrorIs(t, err, respawn.ErrDrained, method)
-						assert.NotErrorIs(t, err, context.Canceled, "the caller's own context is alive")
-					})
-				}
-				wg.Go(func() {
-					_, err := io.ReadAll(read.Body)
-					assert.ErrorIs(t, err, respawn.ErrDrained)
-				})
-				wg.Go(func() {
-					_, err := io.ReadAll(left.Body)
-					assert.Error(t, err)
-					assert.NotErrorIs(t, err, respawn.ErrDrained, "its caller left first")
-				})
-				synctest.Wait()
-				begin := time.Now()
-				require.NoError(t, rt.Close())
-				wg.Wait()
-				assert.Equal(t, time.Minute, time.Since(begin))
-				synctest.Wait()
-				assert.Zero(t, rt.Health().InFlight, "also what nobody reads")
-				sweepsPass()
-				assert.EqualValues(t, 1, base.closes.Load())
-				_, err = forgotten.Body.Read(make([]byte, 1))
-				assert.ErrorIs(t, err, respawn.ErrDrained)
-				assert.Empty(t, rt.Health().Streaks, "a cut is no failure")
-			})
+			overDraws(t, 25, func(t *testing.T, d draw) { cutAll(t, d, dial) })
 		})
 	}
+}
+
+// cutAll closes a client with any number of requests in flight, and looks at what becomes of
+// them at its drain limit.
+func cutAll(t *testing.T, d draw, dial func(*testnet.Network) *http.Transport) {
+	n := testnet.New(t)
+	n.Serve("a.test:80", http.HandlerFunc(serveKinds))
+	base, limit := &closing{Transport: dial(n)}, d.between(time.Second, 10*time.Minute)
+	rt := start(t, base, append(d.options(), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return dial(n) }).Make),
+		respawn.WithDrainTimeout(limit))...)
+	var wg sync.WaitGroup
+	endless := func(ctx context.Context) io.ReadCloser {
+		resp, err := rt.RoundTrip(request(ctx, oneOf(d, "GET", "POST"), "http://a.test/endless", nil))
+		require.NoError(t, err)
+		return resp.Body
+	}
+	var forgotten []io.ReadCloser
+	for range d.IntN(4) {
+		forgotten = append(forgotten, endless(t.Context()))
+	}
+	for range d.IntN(4) {
+		read := endless(t.Context())
+		wg.Go(func() {
+			_, err := io.ReadAll(read)
+			assert.ErrorIs(t, err, respawn.ErrDrained)
+		})
+	}
+	for range d.IntN(3) {
+		theirs, leave := context.WithTimeout(t.Context(), d.between(time.Millisecond, limit-time.Millisecond))
+		defer leave()
+		left := endless(theirs)
+		wg.Go(func() {
+			_, err := io.ReadAll(left)
+			assert.Error(t, err)
+			assert.NotErrorIs(t, err, respawn.ErrDrained, "its caller left first")
+		})
+	}
+	for range 1 + d.IntN(4) {
+		method := oneOf(d, "GET", "HEAD", "POST", "PUT")
+		wg.Go(func() {
+			_, err := rt.RoundTrip(request(t.Context(), method, "http://a.test/silent", nil))
+			assert.ErrorIs(t, err, respawn.ErrDrained, method)
+			assert.NotErrorIs(t, err, context.Canceled, "the caller's own context is alive")
+		})
+	}
+	synctest.Wait()
+	begin := time.Now()
+	require.NoError(t, rt.Close())
+	wg.Wait()
+	assert.Equal(t, limit, time.Since(begin))
+	synctest.Wait()
+	assert.Zero(t, rt.Health().InFlight, "also what nobody reads")
+	sweepsPass()
+	assert.EqualValues(t, 1, base.closes.Load())
+	for _, body := range forgotten {
+		_, err := body.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, respawn.ErrDrained)
+	}
+	assert.Empty(t, rt.Health().Streaks, "a cut is no failure")
 }
 
 // What is cut is not sent again, nor is anybody's classifier asked about it.
@@ -202,25 +226,25 @@ func (d *deaf) Close() error { close(d.closed); return nil }
 // right, and the transport retires.
 func TestWhatDoesNotReturnIsCountedOut(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("oops") }, "Goexit": runtime.Goexit} {
-		for kind, send := range map[string]func(*testing.T, *atomic.Bool, http.RoundTripper){
-			"RoundTrip of a GET": func(t *testing.T, breaks *atomic.Bool, rt http.RoundTripper) {
+		for kind, send := range map[string]func(context.Context, *atomic.Bool, http.RoundTripper){
+			"RoundTrip of a GET": func(ctx context.Context, breaks *atomic.Bool, rt http.RoundTripper) {
 				breaks.Store(true)
-				_, _ = rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil))
+				_, _ = rt.RoundTrip(request(ctx, "GET", "http://a.test/", nil))
 			},
-			"RoundTrip of a POST": func(t *testing.T, breaks *atomic.Bool, rt http.RoundTripper) {
+			"RoundTrip of a POST": func(ctx context.Context, breaks *atomic.Bool, rt http.RoundTripper) {
 				breaks.Store(true)
-				_, _ = rt.RoundTrip(request(t.Context(), "POST", "http://a.test/", strings.NewReader("x")))
+				_, _ = rt.RoundTrip(request(ctx, "POST", "http://a.test/", strings.NewReader("x")))
 			},
-			"GetBody on a replay": func(t *testing.T, _ *atomic.Bool, rt http.RoundTripper) {
-				req := request(t.Context(), "PUT", "http://fails.test/", strings.NewReader("x"))
+			"GetBody on a replay": func(ctx context.Context, _ *atomic.Bool, rt http.RoundTripper) {
+				req := request(ctx, "PUT", "http://fails.test/", strings.NewReader("x"))
 				req.GetBody = func() (io.ReadCloser, error) { end(); return nil, nil }
 				_, _ = rt.RoundTrip(req)
 			},
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				overDraws(t, 10, func(t *testing.T, d draw) {
 					var breaks atomic.Bool
-					stub, dead := &testkit.Stub{}, testkit.Dead(testkit.Refused())
+					stub, dead := &testkit.Stub{Delay: d.between(0, 100*time.Millisecond)}, testkit.Dead(testkit.Refused())
 					base := struct {
 						http.RoundTripper
 						io.Closer
@@ -233,13 +257,33 @@ func TestWhatDoesNotReturnIsCountedOut(t *testing.T) {
 						}
 						return stub.RoundTrip(req)
 					}), stub}
-					rt := start(t, base, respawn.WithFactory(stubs().Make))
-					done := make(chan any)
-					go func() {
-						defer func() { done <- recover() }()
-						send(t, &breaks, rt)
-					}()
-					<-done
+					opts := append(d.options(), respawn.WithFactory(stubs().Make))
+					if d.chance(0.3) {
+						opts = append(opts, respawn.WithDrainTimeout(time.Hour))
+					}
+					rt := start(t, base, opts...)
+					var open []io.Closer // of others, who are in flight
+					for range d.IntN(4) {
+						resp, err := rt.RoundTrip(request(t.Context(), oneOf(d, "GET", "POST"), "http://a.test/", nil))
+						require.NoError(t, err)
+						open = append(open, resp.Body)
+					}
+					for range 1 + d.IntN(3) {
+						ctx := t.Context()
+						if d.chance(0.5) {
+							ctx = impatient(t) // on the healthy path
+						}
+						done := make(chan any)
+						go func() {
+							defer func() { done <- recover() }()
+							send(ctx, &breaks, rt)
+						}()
+						<-done
+						assert.EqualValues(t, len(open), rt.Health().InFlight)
+					}
+					for _, o := range open {
+						require.NoError(t, o.Close())
+					}
 					assert.Zero(t, rt.Health().InFlight)
 					require.NoError(t, rt.Recreate(t.Context()))
 					sweepsPass()

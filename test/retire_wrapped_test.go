@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,18 +40,28 @@ func bothBare(t *testing.T, test func(*testing.T, func(*http.Transport) http.Rou
 func TestNoConnectionIsLeftBehindWrappers(t *testing.T) {
 	for proto, dial := range overPipes {
 		t.Run(proto, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			overDraws(t, 20, func(t *testing.T, d draw) {
 				n := testnet.New(t)
 				a := n.Serve("a.test:80", http.HandlerFunc(serveKinds))
-				fresh := func() http.RoundTripper { return &wrapped{&wrapped{dial(n)}} }
-				rt := start(t, fresh(), respawn.WithFactory(testkit.Builds(fresh).Make))
-				for range 5 {
-					_, err := get(t.Context(), rt, "http://a.test/")
-					require.NoError(t, err)
+				depth := 1 + d.IntN(4)
+				fresh := func() http.RoundTripper {
+					var rt http.RoundTripper = dial(n)
+					for range depth {
+						rt = &wrapped{rt}
+					}
+					return rt
+				}
+				rt := start(t, fresh(), append(d.options(), respawn.WithFactory(testkit.Builds(fresh).Make))...)
+				for range 1 + d.IntN(8) {
+					for range 1 + d.IntN(4) {
+						_, err := testkit.Do(rt, request(t.Context(), oneOf(d, "GET", "POST"), "http://a.test/", nil))
+						require.NoError(t, err)
+					}
+					time.Sleep(d.between(0, time.Minute))
 					require.NoError(t, rt.Recreate(t.Context()))
 				}
 				sweepsPass()
-				assert.Zero(t, a.Open(), "after five swaps")
+				assert.Zero(t, a.Open(), "after the swaps")
 				_, err := get(t.Context(), rt, "http://a.test/")
 				require.NoError(t, err)
 				synctest.Wait()
@@ -124,46 +135,82 @@ func TestAProductThatWrapsWhatIsInServiceIsRefused(t *testing.T) {
 // Bodies that are forgotten keep one generation after the other: one warning says so,
 // and Health which and since when.
 func TestDrainsWithoutEndAreWarnedOfOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	overDraws(t, 25, func(t *testing.T, d draw) {
 		p := testkit.NewProbe(t)
-		rt := start(t, &testkit.Stub{}, append(observed(p), respawn.WithFactory(stubs().Make))...)
-		begin := time.Now()
+		rt := start(t, &testkit.Stub{}, append(append(d.options(), observed(p)...), respawn.WithFactory(stubs().Make))...)
+		begin, gap := time.Now(), d.between(10*time.Second, 4*time.Minute)
 		var forgotten []io.Closer
-		for range 10 {
-			resp, err := rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil))
-			require.NoError(t, err)
-			forgotten = append(forgotten, resp.Body)
+		for range 2 + 10*time.Minute/gap {
+			for range 1 + d.IntN(3) {
+				resp, err := rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil))
+				require.NoError(t, err)
+				forgotten = append(forgotten, resp.Body)
+			}
 			swapInFlight(t, rt, "http://a.test/")
-			time.Sleep(2 * time.Minute)
+			time.Sleep(gap)
 		}
 		warned := p.Logs(func(r testkit.LogRecord) bool { return strings.Contains(r.Message, "drain for minutes") })
 		require.Len(t, warned, 1)
-		assert.EqualValues(t, 3, warned[0].Attrs["respawn.transport.draining"])
+		assert.EqualValues(t, 1+5*time.Minute/gap, warned[0].Attrs["respawn.transport.draining"])
 		assert.Equal(t, begin, warned[0].Attrs["respawn.draining.since"])
 		h := rt.Health()
-		assert.Equal(t, 10, h.Draining)
+		assert.EqualValues(t, 2+10*time.Minute/gap, h.Draining)
 		assert.Equal(t, begin, h.DrainingGenerations[0].Since)
 		for _, f := range forgotten {
 			require.NoError(t, f.Close())
 		}
+		assert.Zero(t, rt.Health().Draining)
 	})
 }
 
-// A product whose Close panics costs a log record.
+// A product that panics in its Close, or does not return from it, costs a log record, whatever
+// else of it does so.
 func TestAProductThatBreaksWhenItIsClosedIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	overDraws(t, 25, func(t *testing.T, d draw) {
 		p := testkit.NewProbe(t)
-		rt := start(t, &breaking{}, append(observed(p), respawn.WithFactory(stubs().Make))...)
-		require.NoError(t, rt.Recreate(t.Context()))
-		sweepsPass()
-		for _, method := range []string{"Close", "CloseIdleConnections"} {
-			assert.Len(t, p.Logs(func(r testkit.LogRecord) bool { return strings.HasSuffix(r.Message, "panicked in "+method) }), 1)
+		b := breaking{end: oneOf(d, func() { panic("secret") }, runtime.Goexit), close: d.chance(0.7), idle: d.chance(0.7), err: d.chance(0.3)}
+		make := func() http.RoundTripper { fresh := b; return &fresh }
+		rt := start(t, make(), append(append(d.options(), observed(p)...), respawn.WithFactory(testkit.Builds(make).Make))...)
+		swaps := 1 + d.IntN(4)
+		for range swaps {
+			require.NoError(t, rt.Recreate(t.Context()))
+			sweepsPass()
+			_, err := get(t.Context(), rt, "http://a.test/")
+			require.NoError(t, err)
 		}
-		assert.EqualValues(t, 2, rt.Health().Generation)
+		for method, broke := range map[string]bool{"Close": b.close, "CloseIdleConnections": b.idle} {
+			logs := p.Logs(func(r testkit.LogRecord) bool { return strings.HasSuffix(r.Message, "panicked in "+method) })
+			assert.Equal(t, broke, len(logs) >= swaps, "%d times %s", len(logs), method)
+			assert.True(t, broke || len(logs) == 0)
+		}
+		assert.EqualValues(t, 1+swaps, rt.Health().Generation)
 	})
 }
 
-type breaking struct{ testkit.Stub }
+// A breaking transport does something else than return from some of its methods.
+type breaking struct {
+	end              func()
+	close, idle, err bool
+}
 
-func (b *breaking) Close() error          { panic("secret") }
-func (b *breaking) CloseIdleConnections() { panic("secret") }
+func (b *breaking) RoundTrip(req *http.Request) (*http.Response, error) { return testkit.Answer(req) }
+
+func (b *breaking) Close() error {
+	if b.close {
+		b.end()
+	}
+	return nil
+}
+
+func (b *breaking) CloseIdleConnections() {
+	if b.idle {
+		b.end()
+	}
+}
+
+func (b *breaking) Err() error {
+	if b.err {
+		panic("secret") // whoever asks is a caller, whose goroutine is its own
+	}
+	return nil
+}

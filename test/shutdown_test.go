@@ -2,7 +2,9 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -23,21 +25,41 @@ import (
 
 // A program that ends after Close has closed its transport, and the ones before it.
 func TestWithNothingInFlightTheTransportIsClosedWhenCloseReturns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base, next := &testkit.Stub{}, &testkit.Stub{}
-		rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return next }).Make))
-		resp, err := rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil))
-		require.NoError(t, err)
-		swapInFlight(t, rt, "http://a.test/")
-		require.NoError(t, resp.Body.Close()) // base waits for its second sweep
+	overDraws(t, 30, func(t *testing.T, d draw) {
+		made := []*testkit.Stub{{}}
+		rt := start(t, made[0], append(d.options(), respawn.WithFactory(testkit.Builds(func() http.RoundTripper {
+			made = append(made, &testkit.Stub{})
+			return made[len(made)-1]
+		}).Make))...)
+		var open []io.Closer
+		for range d.IntN(5) {
+			for range 1 + d.IntN(3) {
+				resp, err := rt.RoundTrip(request(t.Context(), oneOf(d, "GET", "POST"), "http://a.test/", nil))
+				require.NoError(t, err)
+				open = append(open, resp.Body)
+			}
+			swapInFlight(t, rt, "http://a.test/")
+			time.Sleep(d.between(0, time.Minute))
+		}
+		d.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
+		for _, o := range open {
+			require.NoError(t, o.Close()) // each but the last transport waits for its second sweep
+			time.Sleep(d.between(0, 50*time.Millisecond))
+		}
 		begin := time.Now()
-		require.NoError(t, rt.Close())
+		if d.chance(0.5) {
+			require.NoError(t, rt.Shutdown(t.Context()))
+		} else {
+			require.NoError(t, rt.Close())
+		}
 		assert.Zero(t, time.Since(begin))
-		assert.EqualValues(t, 1, base.Closes.Load())
-		assert.EqualValues(t, 1, next.Closes.Load())
+		for i, stub := range made {
+			assert.EqualValues(t, 1, stub.Closes.Load(), "transport %d of %d", i+1, len(made))
+		}
 		sweepsPass()
-		assert.EqualValues(t, 1, base.Closes.Load(), "once")
-		assert.EqualValues(t, 1, next.Closes.Load(), "once")
+		for i, stub := range made {
+			assert.EqualValues(t, 1, stub.Closes.Load(), "once: transport %d of %d", i+1, len(made))
+		}
 	})
 }
 
@@ -169,27 +191,42 @@ func TestTheZeroValueIsShutDown(t *testing.T) {
 // the meter provider, not the timer of its max age, nor that of a drain. (A drain limit
 // keeps what it is to cut, and that its client, until it has cut it.)
 func TestDroppedClientsAreCollected(t *testing.T) {
-	const clients, drains = 200, 10
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint("draw ", seed), func(t *testing.T) { dropped(t, draw{rand.New(rand.NewPCG(seed, 12))}) })
+	}
+}
+
+// dropped makes clients of any options and with any use, and drops them.
+func dropped(t *testing.T, d draw) {
 	p := testkit.NewProbe(t)
 	provider := &countingProvider{MeterProvider: p.MeterProvider()}
+	clients := 100 + d.IntN(150)
 	var collected atomic.Int32
-	for i := range clients {
-		var limit time.Duration // of a drain
-		if i >= drains {
-			limit = time.Hour
+	for range clients {
+		drains := d.chance(0.05)
+		opts := append(d.options(), respawn.WithMeterProvider(provider), respawn.WithLogger(p.Logger()),
+			respawn.WithFactory(stubs().Make), respawn.WithRecreateTimeout(50*time.Millisecond))
+		if d.chance(0.7) {
+			opts = append(opts, respawn.WithMaxAge(d.between(time.Hour, 24*time.Hour)))
 		}
-		rt, err := respawn.New(&testkit.Stub{}, respawn.WithMeterProvider(provider), respawn.WithLogger(p.Logger()),
-			respawn.WithFactory(stubs().Make), respawn.WithMaxAge(time.Hour), respawn.WithDrainTimeout(limit),
-			respawn.WithRecreateTimeout(50*time.Millisecond))
+		if !drains && d.chance(0.7) {
+			opts = append(opts, respawn.WithDrainTimeout(d.between(time.Minute, time.Hour)))
+		}
+		if d.chance(0.3) {
+			opts = append(opts, respawn.WithHostMetrics())
+		}
+		rt, err := respawn.New(&testkit.Stub{}, opts...)
 		require.NoError(t, err)
 		runtime.AddCleanup(rt, func(struct{}) { collected.Add(1) }, struct{}{})
-		for _, method := range []string{"GET", "POST"} {
-			_, err = testkit.Do(rt, request(t.Context(), method, "http://a.test/", nil))
+		for range 1 + d.IntN(3) {
+			_, err = testkit.Do(rt, request(t.Context(), oneOf(d, "GET", "POST"), "http://a.test/", nil))
 			require.NoError(t, err)
 		}
-		_, err = rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil)) // a body that is forgotten
-		require.NoError(t, err)
-		if i < drains {
+		if drains || d.chance(0.5) {
+			_, err = rt.RoundTrip(request(t.Context(), "GET", "http://a.test/", nil)) // a body that is forgotten
+			require.NoError(t, err)
+		}
+		if drains {
 			require.NoError(t, rt.Recreate(t.Context()))
 			require.Equal(t, 1, rt.Health().Draining)
 		}
@@ -198,7 +235,7 @@ func TestDroppedClientsAreCollected(t *testing.T) {
 	assert.Eventually(t, func() bool {
 		runtime.GC()
 		p.Metrics()
-		return collected.Load() == clients && provider.registered.Load() == 0
+		return int(collected.Load()) == clients && provider.registered.Load() == 0
 	}, 20*time.Second, 10*time.Millisecond)
 	assert.EqualValues(t, clients, collected.Load())
 	assert.Zero(t, provider.registered.Load(), "callbacks of theirs that the provider still has")
