@@ -191,7 +191,9 @@ func (n *nginx) restart() {
 
 	old := n.pid("nginx.pid")
 	n.signal("nginx.pid", syscall.SIGUSR2)
-	n.await("no new binary", func() bool { return n.pid("nginx.pid") != 0 && n.pid("nginx.pid.oldbin") != 0 })
+	// A new one that starts when the old one is gone takes its foster parent for the old one, and
+	// ignores USR2 for good. So the file has to be its own, and not the old one's before the rename.
+	n.await("no new binary", func() bool { fresh := n.pid("nginx.pid"); return fresh != 0 && fresh != old })
 	n.signal("nginx.pid.oldbin", syscall.SIGQUIT)
 	n.await("the old binary stays", func() bool {
 		// The new one ignores the next USR2 as long as the old one is its parent.
