@@ -15,8 +15,9 @@ COUNT       ?= 1
 BENCHTIME   ?= 10ms
 ROUNDS      ?= 40
 SOAK        ?= 10m
+DEATHS      ?= 200
 
-.PHONY: test test-works test-waits test-shows check lint tools bench bench-root fuzz simulate explore faults silence soak jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
+.PHONY: test test-works test-waits test-shows check lint tools bench bench-root fuzz simulate explore faults silence soak deaths jaeger jaeger-binary deps mutants api vulnerabilities release-check api-accept suites
 
 # A line is printed when a package is done, with its module and seconds. Failures come last,
 # with their output and the seed of the shuffle, together with the skipped tests and their
@@ -117,6 +118,10 @@ silence:
 # Random faults under load. SOAK is how long, SEED repeats one.
 soak:
 	@set -o pipefail; cd integration && go test -count=1 -timeout=0 -v -run '^TestSoak$$' . -soak=$(SOAK) $(if $(SEED),-seed=$(SEED)) | grep -v level=
+
+# Sessions that die with a thousand requests in flight: DEATHS that are closed, and as many cut.
+deaths:
+	cd integration && go test -count=1 -timeout=0 -run '^TestAThousandInFlightWhenTheirSessionDies$$' . -deaths=$(DEATHS)
 
 # Breaks the library on purpose, one bug at a time, and shows which test notices.
 mutants:
