@@ -42,7 +42,6 @@ type Attempt struct {
 
 	// Of a trial.
 	row     row  // of its authority, when it began
-	told    bool // a copy that has ended, since its caller has gone: it is over with its call's main
 	control bool // the same request failed in service before it
 	brief   bool // its caller was about to leave when it began
 

@@ -32,6 +32,7 @@ type Call struct {
 	attempts  int       // of this round
 	tripped   bool      // its authority was, or the transport had ended, while it was under way
 	forgiven  bool      // one that could not trip was not counted
+	left      bool      // its caller has gone, as its copy was the first to tell: that is over with main
 	failure   failure
 	waitedFor uint64    // the candidate that it has waited for; it waits for no other one
 	decidedBy time.Time // having no attempt left, it waits until then for others under way; zero until it has none

@@ -71,7 +71,7 @@ func (c *Client) ripest(now time.Time, s *suspect) *Call {
 	var next time.Time
 	for a := s.flying.last; a != nil; a = a.prev {
 		switch {
-		case a.Call.Kind != Copyable || a.Call.copy != nil || c.isAnswered(a.Call):
+		case a.Call.Kind != Copyable || a.Call.copy != nil || a.Call.left || c.isAnswered(a.Call):
 		case now.Before(a.ripeAt):
 			next = first(next, a.ripeAt)
 		case a.hasTime(now) && (youngest == nil || a.riperThan(youngest)): // flying is in the order of silences

@@ -275,3 +275,16 @@ func TestACandidateWithoutAVerdictIsTriedAgainByTheNextCopy(t *testing.T) {
 	s.after(headStart)
 	assert.NotEqual(t, fresh, s.Candidate())
 }
+
+// Who has left is not copied again, though its copy is called back before the transport in service
+// has told, too: the copy was the first to tell.
+func TestWhoHasLeftIsNotCopiedAgain(t *testing.T) {
+	s := newScene(t)
+	_, copied := s.dark(1)
+	s.Failed(s.now, copied, Outcome{Left: true})
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	require.Nil(t, copied.Call.copy)
+	s.ticks(5 * time.Second)
+	assert.Empty(t, s.Todo().Copies)
+}

@@ -22,7 +22,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	}
 	o.Left = o.Left && !(o.Lost && fate.Copy) // a copy that does not return leaves its caller where it is
 	if o.Left && fate.Copy && a.Call.main != nil {
-		a.told = true
+		a.Call.left = true
 		return fate // it ends with what it is a copy of: which of the two is told first is chance
 	}
 	on := c.detach(a)
@@ -30,7 +30,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 		c.forsake(a.Call)
 		return fate
 	}
-	o.Left = o.Left || a.Call.copy != nil && a.Call.copy.told
+	o.Left = o.Left || a.Call.left
 	o.Again = o.Again && a.Call.Kind != Sealed
 	o = c.verdictOf(now, a, o)
 	q := a.Call
@@ -142,7 +142,7 @@ func (c *Client) dismiss(q *Call) {
 	}
 	switch t := q.copy; {
 	case t == nil:
-	case t.told:
+	case q.left:
 		c.untry(q)
 		c.callBack(t)
 	case t.role != asPlanned:

@@ -129,7 +129,7 @@ func (k *keyer) spell(a *Attempt) {
 	k.times(a.start, a.ripeAt, a.judgeAt)
 	k.nums(int(a.role), int(a.row))
 	k.durations(a.took)
-	k.bools(a.over, a.held, a.goes, a.queued, a.connected, a.asked, a.control, a.brief, a.told, a.bound, a.in != nil, a.On == k.w.c.dead, a.On <= k.w.c.dead)
+	k.bools(a.over, a.held, a.goes, a.queued, a.connected, a.asked, a.control, a.brief, a.bound, a.in != nil, a.On == k.w.c.dead, a.On <= k.w.c.dead)
 	k.nums(slices.Index(k.w.c.suspects, a.under), slices.Index(k.w.c.suspects, a.silent.in), a.silent.n)
 	if a.silent.in == nil && a.silent.n > 0 {
 		k.times(a.silent.first)
@@ -184,7 +184,7 @@ func (k *keyer) traveler(x *traveler) {
 	q := x.q
 	k.nums(x.kind, int(x.at), x.sent, x.tries, x.rounds, x.asks, x.gens)
 	k.times(x.until, x.rested, x.start, q.since, q.Deadline, q.readyBy, q.decidedBy)
-	k.bools(x.free, x.worst, x.resumes, x.leaving, x.lost, x.well, x.vain, q.forgiven, q.tripped)
+	k.bools(x.free, x.worst, x.resumes, x.leaving, x.lost, x.well, x.vain, q.forgiven, q.tripped, q.left)
 	k.transport(x.tried)
 	k.transport(x.control.on)
 	k.steps(x.control.began)

@@ -138,7 +138,7 @@ func plantsOfRecalls() []planted {
 		}},
 		{name: "a copy that tells first stays", world: "by age", first: []string{"GET a begins", "time", "built", "GET b begins"}, depth: 3, notice: "%s has left, and the core takes its copy for under way", state: func(w *world) {
 			for _, f := range w.flights {
-				f.a.told = false
+				f.a.Call.left = false
 			}
 			w.forgetGone()
 		}},

@@ -70,11 +70,11 @@ func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 func (c *Client) enterService(st *stand) {
 	for a := st.trials.first; a != nil; a = st.trials.first {
 		a.remove()
-		if a.told {
+		q := a.Call
+		if a.Copy() && q.left {
 			c.detach(a)
 			continue
 		}
-		q := a.Call
 		if a.role == asPlanned && (q.main != nil || q.fresh()) {
 			c.callBack(a) // its caller is served, or was, without it
 			continue
