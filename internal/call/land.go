@@ -65,7 +65,7 @@ func (c *call) failed(r result) (*http.Response, error, bool) {
 		r.close()
 		return nil, nil, false
 	}
-	if serving && o.Verdict != core.Neutral {
+	if serving && o.IsFailure() {
 		c.tell(func(l Listener) { l.Failed(c.req.Context(), c.core.Authority, o.Trigger) })
 	}
 	switch {

@@ -105,6 +105,10 @@ type Outcome struct {
 	Lost    bool          // the transport did not return: that speaks against a candidate alone
 }
 
+// IsFailure reports whether the attempt has failed, as far as operators are told: a stall that nobody
+// watched may have been a wait for a place, which is a reason to look closer, and nobody's failure.
+func (o Outcome) IsFailure() bool { return o.Verdict == Failure || o.Verdict == Stall && !o.Untyped }
+
 // cutShort reports whether the attempt had less than its caller's time, since it had waited for a place.
 func (o Outcome) cutShort() bool { return o.Queued >= answerGap && o.Verdict == Stall }
 

@@ -55,3 +55,12 @@ func TestWhoHasFailedOnBothGivesUp(t *testing.T) {
 	s.refused(s.tries(q))
 	s.does(q, GiveUp)
 }
+
+// Operators are told of failures, and of stalls that are known to be none of a wait for a place. An
+// error without a meaning is a failure all the same: somebody got it.
+func TestWhatOperatorsAreToldOf(t *testing.T) {
+	assert.False(t, Outcome{}.IsFailure())
+	assert.True(t, Outcome{Verdict: Failure, Untyped: true}.IsFailure())
+	assert.True(t, Outcome{Verdict: Stall}.IsFailure())
+	assert.False(t, Outcome{Verdict: Stall, Untyped: true}.IsFailure())
+}

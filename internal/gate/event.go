@@ -60,7 +60,7 @@ func (g *Gate) Failed(ctx context.Context, a *core.Attempt, o core.Outcome, err 
 		r, serving := g.recreations[a.On], c.Current() // as they are before it ends either
 		fate = c.Failed(now, a, o)
 		switch {
-		case !fate.Counts || o.Verdict == core.Neutral:
+		case !fate.Counts || !o.IsFailure():
 		case r != nil:
 			r.fault = err
 		case a.On == serving:
