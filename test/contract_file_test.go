@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,6 +97,45 @@ func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
 					assert.Empty(t, h.Streaks)
 					assert.Zero(t, h.Rejections)
 					assert.EqualValues(t, 1, h.Generation)
+				})
+			}
+		}
+	}
+}
+
+// What a transport needs may be a file, too: a device, a socket, a certificate. Where that is gone, the
+// transport is dead, though the body is a file as well.
+func TestATransportThatLacksAFileIsReplacedWhereFilesAreSent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "upload")
+	require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+	lacks := &fs.PathError{Op: "open", Path: "/dev/net/tun", Err: syscall.ENODEV}
+	for _, method := range []string{http.MethodPost, http.MethodPut} {
+		for threshold := 1; threshold <= 4; threshold++ {
+			for name, again := range map[string]func() (io.ReadCloser, error){
+				"once": nil, "GetBody": func() (io.ReadCloser, error) { return os.Open(path) },
+			} {
+				t.Run(fmt.Sprint(method, ", ", name, ", threshold ", threshold), func(t *testing.T) {
+					srv, transport := h1.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+						_, _ = io.Copy(io.Discard, req.Body)
+					}))
+					dead := transport()
+					dead.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, lacks }
+					rt := start(t, dead, respawn.WithThreshold(threshold), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+						return transport(), nil
+					}))
+					lost := 0
+					for range 10 {
+						f, err := os.Open(path)
+						require.NoError(t, err)
+						req := request(t.Context(), method, srv.URL, f)
+						req.GetBody, req.ContentLength = again, 1
+						if _, err := testkit.Do(rt, req); err != nil {
+							require.ErrorIs(t, err, syscall.ENODEV)
+							lost++
+						}
+					}
+					assert.LessOrEqual(t, lost, threshold+1)
+					assert.EqualValues(t, 2, rt.Health().Generation)
 				})
 			}
 		}

@@ -30,10 +30,13 @@ func (r Replay) NeedsShield(req *http.Request) bool {
 	return true
 }
 
-// IsFile reports whether net/http sends the body of req straight from a file.
-func IsFile(req *http.Request) bool {
+// File returns the file that net/http sends the body of req straight from; nil: there is none.
+func File(req *http.Request) *os.File {
 	f, ok := unwrapped(req.Body).(*os.File)
-	return ok && isRegular(f)
+	if !ok || !isRegular(f) {
+		return nil
+	}
+	return f
 }
 
 // isRegular reports whether f is a file on a disk, which a read does not wait for. A pipe, a

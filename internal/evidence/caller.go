@@ -54,11 +54,15 @@ func DropLegacyCancel(req *http.Request) {
 // anybody looking on. An error of a read names the file. That of sendfile does not, and it may
 // as well be the connection's: then it is of a kind that a connection has.
 func isFiles(req *http.Request, err error) bool {
-	if !body.IsFile(req) || isDial(err) {
+	file := body.File(req)
+	if file == nil {
 		return false
 	}
+	if read, ok := errors.AsType[*fs.PathError](err); ok {
+		return read.Path == file.Name()
+	}
 	call, ok := errors.AsType[*os.SyscallError](err)
-	return isA[*fs.PathError](err) || ok && call.Syscall == "sendfile" && TriggerOf(err) == TriggerOther
+	return ok && call.Syscall == "sendfile" && TriggerOf(err) == TriggerOther
 }
 
 // heed notes if the caller's own hook of trace refuses a 1xx response, which is how a caller
