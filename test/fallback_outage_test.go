@@ -80,7 +80,8 @@ func TestTheFallbackDoesWithoutWhatHasNoBody(t *testing.T) {
 }
 
 // Case A5, through a client with a fallback and without: a load balancer most of whose backends are
-// dead. One swap shows that it does not help, and that is not forgotten while the fallback serves.
+// dead, in turn. One swap shows that it does not help, and that is not forgotten while the fallback
+// serves. If controls keep getting the dead ones and trials the others, a second one is made in time.
 func TestALoadBalancerWithDeadBackendsIsNotReplacedAgainAndAgain(t *testing.T) {
 	for _, fallback := range []bool{false, true} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
@@ -105,7 +106,7 @@ func TestALoadBalancerWithDeadBackendsIsNotReplacedAgainAndAgain(t *testing.T) {
 						for began := time.Now(); time.Since(began) < 20*time.Minute; time.Sleep(period) {
 							_, _ = testkit.Do(rt, request(t.Context(), method, "http://a.test/", nil))
 						}
-						assert.LessOrEqual(t, rt.Health().Generation, uint64(2))
+						assert.LessOrEqual(t, rt.Health().Generation, uint64(3))
 					})
 				})
 			}

@@ -57,7 +57,7 @@ func TestCloneForgetsNothing(t *testing.T) {
 
 // What these worlds do not set: the shell's, what is over, and what walks as short as
 // these seldom come to.
-var unset = map[string]bool{"stand.slow": true, "tryout.gone": true, "tryout.neutral": true, "tryout.missed": true, "stand.owed": true, "suspect.probeAt": true, "Attempt.brief": true, "suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
+var unset = map[string]bool{"stand.slow": true, "tryout.gone": true, "tryout.neutral": true, "tryout.missed": true, "stand.owed": true, "suspect.probeAt": true, "Attempt.brief": true, "suspect.witnesses": true, "suspect.missed": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true, "Client.todo": true, "Client.closed": true, "Order.done": true, "Order.kind": true}
 
 type pair struct{ a, b uintptr }
 

@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // What proves a candidate? An answer, if the transport in service gives none (trialAnswered):
 //
@@ -21,8 +24,9 @@ import "time"
 // A promotion for an authority did not help if there is a stall of that authority, or it trips,
 // within a minute. The authority's next proof then takes four answers in a row, and after another
 // such promotion eight, until a minute has passed without a stall or an outage (prove; didNotHelp in
-// memory.go). If a trial fails, its authority refuses the candidate, with the exceptions that
-// trial.go names (trialFailed).
+// memory.go). Trials that fail between them do not start a proof over: it takes so many answers more
+// that it is no likelier to be due to chance (mayBeChance). If a trial fails, its authority refuses
+// the candidate, with the exceptions that trial.go names (trialFailed).
 
 // prove: t was answered, and its control was not. After promotions that did not
 // help, more than one such answer is asked for. They may be of several candidates,
@@ -31,12 +35,34 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 	if s := c.suspect(st.authority); s != nil {
 		c.now++ // what begins from here on may be the next one's control
 		s.proved = c.now
-		if s.proofs++; s.proofs < c.recent.answers(s.tripped, st.authority) {
+		s.proofs++
+		if s.mayBeChance(c.recent.answers(s.tripped, st.authority)) {
 			c.wake(st.authority)
 			return
 		}
 	}
 	c.promote(now, t, true)
+}
+
+// mayBeChance reports whether the answers of candidates, each with a control that was not answered,
+// are likelier than so many answers in a row if a fresh transport is no better than the one in
+// service. Where it answers often, few controls fail by chance. Where many trials fail, many do.
+func (s *suspect) mayBeChance(inRow int) bool {
+	return chance(s.proofs, s.missed) > chance(inRow, 0)
+}
+
+// chance is how likely it is that the controls of all answers fail, if what is sent fails as often as
+// the trials do. It has one trial more of either kind (Laplace's rule of succession).
+func chance(answers, missed int) float64 {
+	return math.Pow(float64(missed+1)/float64(answers+missed+2), float64(answers))
+}
+
+// miss: a trial has failed after the first answer of a proof. Those before may have met an outage of
+// the upstream, as may most of those after it.
+func (s *suspect) miss() {
+	if s.proofs > 0 {
+		s.missed = min(s.missed+1, mostMissed*(s.proofs+1))
+	}
 }
 
 // trialAnswered: an attempt that waits for a verdict has been answered; it is out of
@@ -116,7 +142,7 @@ func (c *Client) controlFailed(now time.Time, a *Attempt, o Outcome) {
 // trialFailed: a trial is over, and unproven; it is out of its call.
 func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt, o Outcome) {
 	if s := c.suspect(st.authority); s != nil && o.Verdict != Neutral {
-		s.proofs = 0 // they are to come in a row
+		s.miss()
 	}
 	switch {
 	case st.isTry(t):
@@ -167,7 +193,7 @@ func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
 	st.refused = true
 	about := About{Authority: st.authority}
 	if s := c.suspect(st.authority); s != nil {
-		s.refused, s.proofs = c.now, 0
+		s.refused = c.now
 		s.refusals++
 		about = s.about()
 		if s.row == silent || kind == TrialTimeout {

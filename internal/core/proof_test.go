@@ -334,13 +334,13 @@ func TestWhatTriesARefusedPlannedCandidateDecidesNothing(t *testing.T) {
 	}
 }
 
-// The answers of a proof come in a row: a trial that fails between them starts it over, and
-// one that says nothing does not.
-func TestAnswersOfAProofComeInARow(t *testing.T) {
+// Where a proof takes several answers, trials that fail between them count, and those that say
+// nothing do not.
+func TestFailedTrialsBetweenTheAnswersOfAProofCount(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end  Outcome
 		want int
-	}{"it fails": {lost, 0}, "it says nothing": {Outcome{Left: true}, 1}} {
+	}{"it fails": {lost, 1}, "it says nothing": {Outcome{Left: true}, 0}} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			s.helpedNot(s.call(Copyable, "GET").Authority)
@@ -351,8 +351,44 @@ func TestAnswersOfAProofComeInARow(t *testing.T) {
 			s.after(headStart)
 			s.tries(s.call(Copyable, "GET")) // it may be answered yet
 			s.Failed(s.now, trial, tt.end)
-			assert.Equal(t, tt.want, s.suspects[0].proofs)
+			assert.Equal(t, 1, s.suspects[0].proofs)
+			assert.Equal(t, tt.want, s.suspects[0].missed)
 		})
+	}
+}
+
+// What failed before the first answer of a proof may have met an outage of the upstream.
+func TestFailedTrialsBeforeTheFirstAnswerOfAProofDoNotCount(t *testing.T) {
+	s := newScene(t)
+	s.helpedNot(s.call(Copyable, "GET").Authority)
+	s.offered("a.test")
+	trial := s.tries(s.call(Copyable, "GET"))
+	s.after(headStart)
+	s.tries(s.call(Copyable, "GET")) // it may be answered yet
+	s.Failed(s.now, trial, lost)
+	assert.Zero(t, s.suspects[0].missed)
+}
+
+// Many failed trials may have met an outage of the upstream: no more count than four for each answer.
+func TestFailedTrialsDoNotCountWithoutEnd(t *testing.T) {
+	s := &suspect{proofs: 1}
+	for range 3 * mostMissed {
+		s.miss()
+	}
+	assert.Equal(t, 2*mostMissed, s.missed)
+}
+
+// The more trials fail, the more answers a proof takes, so that it is as unlikely by chance.
+func TestAProofTakesMoreAnswersTheMoreTrialsFail(t *testing.T) {
+	for _, tt := range []struct{ inRow, missed, takes int }{
+		{1, 0, 1}, {moreAnswers, 0, moreAnswers}, {mostAnswers, 0, mostAnswers},
+		{moreAnswers, 1, 6}, {moreAnswers, 4, 8}, {moreAnswers, 10, 11}, {mostAnswers, 1, 10}, {mostAnswers, 4, 14}, {mostAnswers, 20, 24},
+	} {
+		s := &suspect{missed: tt.missed}
+		for s.proofs = 1; s.mayBeChance(tt.inRow); {
+			s.proofs++
+		}
+		assert.Equal(t, tt.takes, s.proofs, "%+v", tt)
 	}
 }
 

@@ -51,6 +51,9 @@ const (
 	// a promotion that did not help, and mostAnswers the bound.
 	moreAnswers = 4
 	mostAnswers = 8
+	// mostMissed bounds how many failed trials count for each answer of a proof: what failed
+	// in an outage of the upstream says little about what comes after that.
+	mostMissed = 4
 	// onceEvery is how many intervals pass between two requests that leave the
 	// fallback to ask the transport in service, where they are asked once.
 	onceEvery = 4

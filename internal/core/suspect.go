@@ -61,7 +61,8 @@ type suspect struct {
 	evidence Instant // the latest failure in service
 	refused  Instant // its latest refusal of a candidate
 	refusals int     // fresh transports that did not help: refused, or promoted and then failed
-	proofs   int     // answers of candidates in a row, whose controls were not answered
+	proofs   int     // answers of candidates whose controls were not answered
+	missed   int     // trials that failed after the first of those, see mayBeChance
 	proved   Instant // the latest of them
 	up       Instant // what begins from then on meets an upstream that has answered a candidate; 0: none has
 	methods  []methodFailure
