@@ -180,6 +180,21 @@ func TestACopyThatIsAnsweredLongAfterItsControlFailedProvesNothing(t *testing.T)
 	assert.NotEqual(t, copied.On, s.Current())
 }
 
+// Where somebody was served meanwhile, the next answer is believed, if nobody was served after that.
+func TestALaterAnswerIsBelievedThoughTheFirstIsNot(t *testing.T) {
+	s := newScene(t)
+	s.offered("a.test")
+	fresh := s.Candidate()
+	s.Answered(s.now, s.triesLate(longAgo, s.call(Copyable, "GET")))
+	s.Served(s.Clock())
+	s.after(time.Second)
+	s.Answered(s.now, s.does(s.call(Sealed, "HEAD"), Try))
+	s.after(doubtFor - 1)
+	require.NotEqual(t, fresh, s.Current())
+	s.after(1)
+	assert.Equal(t, fresh, s.Current())
+}
+
 // An answer that is no proof by itself waits for its control. If nobody asks for four minutes, and
 // nobody is served otherwise, the candidate is promoted, before its time is over.
 func TestAnAnswerWhoseControlNeverComesIsBelieved(t *testing.T) {

@@ -55,8 +55,8 @@ func (c *Client) passedOf(now time.Time, r *candidate, st *stand) {
 	if st.answered != nil && hasPassed(st.answered.judgeAt, now) {
 		c.judge(now, st)
 	}
-	if c.cand == r && len(st.served) > 0 && hasPassed(st.served[0].until, now) {
-		c.believe(now, st)
+	if m := st.toBelieve(); c.cand == r && m != nil && hasPassed(m.until, now) {
+		c.believe(now, st, m)
 	}
 	if c.cand == r && c.timed(st) && hasPassed(st.until, now) {
 		st.late = true
@@ -119,8 +119,8 @@ func (c *Client) deadlineOf(r *candidate) time.Time {
 		if st.answered != nil {
 			at = first(at, st.answered.judgeAt)
 		}
-		if len(st.served) > 0 {
-			at = first(at, st.served[0].until)
+		if m := st.toBelieve(); m != nil {
+			at = first(at, m.until)
 		}
 		if c.timed(st) {
 			at = first(at, st.until)

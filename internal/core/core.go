@@ -88,7 +88,7 @@ type Client struct {
 	changes  uint64                 // of who is among them
 	answered Instant                // when the latest attempt began that was answered in service
 	diverted Instant                // when the latest request went to the fallback; 0: none has
-	unbuilt  Instant                // when the factory gave no transport; 0: the latest candidate to end did not end for that
+	unbuilt  Instant                // when the factory gave no transport; 0: that is not how the latest candidate went
 	recent   recent
 	patience patience
 

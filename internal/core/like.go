@@ -142,10 +142,19 @@ func (c *Client) proveServed(now time.Time, st *stand, method string) {
 	c.prove(now, st, &Attempt{Call: &Call{Authority: st.authority, Method: method}})
 }
 
-// believe: the first answer in st.served has waited for its control for as long as it does. It
-// is a proof, unless somebody has been served otherwise meanwhile.
-func (c *Client) believe(now time.Time, st *stand) {
-	m := &st.served[0]
+// toBelieve returns the first answer in st.served that may yet be believed; nil: there is none.
+func (st *stand) toBelieve() *answeredMethod {
+	for i := range st.served {
+		if m := &st.served[i]; !m.until.IsZero() {
+			return m
+		}
+	}
+	return nil
+}
+
+// believe: m has waited for its control for doubtFor. It is a proof, unless somebody has been
+// served otherwise meanwhile.
+func (c *Client) believe(now time.Time, st *stand, m *answeredMethod) {
 	m.until = time.Time{}
 	if c.answered < m.began {
 		c.proveServed(now, st, m.method)

@@ -45,7 +45,7 @@ func (c *Client) promote(now time.Time, by *Attempt, proven bool) {
 	}
 	c.report(now, Report{What: WasPromoted, About: about, Candidate: r.id})
 	c.now++
-	c.current, c.cand = r.id, nil
+	c.current, c.cand, c.unbuilt = r.id, nil, 0
 	c.endOfEnded(now)
 	c.todo.Promote = r.id
 	c.agedAt = time.Time{}

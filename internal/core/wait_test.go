@@ -242,6 +242,12 @@ func TestWhoWaitsForABuildLooksUpOnlyAfterOneInVain(t *testing.T) {
 	s.NotBuilt(s.now, s.cand.id, "factory_error", Draw{Interval: time.Second})
 	s.after(time.Second)
 	assert.Equal(t, s.now.Add(time.Second/2), waits())
+
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.promote(s.now, nil, true) // a build has given something since
+	s.after(calm)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	assert.Zero(t, waits())
 }
 
 // Where there is a fallback, of those that are asked once, and may not see the end of a build,
