@@ -21,6 +21,7 @@ import (
 
 	"github.com/respawnhttp/respawn"
 	"github.com/respawnhttp/respawn/internal/testkit"
+	"github.com/respawnhttp/respawn/internal/testnet"
 )
 
 // A program that ends after Close has closed its transport, and the ones before it.
@@ -178,6 +179,36 @@ func TestShutdownLeavesNothingOfARealTransport(t *testing.T) {
 		require.NoError(t, rt.Shutdown(t.Context()))
 		server.Close()
 	}
+}
+
+// releases is a product whose Close releases something of its own, and leaves the connections
+// to CloseIdleConnections.
+type releases struct{ *http.Transport }
+
+func (releases) Close() error { return nil }
+
+// HTTP/2 takes a connection for idle only a little after its last body was closed, so closing
+// idle connections then misses it, and has to be done again though Close has been called since.
+func TestShutdownLeavesNoConnectionOfABodyThatWasJustClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
+		host := n.ServeTLS("a.test:443", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/stream" {
+				assert.NoError(t, http.NewResponseController(w).Flush())
+				<-req.Context().Done()
+			}
+		}))
+		rt := start(t, releases{n.HTTP2()}, respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+			return releases{n.HTTP2()}, nil
+		}))
+		resp, err := rt.RoundTrip(request(t.Context(), "GET", "https://a.test/stream", nil))
+		require.NoError(t, err)
+		swapInFlight(t, rt, "https://a.test/")
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, rt.Shutdown(t.Context()))
+		sweepsPass()
+		assert.Zero(t, host.Open())
+	})
 }
 
 func TestTheZeroValueIsShutDown(t *testing.T) {

@@ -84,9 +84,7 @@ func (g *Generation) sweep(i int) {
 	closer, all := build.Closer(g.Transport)
 	all = all && closer != nil
 	shut := g.shut.Load()
-	if !shut || !all {
-		g.attempt("CloseIdleConnections", func() { build.CloseIdle(g.Transport) })
-	}
+	g.attempt("CloseIdleConnections", func() { build.CloseIdle(g.Transport) })
 	if shut = shut || g.quiet || i > 0; shut {
 		g.Shut()
 	}
