@@ -72,7 +72,7 @@ var facts = []mutant{
 		"call.Syscall == \"sendfile\""},
 	{"a dialer's file is the caller's", "internal/evidence/caller.go",
 		"return read.Path == file.Name()",
-		"return true"},
+		"return read != nil"},
 	{"a pipe is taken for a file on a disk", "internal/body/kind.go",
 		"err != nil || info.Mode().IsRegular()",
 		"err != nil || info.Mode() != 0"},
