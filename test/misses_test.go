@@ -19,8 +19,8 @@ import (
 )
 
 // An upstream that misses half of the deadlines makes promotions that do not help, and after those a
-// proof takes several answers. When its transport dies, the trials miss half of the deadlines, too, and
-// few may keep the dead one for long.
+// proof takes several answers. When its transport dies, the trials miss half of the deadlines, too. In
+// few draws may the dead transport stay in service for long.
 func TestAnUpstreamThatMissesDeadlinesKeepsNoDeadTransportForLong(t *testing.T) {
 	const dies, long = 30 * time.Minute, time.Hour
 	draws, kept := 0, 0
@@ -33,7 +33,7 @@ func TestAnUpstreamThatMissesDeadlinesKeepsNoDeadTransportForLong(t *testing.T) 
 					synctest.Test(t, func(t *testing.T) {
 						rnd := rand.New(rand.NewPCG(seed, 9))
 						draws++
-						w := &missing{rnd: rnd, mean: 3 * load.deadline / 2, began: time.Now(), dies: dies} // e^(-2/3) of the answers are late
+						w := &lateUpstream{rnd: rnd, mean: 3 * load.deadline / 2, began: time.Now(), dies: dies} // e^(-2/3) of the answers are late
 						opts := []respawn.Option{respawn.WithThreshold(1 + int(seed)), respawn.WithFactory(testkit.Builds(w.transport).Make)}
 						if fallback {
 							opts = append(opts, respawn.WithFallback(&testkit.Stub{}))
@@ -53,22 +53,22 @@ func TestAnUpstreamThatMissesDeadlinesKeepsNoDeadTransportForLong(t *testing.T) 
 	assert.LessOrEqual(t, kept, draws/20, "of %d", draws)
 }
 
-// A missing upstream answers after times that are spread exponentially. What is built before dies is
-// silent from then on.
-type missing struct {
+// A lateUpstream answers after times that are spread exponentially. A transport to it that is built
+// before it has lasted for dies is silent from then on.
+type lateUpstream struct {
 	mu         sync.Mutex
 	rnd        *rand.Rand
 	mean, dies time.Duration
 	began      time.Time
 }
 
-func (w *missing) draw(mean time.Duration) time.Duration {
+func (w *lateUpstream) draw(mean time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return time.Duration(-math.Log(1-w.rnd.Float64()) * float64(mean))
 }
 
-func (w *missing) transport() http.RoundTripper {
+func (w *lateUpstream) transport() http.RoundTripper {
 	old := time.Since(w.began) < w.dies
 	return testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		if old && time.Since(w.began) >= w.dies {
@@ -80,7 +80,7 @@ func (w *missing) transport() http.RoundTripper {
 
 // load sends requests until the transport that died is replaced. It returns how many swaps there were
 // before, and when that one was.
-func (w *missing) load(t *testing.T, rt *respawn.RecoveringRoundTripper, method string, every, left, end time.Duration) (before int, at time.Duration) {
+func (w *lateUpstream) load(t *testing.T, rt *respawn.RecoveringRoundTripper, method string, every, left, end time.Duration) (before int, at time.Duration) {
 	var under sync.WaitGroup
 	defer under.Wait()
 	first := rt.Health().Generation

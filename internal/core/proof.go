@@ -44,9 +44,9 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 	c.promote(now, t, true)
 }
 
-// mayBeChance reports whether the answers of candidates, each with a control that was not answered,
-// are likelier than so many answers in a row if a fresh transport is no better than the one in
-// service. Where it answers often, few controls fail by chance. Where many trials fail, many do.
+// mayBeChance reports whether the answers of candidates to s, each with a control that was not answered,
+// are likelier than so many answers in a row, if fresh transports are no better than the one in service.
+// Where candidates answer most trials, few controls fail by chance. Where many trials fail, many do.
 func (s *suspect) mayBeChance(inRow int) bool {
 	return chance(s.proofs, s.missed) > chance(inRow, 0)
 }
@@ -57,8 +57,9 @@ func chance(answers, missed int) float64 {
 	return math.Pow(float64(missed+1)/float64(answers+missed+2), float64(answers))
 }
 
-// miss: a trial has failed after the first answer of a proof. Those before may have met an outage of
-// the upstream, as may most of those after it.
+// miss counts a trial that has failed, if a candidate has answered s before it. Trials that fail before
+// the first answer may have met an outage of the upstream. So may many that fail after it, and mostMissed
+// bounds these.
 func (s *suspect) miss() {
 	if s.proofs > 0 {
 		s.missed = min(s.missed+1, mostMissed*(s.proofs+1))
