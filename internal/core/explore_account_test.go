@@ -59,8 +59,7 @@ type hostAccount struct {
 	latest  int
 	expect  bool // the event under way trips it
 	swapped time.Time
-	answers int
-	useless time.Time
+	useless bool // it failed or stalled less than four minutes after a swap for it
 
 	vain int       // candidates that did not help it in this outage
 	down time.Time // when its latest outage with such a one was over
@@ -96,7 +95,7 @@ func (acc *account) reset() {
 	long := t0.Add(-time.Hour)
 	*acc = account{fresh: true, built: long, notBefore: long, promoted: long, endedOver: long}
 	for h := range acc.hosts {
-		acc.hosts[h].over, acc.hosts[h].swapped, acc.hosts[h].useless, acc.hosts[h].down = long, long, long, long
+		acc.hosts[h].over, acc.hosts[h].swapped, acc.hosts[h].down = long, long, long
 	}
 }
 
@@ -110,7 +109,7 @@ func (acc *account) before(w *world) {
 func (h *hostAccount) well() {
 	*h = hostAccount{
 		last: h.last, outage: h.outage, over: h.over, refused: h.refused,
-		swapped: h.swapped, answers: h.answers, useless: h.useless, down: h.down, passed: h.passed,
+		swapped: h.swapped, useless: h.useless, down: h.down, passed: h.passed,
 	}
 }
 
@@ -195,13 +194,11 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 			h.firstStall = w.now
 		}
 		h.stalls++
-		if w.now.Sub(h.swapped) < time.Minute {
-			h.answers, h.useless, h.swapped = min(2*acc.answersOf(w, h), 4), w.now, t0.Add(-time.Hour)
-		}
 	} else {
 		h.failures++
 		h.counted = w.c.Clock() + 1
 	}
+	h.useless = h.useless || w.now.Sub(h.swapped) < 4*time.Minute
 	acc.expects(w, h, f)
 }
 
@@ -215,13 +212,6 @@ func ownHeadStart(f *flight) time.Duration {
 
 func (acc *account) expects(w *world, h *hostAccount, f *flight) {
 	h.expect = !h.tripped && (acc.mostFailed(w, h, f) || w.Stalls > 0 && h.stalls >= w.Stalls && w.now.Sub(h.firstStall) >= w.StallSpan)
-}
-
-func (acc *account) answersOf(w *world, h *hostAccount) int {
-	if h.answers > 1 && w.now.Sub(h.useless) < time.Minute {
-		return h.answers
-	}
-	return 1
 }
 
 func (acc *account) mostFailed(w *world, h *hostAccount, of *flight) bool {

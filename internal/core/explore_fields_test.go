@@ -147,7 +147,7 @@ var keyless = map[string]bool{
 	"Client.rules": true, "Client.serial": true, "Client.todo": true, "Client.reports": true, // settings, numbers
 	"candidate.id": true, "candidate.trigger": true, "tryout.kind": true, "suspect.trigger": true, "Order.kind": true, // names
 	"suspect.since": true, "Client.endedAt": true, "suspect.tripped": true, "suspect.refusals": true, // told only
-	"suspect.from": true, "Client.endedIn": true, "Client.answered": true, "Client.unbuilt": true, "Client.diverted": true, // the same
+	"suspect.from": true, "Client.endedIn": true, "Client.diverted": true, // the same
 	"suspect.witnesses": true, "Call.Ticket": true, "Call.Witness": true, "Order.Ticket": true,
 	"Call.Authority": true, "Call.Method": true, "Call.Kind": true, "Call.Ready": true, // its template
 	"Attempt.Call": true, "Attempt.prev": true, "Attempt.next": true, "Attempt.in": true, // its lists

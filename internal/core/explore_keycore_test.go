@@ -4,6 +4,7 @@ package core
 
 func (k *keyer) client(c *Client) {
 	k.instants(c.now)
+	k.bools(c.unbuilt > 0)
 	k.bools(c.closed, c.ended, c.absent)
 	k.times(c.endedAt, c.agedAt, c.promoted)
 	k.nums(len(c.suspects))
@@ -60,7 +61,6 @@ func (k *keyer) suspect(s *suspect) {
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved, s.up)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
-	k.nums(k.w.c.recent.answers(s.tripped, s.authority)) // as the outage began
 	if k.w.places > 0 {
 		k.times(s.excusedUntil)
 		k.durations(s.heldFor)
@@ -97,6 +97,7 @@ func (k *keyer) candidate(r *candidate) {
 			k.instants(m.began)
 			k.durations(m.took)
 			k.times(m.until)
+			k.bools(k.w.c.answered >= m.began)
 		}
 	}
 }
@@ -123,10 +124,10 @@ func (k *keyer) account(a *account) {
 	}
 	for i := range a.hosts {
 		h := &a.hosts[i]
-		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused)
-		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.useless, h.down)
+		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.useless)
+		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.down)
 		k.instants(h.opened, h.counted)
-		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost, h.answers)
+		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost)
 		k.durations(h.took)
 		if k.w.places > 0 {
 			k.times(h.moved, h.changed)

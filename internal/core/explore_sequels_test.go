@@ -133,7 +133,7 @@ func (w *world) follow(s *sequel) {
 			return // a trial may take as long as answers did
 		}
 	}
-	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].answers > 1) {
+	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].useless) {
 		end = end.Add(4 * s.length) // a swap did not help: more answers are asked for
 	}
 	if s.soon && w.places > 0 {

@@ -41,7 +41,7 @@ func (t *table[T]) use(now time.Time, a Authority) *T {
 	return &t.entries[len(t.entries)-1].value
 }
 
-// recent remembers the last minute's outages and swaps of authorities.
+// recent remembers the latest outages and swaps of authorities.
 type recent struct {
 	table[recently]
 }
@@ -69,25 +69,25 @@ func (r *recent) wasDown(now time.Time, a Authority) bool {
 	return m != nil && now.Sub(m.down) < calm
 }
 
-// over: the outage of a, which began then, is.
-func (r *recent) over(now, tripped time.Time, a Authority) {
+// over: an outage of a is.
+func (r *recent) over(now time.Time, a Authority) {
 	m := r.use(now, a)
 	m.over = now
-	if r.answers(tripped, a) > 1 {
+	if r.answers(now, a) > 1 {
 		m.useless = now
 	}
 }
 
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
 
-// didNotHelp: a has stalled or tripped again. If a transport was promoted for a within the
-// last minute, a's next proof takes more answers, until a minute has passed in which a
-// neither stalled nor had an outage.
+// didNotHelp: a failure or a stall of a has counted. If a transport was promoted for a less than
+// judgedFor ago, a's next proof takes more answers, until vainFor has passed in which nothing
+// counted against a, and no outage of a ended.
 func (r *recent) didNotHelp(now time.Time, a Authority) {
 	m := r.get(a)
 	switch {
 	case m == nil:
-	case now.Sub(m.swapped) < calm:
+	case now.Sub(m.swapped) < judgedFor:
 		m.answers = min(moreAnswers*r.answers(now, a), mostAnswers)
 		m.useless, m.swapped = now, time.Time{}
 	case r.answers(now, a) > 1:
@@ -95,9 +95,9 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 	}
 }
 
-// answers is how many a proof of a takes in an outage that began then.
-func (r *recent) answers(tripped time.Time, a Authority) int {
-	if m := r.get(a); m != nil && tripped.Sub(m.useless) < calm {
+// answers is how many a proof of a takes.
+func (r *recent) answers(now time.Time, a Authority) int {
+	if m := r.get(a); m != nil && now.Sub(m.useless) < vainFor {
 		return m.answers
 	}
 	return 1

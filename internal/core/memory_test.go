@@ -25,14 +25,14 @@ func TestATableRemembersABoundedNumber(t *testing.T) {
 	assert.NotNil(t, all.get(named(2)))
 }
 
-// Only a promotion of the last minute can have been in vain, and that is known for a minute.
-func TestMoreAnswersAreAskedForAMinute(t *testing.T) {
+// Only a promotion of the last four minutes can have been in vain, and that is known for ten.
+func TestMoreAnswersAreAskedForTenMinutes(t *testing.T) {
 	a := named(1)
 	for _, tt := range []struct {
 		ill, proves time.Duration // after the promotion, and after that
 		want        int
 	}{
-		{calm - 1, 0, moreAnswers}, {calm, 0, 1}, {time.Second, calm - 1, moreAnswers}, {time.Second, calm, 1},
+		{judgedFor - 1, 0, moreAnswers}, {judgedFor, 0, 1}, {time.Second, vainFor - 1, moreAnswers}, {time.Second, vainFor, 1},
 	} {
 		var r recent
 		r.swappedFor(simStart, a)
@@ -40,47 +40,45 @@ func TestMoreAnswersAreAskedForAMinute(t *testing.T) {
 		assert.Equal(t, tt.want, r.answers(simStart.Add(tt.ill+tt.proves), a), "%+v", tt)
 	}
 	var r recent
-	r.over(simStart, simStart, a)
+	r.over(simStart, a)
 	r.didNotHelp(simStart, a)
 	assert.Equal(t, 1, r.answers(simStart, a), "nothing was promoted for it")
 }
 
 // More answers are asked for as long as an authority is seen to be ill after a promotion in
-// vain, and for a minute after that. Without a new promotion nothing else brings that back.
+// vain, and for ten minutes after that. Without a new promotion nothing else brings that back.
 func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	a := named(1)
 	at := func(d time.Duration) time.Time { return simStart.Add(d) }
 	var r recent
-	r.over(at(0), at(0), a)
+	r.over(at(0), a)
 	r.didNotHelp(at(0), a) // nothing was promoted yet
 	r.swappedFor(at(time.Second), a)
 	r.didNotHelp(at(2*time.Second), a)
 	assert.Equal(t, moreAnswers, r.answers(at(2*time.Second), a))
-	r.didNotHelp(at(50*time.Second), a)
-	assert.Equal(t, moreAnswers, r.answers(at(100*time.Second), a))
-	r.didNotHelp(at(50*time.Second+calm), a)
-	assert.Equal(t, 1, r.answers(at(50*time.Second+calm), a))
+	r.didNotHelp(at(vainFor), a)
+	assert.Equal(t, moreAnswers, r.answers(at(2*vainFor-1), a))
+	r.didNotHelp(at(2*vainFor), a)
+	assert.Equal(t, 1, r.answers(at(2*vainFor), a))
 }
 
-// Nor does an outage that outlasts the minute bring it back: it began within the minute, and the next
-// minute begins when it is over.
-func TestMoreAnswersLastAsLongAsTheOutage(t *testing.T) {
+// An outage that ends within the ten minutes makes them begin anew.
+func TestMoreAnswersLastForTenMinutesAfterAnOutage(t *testing.T) {
 	a := named(1)
 	at := func(d time.Duration) time.Time { return simStart.Add(d) }
 	for _, tt := range []struct {
-		trips, over, again time.Duration // an outage, and when the next one begins
-		during, after      int
+		over, again   time.Duration // an outage, and when the next one begins
+		during, after int
 	}{
-		{calm - 1, calm, 2*calm - 1, moreAnswers, moreAnswers},
-		{calm - 1, 10 * calm, 11*calm - 1, moreAnswers, moreAnswers},
-		{calm - 1, 10 * calm, 11 * calm, moreAnswers, 1},
-		{calm, 10 * calm, 10*calm + 1, 1, 1},
+		{vainFor - 1, 2*vainFor - 2, moreAnswers, moreAnswers},
+		{vainFor - 1, 2*vainFor - 1, moreAnswers, 1},
+		{vainFor, vainFor + 1, 1, 1},
 	} {
 		var r recent
 		r.swappedFor(at(0), a)
 		r.didNotHelp(at(0), a)
-		assert.Equal(t, tt.during, r.answers(at(tt.trips), a), "%+v", tt)
-		r.over(at(tt.over), at(tt.trips), a)
+		assert.Equal(t, tt.during, r.answers(at(tt.over), a), "%+v", tt)
+		r.over(at(tt.over), a)
 		assert.Equal(t, tt.after, r.answers(at(tt.again), a), "%+v", tt)
 	}
 }

@@ -21,10 +21,10 @@ import (
 // Where a candidate was planned, the answer to a request whose authority was well when it tried
 // the candidate is enough (plan.go).
 //
-// A promotion for an authority did not help if there is a stall of that authority, or it trips,
-// within a minute. The authority's next proof then takes four answers in a row, and after another
-// such promotion eight, until a minute has passed without a stall or an outage (prove; didNotHelp in
-// memory.go). Trials that fail between them do not start a proof over: it takes so many answers more
+// A promotion for an authority did not help if a failure or a stall of that authority counts within
+// four minutes. The authority's next proof then takes four answers in a row, and after another such
+// promotion eight, until ten minutes have passed in which nothing counted against the authority, and
+// no outage of it ended (prove; didNotHelp in memory.go). Trials that fail between them do not start a proof over: it takes so many answers more
 // that it is no likelier to be due to chance (mayBeChance). If a trial fails, its authority refuses
 // the candidate, with the exceptions that trial.go names (trialFailed).
 
@@ -36,7 +36,7 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 		c.now++ // what begins from here on may be the next one's control
 		s.proved = c.now
 		s.proofs++
-		if s.mayBeChance(c.recent.answers(s.tripped, st.authority)) {
+		if s.mayBeChance(c.recent.answers(now, st.authority)) {
 			c.wake(st.authority)
 			return
 		}

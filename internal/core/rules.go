@@ -45,6 +45,11 @@ const (
 	// calm is for how long an authority must have been without an outage, and the
 	// client without a swap for need, for the next trip to be news.
 	calm = time.Minute
+	// judgedFor: a failure or stall of its authority so soon after a promotion says that it did not
+	// help. Requests may be as far apart as an answer and its control, so it is as long as doubtFor.
+	judgedFor = doubtFor
+	// vainFor is how long that is remembered.
+	vainFor = 10 * time.Minute
 	// mostReplays bounds the attempts before the last two.
 	mostReplays = 3
 	// moreAnswers is how many times as many answers in a row a proof takes after

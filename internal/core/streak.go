@@ -93,6 +93,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 	if !same {
 		s.row = rowOf(now, a, o)
+		c.recent.didNotHelp(now, s.authority)
 	}
 	switch {
 	case o.Verdict == Stall:
@@ -129,7 +130,6 @@ func (c *Client) stalled(now time.Time, s *suspect) {
 		s.firstStall = now
 	}
 	s.stalls++
-	c.recent.didNotHelp(now, s.authority)
 }
 
 // failuresTrip: the threshold is reached, and most of what was tried has failed.
@@ -173,7 +173,6 @@ func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
 }
 
 func (c *Client) trip(now time.Time, s *suspect) {
-	c.recent.didNotHelp(now, s.authority)
 	c.paceTrip(now, s.authority)
 	if !s.outage() {
 		s.tripped = now

@@ -262,9 +262,10 @@ func TestASuspicionOfSilenceCopiesNothing(t *testing.T) {
 	assert.Equal(t, Todo{}, s.Todo())
 }
 
-// A promotion did not help if its authority trips again within a minute, by failures, too.
-func TestATripSoonAfterAPromotionSaysThatItDidNotHelp(t *testing.T) {
-	for after, want := range map[time.Duration]int{calm - 1: moreAnswers, calm: 1} {
+// A promotion did not help if a failure of its authority counts within four minutes, though that
+// is short of a trip.
+func TestAFailureSoonAfterAPromotionSaysThatItDidNotHelp(t *testing.T) {
+	for after, want := range map[time.Duration]int{judgedFor - 1: moreAnswers, judgedFor: 1} {
 		s := newScene(t)
 		s.tripped("a.test", Wait)
 		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
@@ -272,7 +273,8 @@ func TestATripSoonAfterAPromotionSaysThatItDidNotHelp(t *testing.T) {
 		s.refused(s.does(q, Send))
 		s.Answered(s.now, s.does(q, Try))
 		s.now = s.now.Add(after)
-		s.tripped("a.test", Wait)
+		s.refused(s.asks())
+		require.Equal(t, Suspected, s.suspects[0].state)
 		assert.Equal(t, want, s.recent.answers(s.now, q.Authority), after)
 	}
 }
