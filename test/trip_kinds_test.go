@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,54 @@ func TestATunnelThatDialsAtTheFirstUseIsReplaced(t *testing.T) {
 		rt := start(t, base, append(d.options(), respawn.WithThreshold(threshold),
 			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return transport() }).Make))...)
 		replaced(t, d, rt, "http://a.test/", threshold, &s)
+		rt.CloseIdleConnections()
+	})
+}
+
+// A tooLate error is a timeout of a dialer's own.
+type tooLate struct{}
+
+func (tooLate) Error() string { return "tunnel: no answer from the far end" }
+func (tooLate) Timeout() bool { return true }
+
+// A dialer that gives up by itself may say no more than that it was a timeout. Nobody watches the first
+// GETs, and they may all be under way when the first of them fails.
+func TestADialerThatOnlySaysTimeoutIsReplaced(t *testing.T) {
+	overDraws(t, 40, func(t *testing.T, d draw) {
+		n := testnet.New(t)
+		n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		base, gives := n.HTTP1(), oneOf[error](d, context.DeadlineExceeded, os.ErrDeadlineExceeded, tooLate{}, fmt.Errorf("dial: %w", tooLate{}))
+		least := d.between(100*time.Millisecond, 3*time.Second)
+		base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			select {
+			case <-time.After(least):
+				return nil, gives
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		threshold := 1 + d.IntN(3) // at the fourth, all have failed three times at once
+		rt := start(t, base, append(d.options(), respawn.WithThreshold(threshold),
+			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return n.HTTP1() }).Make))...)
+		posts, gap := oneOf(d, 0, 0.5, 1), oneOf(d, 0, d.between(0, 100*time.Millisecond))
+		var under sync.WaitGroup
+		for range 100 {
+			method, body := http.MethodGet, io.Reader(nil)
+			if d.chance(posts) {
+				method, body = http.MethodPost, oneOf[io.Reader](d, nil, strings.NewReader(payload), io.MultiReader(strings.NewReader(payload)))
+			}
+			under.Go(func() {
+				_, err := testkit.Do(rt, request(t.Context(), method, "http://a.test/", body))
+				assert.NoError(t, err, "%s, %v after %v, threshold %d, gap %v", method, gives, least, threshold, gap)
+			})
+			time.Sleep(gap)
+		}
+		under.Wait()
+		for range 3 { // a control that took two seconds proves nothing, since the upstream may have come back
+			_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", nil))
+			assert.NoError(t, err)
+		}
+		assert.EqualValues(t, 2, rt.Health().Generation)
 		rt.CloseIdleConnections()
 	})
 }
