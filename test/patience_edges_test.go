@@ -302,6 +302,7 @@ func TestWhatIsCopiedAndMovedWhileItWaits(t *testing.T) {
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", "echo")
 	}
+	upgradeAsItIs := func(req *http.Request) { req.Header["upgrade"] = []string{"echo"} }
 	for _, tt := range []struct {
 		name, method  string
 		body          []byte
@@ -312,6 +313,7 @@ func TestWhatIsCopiedAndMovedWhileItWaits(t *testing.T) {
 		{name: "GET", method: http.MethodGet, copied: true, moved: true},
 		{name: "HEAD", method: http.MethodHead, copied: true, moved: true},
 		{name: "GET with Upgrade", method: http.MethodGet, with: upgrade, moved: true},
+		{name: "GET with a key that net/http sends as it is", method: http.MethodGet, with: upgradeAsItIs, moved: true},
 		{name: "GET with a body", method: http.MethodGet, body: []byte("body"), moved: true},
 		{name: "PUT with an Idempotency-Key", method: http.MethodPut, body: []byte("body"), with: keyed, moved: true},
 		{name: "POST with an Idempotency-Key", method: http.MethodPost, with: keyed, moved: true},

@@ -91,5 +91,15 @@ func (r Replay) Repeatable(req *http.Request) bool {
 // Copyable reports whether req may be in two places at once: it is a GET, HEAD, OPTIONS
 // or TRACE without a body, and asks for no other protocol.
 func (r Replay) Copyable(req *http.Request) bool {
-	return r == Idempotent && isSafe(req.Method) && !Has(req) && req.Header.Get("Upgrade") == ""
+	return r == Idempotent && isSafe(req.Method) && !Has(req) && !asksForUpgrade(req)
+}
+
+// asksForUpgrade goes by the header's name on the wire: net/http sends a key as it is.
+func asksForUpgrade(req *http.Request) bool {
+	for key, values := range req.Header {
+		if len(values) > 0 && strings.EqualFold(key, "Upgrade") {
+			return true
+		}
+	}
+	return false
 }
