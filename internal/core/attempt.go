@@ -9,7 +9,7 @@ import (
 type role uint8
 
 const (
-	inService  role = iota // on the transport that serves
+	inService  role = iota // on the transport in service
 	onTrial                // on a candidate, for its caller
 	asCopy                 // on a candidate, beside its control
 	asPlanned              // the same, of a planned candidate

@@ -32,10 +32,10 @@ type Call struct {
 	attempts  int       // of this round
 	tripped   bool      // its authority was, or the transport had ended, while it was under way
 	forgiven  bool      // one that could not trip was not counted
-	left      bool      // its caller has gone, as its copy was the first to tell: that is over with main
+	left      bool      // its caller has gone, which its copy told; main has not told yet
 	failure   failure
 	waitedFor uint64    // the candidate that it has waited for; it waits for no other one
-	decidedBy time.Time // having no attempt left, it waits until then for others under way; zero until it has none
+	decidedBy time.Time // until then it waits for others to trip its authority, having no attempt left (waitForTrip)
 	readyBy   time.Time // zero until it first waits for ready
 	waiting   waiting
 }

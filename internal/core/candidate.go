@@ -12,13 +12,16 @@ import (
 // between, and the proof takes no other answer (believe in like.go).
 //
 // A planned candidate is put in service after WithRecreateTimeout instead (lasts), unless an
-// authority that was well tried it in vain (expire): the candidate did not answer a request
-// that the transport in service answered, within a second if the candidate had only that
-// (tryAnswered in plan.go), and whatever the candidate's error said (endsNeutrally in plan.go);
-// it had no connection for requests that tried it first (weigh in plan.go); or it failed a
-// request that can have no control: one of kind Once, or one whose caller has left. Nor is it
-// put in service if it left requests that tried it first without an answer, though for less than
-// a second in all.
+// authority that was well tried it in vain (expire). It did so if
+//
+//   - the candidate did not answer a request that the transport in service answered, whatever the
+//     candidate's error said (endsNeutrally in plan.go). If the candidate was not waited for any
+//     longer, the transport in service must have taken no more time than the candidate had
+//     (tryAnswered there);
+//   - the candidate had no connection for requests that tried it first (weigh there), or left them
+//     without an answer, though for less than a second in all; or
+//   - the candidate failed a request that can have no control: one of kind Once, or one whose caller
+//     has left.
 //
 // A planned candidate is put in service as soon as it is built if no request is in flight, and
 // any candidate is if the transport in service has ended (Built in build.go). If the transport
@@ -79,8 +82,7 @@ type candidate struct {
 
 func (r *candidate) moveTo(s Stage) { r.stage = s }
 
-// end: the candidate is over, and not promoted. What was not sent on it goes on in
-// service.
+// end: the candidate is over, and not promoted.
 func (c *Client) end(now time.Time, kind string) {
 	r := c.cand
 	c.advance(now, r)

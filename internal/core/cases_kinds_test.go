@@ -105,7 +105,7 @@ func TestATransportThatIsWellIsNotReplacedWhateverIsDead(t *testing.T) {
 func TestARequestThatWaitsForReadyIsAnsweredOnceItCanBe(t *testing.T) {
 	overDraws(t, func(d *draw) {
 		r := d.rules()
-		r.Threshold = min(r.Threshold, mostReplays)
+		r.Threshold = min(r.Threshold, mostAttempts)
 		s := newSim(d, r)
 		ill := oneOf(d, fateRefused, fate{dial: ms, refused: true, untyped: true})
 		ends := d.chance(0.3)

@@ -95,7 +95,7 @@ func TestAFactoryThatFailsThreeTimesCostsThreeIntervals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			overDraws(t, func(d *draw) {
 				r := d.rules()
-				r.Threshold = min(r.Threshold, mostReplays) // above, one alone cannot trip it
+				r.Threshold = min(r.Threshold, mostAttempts) // above, one alone cannot trip it
 				s := newSim(d, r)
 				s.factory = func(n int) (time.Duration, string) {
 					if n <= 3 {

@@ -121,8 +121,8 @@ func TestALoneGETOnADeadDialerIsAnsweredByTheFirstCandidate(t *testing.T) {
 					s := newSim(d, r)
 					s.factory = func(int) (time.Duration, string) { return takes, "" }
 					s.deadFrom(0, fate{dial: ms, refused: true, untyped: d.seed%2 == 1})
-					dead := min(threshold, mostReplays)
-					if threshold > mostReplays { // one alone cannot trip it, but leaves little to do
+					dead := min(threshold, mostAttempts)
+					if threshold > mostAttempts { // one alone cannot trip it, but leaves little to do
 						alone := s.visit(visit{host: "a", method: "GET"})
 						s.run(sec)
 						if alone.got != "lost" || len(s.builds) > 0 {
@@ -137,7 +137,7 @@ func TestALoneGETOnADeadDialerIsAnsweredByTheFirstCandidate(t *testing.T) {
 					for i := range want {
 						want[i] = 1
 					}
-					if d.seed%2 == 1 && threshold <= mostReplays {
+					if d.seed%2 == 1 && threshold <= mostAttempts {
 						want = append(want, 1) // nobody watched the first
 					}
 					want = append(want, 2)
@@ -153,7 +153,7 @@ func TestALoneGETOnADeadDialerIsAnsweredByTheFirstCandidate(t *testing.T) {
 func TestAThousandRequestsOnADeadTunnelAreAllAnsweredOnce(t *testing.T) {
 	overSome(t, 20, func(d *draw) {
 		r := d.rules()
-		r.Threshold = min(r.Threshold, mostReplays) // above, those of one instant cannot trip it
+		r.Threshold = min(r.Threshold, mostAttempts) // above, those of one instant cannot trip it
 		s := newSim(d, r)
 		takes := oneOf(d, 0, sec)
 		s.factory = func(int) (time.Duration, string) { return takes, "" }
@@ -182,7 +182,7 @@ func TestAThousandRequestsOnADeadTunnelAreAllAnsweredOnce(t *testing.T) {
 func TestAThousandAtOnceTakeOneRecreation(t *testing.T) {
 	overSome(t, 20, func(d *draw) {
 		r := d.rules()
-		r.Threshold = min(r.Threshold, mostReplays) // above, those of one instant cannot trip it
+		r.Threshold = min(r.Threshold, mostAttempts) // above, those of one instant cannot trip it
 		s := newSim(d, r)
 		takes := oneOf(d, 0, ms, sec)
 		s.factory = func(int) (time.Duration, string) { return takes, "" }

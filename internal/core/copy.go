@@ -11,7 +11,7 @@ import (
 // Of several the youngest is copied (ripest), but those that have a place in their pool come
 // first (place.go). While the control of an answered copy waits for its place, others are copied.
 // The first copy asks for a candidate if there is none. Further copies to one authority follow after
-// 1, 2, 4, ... s, until one is answered, the authority's time on the candidate is over while a copy is
+// 1, 2, 4, ... s and at most five minutes, until one is answered, the authority's time on the candidate is over while a copy is
 // unanswered (opensFor), or the outage ends (offerCopy). After an answer that proved nothing the next follows within a second of that
 // answer, and the gaps begin anew (trialAnswered in proof.go). If no copy waits there when the time
 // is over, the next one has all of it again (tryOn). Only what may be in two places is copied: see

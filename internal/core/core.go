@@ -49,11 +49,11 @@
 // head start is over.
 //
 // Each rule is in a file that is named after it and opens with it: streak.go (what
-// counts), trial.go and copy.go (who tries a candidate), proof.go and slow.go (what proves
-// one), sharing.go (several authorities that try one), candidate.go (what becomes of it),
+// counts), trial.go and copy.go (who tries a candidate), proof.go, like.go and slow.go (what
+// proves one), sharing.go (several authorities that try one), candidate.go (what becomes of it),
 // plan.go (what is planned), promote.go (what a promotion does to those in flight), pace.go
-// (when the next is built), wait.go (who waits, and for how long), health.go (what operators
-// see). table.go is the table above, as code. events.go and clock.go take what happened
+// (when the next is built), wait.go (who waits, and for how long), place.go (who waits for a place in its
+// own pool), health.go (what operators see). table.go is the table above, as code. events.go and clock.go take what happened
 // there, and build.go what became of a build. call.go, attempt.go, suspect.go, memory.go and
 // patience.go are what all of them share. Three questions are answered elsewhere under internal: what an
 // error says (evidence/verdict.go), what may be sent again (body/replay.go), and when a
@@ -62,8 +62,8 @@ package core
 
 import "time"
 
-// An Instant orders events causally: it advances with each failure in service,
-// build, trial, answered trial, refusal and promotion, and when the transport in service has ended.
+// An Instant orders events causally. What advances it is listed in streak.go, after when a
+// streak ends.
 type Instant uint64
 
 // A Client is the state of one client. It is not safe for concurrent use: the
@@ -86,7 +86,7 @@ type Client struct {
 	busy     []*suspect             // those of them that may have copies, or a probe
 	sweepAt  time.Time              // when the first may be forgotten; zero: there is none
 	changes  uint64                 // of who is among them
-	answered Instant                // when the latest attempt began that was answered in service
+	answered Instant                // when the latest attempt began that was answered in service, or by a fallback
 	diverted Instant                // when the latest request went to the fallback; 0: none has
 	unbuilt  Instant                // when the factory gave no transport; 0: that is not how the latest candidate went
 	recent   recent

@@ -50,7 +50,7 @@ func (w *world) checkSilent(f *flight) {
 	x := f.x
 	long := w.longBehind(f) && x.at == going && w.roleOf(f) == retired && !f.left
 	stays := x.q.Kind <= Once || x.q.Kind == Repeatable && !x.q.Deadline.IsZero()
-	spare := x.q.Kind == Copyable || x.tries < min(w.Threshold, mostReplays)+2
+	spare := x.q.Kind == Copyable || x.tries < min(w.Threshold, mostAttempts)+2
 	if long && !stays && spare && !w.closed {
 		w.must(false, "%s is silent on what was replaced, and stays", w.label(x))
 	}

@@ -57,7 +57,7 @@ func (k *keyer) pace(p *pace) {
 
 func (k *keyer) suspect(s *suspect) {
 	k.nums(hostOf(s.authority), int(s.state), s.failures, s.stalls, int(s.row), s.ended, s.lost, min(s.refusals, 1), s.proofs, s.missed)
-	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.diverted, s.youngUntil, s.probeAt)
+	k.times(s.asked, s.failed, s.firstStall, s.copyAt, s.ripeAt, s.offerAt, s.controlAt, s.youngUntil, s.probeAt)
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved, s.up)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())

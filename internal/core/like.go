@@ -19,9 +19,9 @@ import (
 // place in the transport's own pool is no silence at first (place.go), nor is one for the caller's
 // body before the transport has the request (Handed in events.go).
 
-// serves: t was answered, and has no control that proves anything. The next attempt like t in
-// service is one: if t had none, from the trial's beginning on, and if the upstream may have come
-// back, from the answer on.
+// serves: t was answered, and has no control that proves anything. The next attempt like t in service
+// is its control. If t had none, that attempt began after t did; if t had one, but the upstream may
+// have come back since, it begins after the answer.
 func (c *Client) serves(now time.Time, s *suspect, st *stand, t *Attempt) {
 	since := t.began
 	if t.control {
@@ -80,9 +80,10 @@ func (c *Client) probed(now time.Time, s *suspect) {
 	}
 }
 
-// trusts is the instant from which on what is like t is its control. What began before t may have
-// met an outage of the upstream that was over when t began, unless a candidate had answered before
-// that. A failure is the control of one answer.
+// trusts is the instant from which on an attempt like t, which was answered, is a control of t. An
+// attempt that began before t may have met an outage of the upstream that was over when t began,
+// unless a candidate had been answered by then (up). A failure is the control of one answer, so it
+// began after the latest proof.
 func (s *suspect) trusts(t *Attempt) Instant {
 	if s.up != 0 {
 		return min(max(s.up, s.proved), t.began)
@@ -152,8 +153,8 @@ func (st *stand) toBelieve() *answeredMethod {
 	return nil
 }
 
-// believe: m has waited for its control for doubtFor. It is a proof, unless somebody has been
-// served otherwise meanwhile.
+// believe: answer m of the candidate has waited for its control for doubtFor. It is a proof, unless a
+// request that began after m's has been answered in service or by a fallback.
 func (c *Client) believe(now time.Time, st *stand, m *answeredMethod) {
 	m.until = time.Time{}
 	if c.answered < m.began {

@@ -69,7 +69,7 @@ func (r *recent) wasDown(now time.Time, a Authority) bool {
 	return m != nil && now.Sub(m.down) < calm
 }
 
-// over: an outage of a is.
+// over notes that an outage of a has ended.
 func (r *recent) over(now time.Time, a Authority) {
 	m := r.use(now, a)
 	m.over = now

@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// patience learns how long the answers of an authority may take.
+// patience learns how long the answers of an authority may take. WithPatience sets the least. Who waits,
+// and since when, is known to internal/patience, which tells the core of each wait that was too long
+// (Silent in events.go).
 type patience struct {
 	table[learnt]
 	least time.Duration
@@ -78,8 +80,8 @@ func (p *patience) ofLeaving(now, since time.Time, a Authority) time.Duration {
 	return leaving
 }
 
-// ofTrial is how long a trial of a may hold back the next candidate of others. What
-// was never answered has no claim to more than a few doublings.
+// ofTrial is how long a trial of a may hold back the next candidate of others. Doublings alone raise
+// it to no more than mostHeld: nothing was ever answered that took longer.
 func (p *patience) ofTrial(now time.Time, a Authority) time.Duration {
 	l := p.get(a)
 	if l == nil {
@@ -88,8 +90,8 @@ func (p *patience) ofTrial(now time.Time, a Authority) time.Duration {
 	return min(p.of(now, now, a), max(p.least, 2*max(l.now.wait, l.before), mostHeld))
 }
 
-// answered: a request to a was, after that long. Only what teaches something is
-// written down.
+// answered: a request to a was answered, after it had waited for so long. Half of the client's
+// patience or less teaches nothing.
 func (p *patience) answered(now time.Time, a Authority, waited time.Duration) {
 	if 2*waited <= p.least {
 		return
@@ -117,7 +119,7 @@ func (p *patience) refused(now time.Time, a Authority) {
 	p.use(now, a).guessed = d
 }
 
-// over: the outage of a is.
+// over notes that the outage of a has ended.
 func (p *patience) over(a Authority) {
 	if l := p.get(a); l != nil {
 		l.guessed = 0
@@ -155,8 +157,8 @@ func (l *longest) raise(now time.Time, waited time.Duration) {
 	}
 }
 
-// by returns the longest wait that was known at a time: as it is if it has not grown since, else
-// the latest that was kept, which is at least four fifths of it.
+// by returns the longest wait that was known at a time. If that has grown since, it is what was kept
+// of it, which is at least four fifths.
 func (l *longest) by(then time.Time) time.Duration {
 	if !l.at.After(then) {
 		return l.wait

@@ -8,9 +8,11 @@ import "time"
 // caller, and decides when it has its place (judge in slow.go).
 //
 // The places may be held by what is dead, however. Once the authority has tripped, the wait is a silence
-// like any other when none of its attempts has got a place or an answer in service for its patience, and
-// none has been answered for as long again as the oldest had held its place at the trip (excuse). The
-// latter is no longer than silence alone takes to trip an authority.
+// like any other if both are so (excuse):
+//
+//   - for the authority's patience, none of its attempts has got a place, or an answer in service;
+//   - since the trip, or the latest answer in service, as much time has passed as the oldest attempt had
+//     held its place at the trip, or as many patiences as the threshold of stalls, if that is less.
 
 // excuse: the authority of s has tripped, or was answered in service. Until excusedUntil no wait for a
 // place is a silence.

@@ -24,9 +24,21 @@ import (
 // A promotion for an authority did not help if a failure or a stall of that authority counts within
 // four minutes. The authority's next proof then takes four answers in a row, and after another such
 // promotion eight, until ten minutes have passed in which nothing counted against the authority, and
-// no outage of it ended (prove; didNotHelp in memory.go). Trials that fail between them do not start a proof over: it takes so many answers more
-// that it is no likelier to be due to chance (mayBeChance). If a trial fails, its authority refuses
-// the candidate, with the exceptions that trial.go names (trialFailed).
+// no outage of it ended (prove; didNotHelp in memory.go). Trials that fail between the answers do not
+// start a proof over: it takes so many answers more that it is no likelier to be due to chance
+// (mayBeChance).
+//
+// When does an authority refuse a candidate? When a trial of it has failed (trialFailed), unless
+//
+//   - another trial of the authority is under way, or an answered copy waits for its verdict;
+//   - the trial's end was neutral; or
+//   - the trial was a stall that came too early: within a second of the authority's first trial of
+//     this candidate, or, if the trial had no connection yet or less than two thirds of its caller's
+//     time, within the time limit of the authority's trials (tooEarly).
+//
+// It also does when that time limit is over and trials are still under way (passedOf in clock.go).
+// After a refusal the authority's next trial needs a failure in service that is newer (hasEvidence
+// in trial.go).
 
 // prove: t was answered, and its control was not. After promotions that did not
 // help, more than one such answer is asked for. They may be of several candidates,

@@ -50,8 +50,8 @@ const (
 	judgedFor = doubtFor
 	// vainFor is how long that is remembered.
 	vainFor = 10 * time.Minute
-	// mostReplays bounds the attempts before the last two.
-	mostReplays = 3
+	// mostAttempts bounds the attempts of a call before its last two (spare).
+	mostAttempts = 3
 	// moreAnswers is how many times as many answers in a row a proof takes after
 	// a promotion that did not help, and mostAnswers the bound.
 	moreAnswers = 4

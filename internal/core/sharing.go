@@ -54,11 +54,11 @@ func (r *candidate) refusedBy(a Authority) bool {
 	return st != nil && st.refused
 }
 
-// givesWay reports whether candidate r, which is of no use to s, may be dropped to
-// build the next one for s. It may not while an authority's trial of r is within its
-// time, or its answer waits for a verdict, unless that is another authority's, and s tripped
-// after the build of r or its outage is young; nor if the verdict is due within a second. A
-// planned candidate has a time of its own.
+// givesWay reports whether candidate r, which is of no use to s, may be dropped to build the next one
+// for s. It may not be if it is planned, or if a verdict on an answer of it is due within a second. Nor
+// may it be while an authority's trials of r have time, or an answer of it waits for a verdict; but the
+// trials and answers of other authorities than s do not protect r if s tripped after the build of r
+// began, or the outage of s is young.
 func (c *Client) givesWay(now time.Time, r *candidate, s *suspect) bool {
 	if r.planned {
 		return false

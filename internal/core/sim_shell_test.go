@@ -88,7 +88,7 @@ func (s *sim) finish(v *visit, got string, on uint64) {
 		s.got[v.host] = m
 	}
 	m[got]++
-	most := min(s.c.rules.Threshold, mostReplays) + 2
+	most := min(s.c.rules.Threshold, mostAttempts) + 2
 	if v.ready == 0 && v.tries > most+1 {
 		s.fault("%s to %s made %d attempts", v.method, v.host, v.tries)
 	}

@@ -14,15 +14,15 @@ import "time"
 //   - the caller leaves of its own accord, after a second and, where a longer patience was
 //     learned, after half of that (leftInSilence in streak.go).
 //
-// The second holds for requests whose callers have at least 1.5 times the client's patience left
-// (internal/patience). The third holds for these, for those that are watched from the first
-// attempt since they may be sent only once, and for all those of an authority that is suspected.
+// A wait is seen to last longer than a patience only if the caller has at least 1.5 times the
+// client's patience left (internal/patience). A caller's leaving is seen of these, of requests that
+// are watched from the first attempt since they may be sent only once, and of all requests to an
+// authority that is suspected. With WithPatience(0) neither is looked at.
 //
-// With WithPatience(0) only the first of these holds. A wait for a place in the request's own
-// connection pool or for the caller's body is no stall, nor is one that began after the
-// caller's deadline. An authority's patience is the client's (WithPatience) or, if that is
-// longer, twice the longest answered wait of the last 30 to 60 minutes, as it was known when the wait
-// began, or what it has grown to by the rules below (of in patience.go).
+// A wait for a place in the request's own connection pool or for the caller's body is no stall, nor is
+// a wait that began after the caller's deadline. An authority's patience is the longest of three: the
+// client's (WithPatience); twice the longest answered wait of the last 30 to 60 minutes, as it was known
+// when the wait began; and what it has grown to by the rules below (of in patience.go).
 //
 // Whether the upstream is slow is found out once the authority is tripped, if the latest
 // failure that counted was a stall, or took longer than a copy's head start (rowOf in streak.go).

@@ -24,20 +24,23 @@ import (
 //     that may have waited for a place in its connection pool.
 //   - A failure counts if its attempt began after the failure counted before it. Otherwise
 //     both are the same event: one lost connection fails all of its streams.
-//   - All other stalls count. A request that keeps waiting is one more stall after each
-//     patience.
+//   - A stall counts, and one more after each patience for which the request keeps waiting.
 //
 // The core overrules the classifier in two cases (verdictOf). A caller that canceled after a
 // long wait was stalled. If the transport in service panicked or ended the goroutine, the end
 // is neutral, since nobody knows the cause. A transport that reports that it has ended
 // needs no count (Ended in events.go).
 //
-// What counts trips the authority at the threshold of failures (WithThreshold, 3), if at least
-// half of its attempts under suspicion have failed, of those that are over, or have lasted long
-// enough to fail and do not look for a connection (failuresTrip, mostFailed). A neutral end is one
-// of these only if it took as long as the longest failure (cleared). Or it trips the authority at
-// the threshold of stalls, if one of them, or a failure, counts when the first is StallSpan old
-// (WithStallThreshold, 3 and 1 s; stallsTrip). When the count starts over is said at served.
+// What counts trips the authority
+//
+//   - at the threshold of failures (WithThreshold, 3), if at least half of the attempts that began
+//     under suspicion have failed: of those that are over, and those that have lasted for twice as
+//     long as the longest failure on a connection (failuresTrip, mostFailed). One with a neutral end
+//     is left out unless it took as long as the longest failure (cleared);
+//   - at the threshold of stalls, if the first of them is StallSpan old by then, or when the next
+//     failure or stall counts (WithStallThreshold, 3 and 1 s; stallsTrip).
+//
+// When the count starts over is said above served.
 
 // verdictOf is what an attempt's end says of its transport, where the core knows better
 // than whoever read its error.
@@ -97,7 +100,7 @@ func (c *Client) count(now time.Time, a *Attempt, o Outcome) {
 	}
 	switch {
 	case o.Verdict == Stall:
-		c.stalled(now, s)
+		s.stalled(now)
 	case !same:
 		s.failures++
 		s.counted = c.now
@@ -125,7 +128,7 @@ func (c *Client) cleared(now time.Time, s *suspect, a *Attempt, o Outcome) {
 	}
 }
 
-func (c *Client) stalled(now time.Time, s *suspect) {
+func (s *suspect) stalled(now time.Time) {
 	if s.stalls == 0 {
 		s.firstStall = now
 	}
@@ -210,8 +213,8 @@ func (s *suspect) see(witness any) {
 	}
 }
 
-// failedLike notes when the latest attempt of a's method began that failed in service: it may be
-// the control of a request that is asked once.
+// failedLike notes that a, which has failed in service, may be the control of a request of the same
+// method that is asked once. Of several the one that began last is noted.
 func (s *suspect) failedLike(a *Attempt) {
 	method := a.Call.Method
 	for i := range s.methods {

@@ -75,9 +75,9 @@ type suspect struct {
 	ripeAt  time.Time     // before which none of flying has had its head start
 	offerAt time.Time     // when a copy may be due; zero: when something happens
 
-	busy     bool      // it is in the client's list of those
-	diverted time.Time // with a fallback: when one was last sent in service
-	strays   attempts  // sent on a candidate that is over for this authority
+	busy      bool      // it is in the client's list of those
+	controlAt time.Time // with a fallback: when one was last left to the transport in service (controlDue)
+	strays    attempts  // sent on a candidate that is over for this authority
 }
 
 // A methodFailure is when the youngest attempt of a method began that failed in service.

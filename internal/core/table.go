@@ -93,8 +93,8 @@ func (c *Client) withoutTransport(now time.Time, q *Call) Step {
 	return Step{Do: GiveUp}
 }
 
-// onItsWay: the authority is well, or not known to be bad yet. A slow upstream is
-// not asked twice as often.
+// onItsWay: the authority of q is not tripped. What has stalled in service is not sent again: a slow
+// upstream would be asked twice as often.
 func (c *Client) onItsWay(now time.Time, q *Call, s *suspect) Step {
 	f := q.failure
 	switch {
@@ -134,10 +134,10 @@ func (c *Client) controlDue(now time.Time, q *Call, s *suspect) bool {
 	if askedOnce(q, s) {
 		interval = min(interval, math.MaxInt64/onceEvery) * onceEvery
 	}
-	if now.Before(s.diverted.Add(interval)) {
+	if now.Before(s.controlAt.Add(interval)) {
 		return false
 	}
-	s.diverted = now
+	s.controlAt = now
 	return true
 }
 
@@ -145,7 +145,7 @@ func (c *Client) controlDue(now time.Time, q *Call, s *suspect) bool {
 // are for the control and the trial of an authority that has tripped: a promotion
 // meanwhile does not take them away.
 func (c *Client) spare(q *Call) bool {
-	most := min(c.rules.Threshold, mostReplays)
+	most := min(c.rules.Threshold, mostAttempts)
 	if q.tripped {
 		most += 2
 	}

@@ -13,16 +13,10 @@ import "time"
 // events.go). Then each of them whose control has failed makes a trial, too, but not one whose
 // control took a head start to fail beside the candidate (hadItsChance in wait.go).
 //
-// If the trial fails, the authority refuses the candidate (trialFailed in proof.go), unless
-// another trial of the authority is under way, an answered copy waits for its verdict, the
-// trial's end was neutral, or it was a stall that came too early: within a second of the
-// authority's first trial of this candidate, or, if the trial had no connection yet or less than
-// two thirds of its caller's time, within the time of its trials (tooEarly). That is
-// WithRecreateTimeout or, if it is longer, the patience of a trial (trialTime), and begins when the
-// candidate gets the first of them (tryBegins). Trials that are still under way when that time is over
-// are not waited for: the authority refuses the candidate (passedOf in clock.go). Copies alone have no
-// such limit (slow.go). After a refusal the authority's next trial needs a failure in service that is
-// newer (hasEvidence).
+// What becomes of a trial that is answered, or fails, is in proof.go. The trials of an authority
+// have a time limit: WithRecreateTimeout or, if it is longer, the patience of a trial (trialTime). It
+// begins when the candidate gets the first of them (tryBegins). Copies alone have no such limit
+// (slow.go).
 //
 // With a fallback, a request that has no candidate to try or to wait for goes to the fallback
 // (withoutTrial in table.go). A new request has not failed yet, so it goes to the fallback at
@@ -112,7 +106,7 @@ func askedOnce(q *Call, s *suspect) bool {
 // became ready, and failed: without a connection, where it gave nobody one. That it may have
 // been sent before, on a connection from the pool that was dead, is no matter here.
 func (c *Client) hasControl(q *Call, s *suspect) bool {
-	f := q.failure // or none, see hasEvidence: then it began before everything
+	f := q.failure
 	return f.began >= c.cand.ready && (s.row != noConnection || f.apart)
 }
 
@@ -200,10 +194,10 @@ func (c *Client) looksUp(now time.Time, q *Call, s *suspect, r *candidate) bool 
 	return !c.rules.Fallback || c.controlDue(now, q, s)
 }
 
-// mayNotSee reports whether q, a new request that is asked once, may have to leave before the
-// build of r has ended, which takes more than a head start. If all such requests waited for the
-// build, nobody would find out that the transport in service is well again. One in a second is
-// enough (probeAt).
+// mayNotSee reports whether q, a new request that is asked once, may have to leave before the build
+// of r has ended, and that build is old enough for q to be sent in service meanwhile (looksUpAt). If
+// all such requests waited for the build, nobody would find out that the transport in service is well
+// again. One in a second is enough (probeAt).
 func (c *Client) mayNotSee(now time.Time, q *Call, r *candidate) bool {
 	return q.fresh() && c.mayLeave(q, r) && !now.Before(c.looksUpAt(q, r))
 }

@@ -13,9 +13,9 @@ import (
 // fallback gets half of the caller's time (waitOn), and one new request at a time that is asked
 // once goes to the transport in service, a second into the build, or within a quarter of its time
 // if the build before this one gave nothing (mayNotSee in trial.go). A request that has no attempt
-// left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over,
-// by each trip, by the end of each build, by each verdict and promotion, and when its authority is
-// well again or forgotten; if it waits for a trip, also when the transport in service ends. Then it
+// left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over, by
+// a trip or a verdict of its authority, when that is well again or forgotten, by the end of each build,
+// and by each promotion; if it waits for a trip, also when the transport in service ends. Then it
 // does the first of these that applies (round in table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
@@ -61,8 +61,9 @@ import (
 //
 // With WithWaitForReady it does not give up when it is woken, if it may be sent again and has
 // met an outage: it rests for a second, or until a promotion or Close, and starts over. It
-// keeps only which candidate it has waited for, since nobody waits for a second one that others
-// asked for. Its time for starting over begins when it would have given up first (mayStartOver).
+// keeps which candidate it has waited for, since nobody waits for a second one that others asked for,
+// and that it has met an outage. Its time for starting over begins when it would have given up first
+// (mayStartOver).
 
 // waiting says what ends a call's wait.
 type waiting uint8
@@ -214,7 +215,7 @@ func (c *Client) stopWaiting(q *Call) {
 	}
 }
 
-// Leave: q's caller has gone, or its wait has, before it asks again.
+// Leave: q's caller has gone while q waited. q does not ask again.
 func (c *Client) Leave(q *Call) {
 	c.stopWaiting(q)
 	c.forsake(q)

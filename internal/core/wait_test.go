@@ -154,7 +154,7 @@ func TestWithoutAnOutageNobodyWaitsForReady(t *testing.T) {
 		s.rules.Threshold = threshold
 		q := s.call(Repeatable, "PUT")
 		q.Ready = time.Minute
-		for range mostReplays {
+		for range mostAttempts {
 			s.refused(s.does(q, Send))
 		}
 		s.does(q, want)

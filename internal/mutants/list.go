@@ -239,7 +239,7 @@ var rulesBroken = []mutant{
 		"if q.Ready == 0 || !q.maySend() || !q.tripped {",
 		"if true {"},
 	{"the fallback is never left", "internal/core/table.go",
-		"if now.Before(s.diverted.Add(interval)) {",
+		"if now.Before(s.controlAt.Add(interval)) {",
 		"if true {"},
 	{"the fallback is not used", "internal/core/table.go",
 		"if c.rules.Fallback && q.maySend() && !(q.fresh() && c.controlDue(now, q, s)) {",
