@@ -182,7 +182,7 @@ func ContextWithWaitForReady(ctx context.Context, d time.Duration) context.Conte
 // current transport stays. It must return a new transport every time: a transport that
 // is already in service is refused, and so is [http.DefaultTransport]. A returned
 // transport belongs to respawn, which retires it with CloseIdleConnections and, if it
-// has one, Close.
+// has one, Close. One that comes with an error does not: it is neither used nor closed.
 type Factory func(ctx context.Context) (http.RoundTripper, error)
 
 // NewTransport returns a transport like the one that [New] makes for a nil base, so

@@ -26,10 +26,13 @@ func TestBuildRefuses(t *testing.T) {
 	inService := &http.Transport{}
 	ended := &session{err: errors.New("closed")}
 	for kind, factory := range map[string]func(context.Context) (http.RoundTripper, error){
-		"factory_nil":     func(context.Context) (http.RoundTripper, error) { return (*http.Transport)(nil), nil },
-		"factory_shared":  func(context.Context) (http.RoundTripper, error) { return http.DefaultTransport, nil },
-		"factory_reused":  func(context.Context) (http.RoundTripper, error) { return inService, nil },
-		"factory_ended":   func(context.Context) (http.RoundTripper, error) { return ended, nil },
+		"factory_nil":    func(context.Context) (http.RoundTripper, error) { return (*http.Transport)(nil), nil },
+		"factory_shared": func(context.Context) (http.RoundTripper, error) { return http.DefaultTransport, nil },
+		"factory_reused": func(context.Context) (http.RoundTripper, error) { return inService, nil },
+		"factory_ended":  func(context.Context) (http.RoundTripper, error) { return ended, nil },
+		"its own word": func(context.Context) (http.RoundTripper, error) {
+			return ended, NewKindError("its own word", "no tunnel")
+		},
 		"factory_panic":   func(context.Context) (http.RoundTripper, error) { panic("no") },
 		"factory_timeout": func(ctx context.Context) (http.RoundTripper, error) { time.Sleep(time.Hour); return nil, nil },
 	} {
