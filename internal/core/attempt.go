@@ -53,6 +53,8 @@ type Attempt struct {
 	in         *attempts
 }
 
+func (a *Attempt) moveTo(r role) { a.role = r }
+
 // silences are how often an attempt was a stall of a streak while it waited. Of one
 // whose transport was replaced they are a streak of their own.
 type silences struct {

@@ -99,7 +99,7 @@ type Client struct {
 	promoted time.Time // the latest promotion for need
 	orders   []*Order
 
-	waiting   []*Call
+	waiters   []*Call
 	condemned attempts // waits on a transport that was replaced, and is called back or left behind
 	dead      uint64   // the latest transport that was replaced for need; 0: none was
 

@@ -125,9 +125,9 @@ func (k *cloner) client(c *Client) *Client {
 	for i, o := range c.orders {
 		d.orders[i] = k.order(o)
 	}
-	d.waiting = make([]*Call, len(c.waiting))
-	for i, q := range c.waiting {
-		d.waiting[i] = k.call(q)
+	d.waiters = make([]*Call, len(c.waiters))
+	for i, q := range c.waiters {
+		d.waiters[i] = k.call(q)
 	}
 	k.list(&d.condemned, &c.condemned)
 	d.todo = Todo{} // between two moves all is performed

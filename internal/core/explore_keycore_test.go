@@ -39,8 +39,8 @@ func (k *keyer) client(c *Client) {
 		k.transport(o.candidate)
 		k.bools(o.done)
 	}
-	k.nums(len(c.waiting))
-	for _, q := range c.waiting {
+	k.nums(len(c.waiters))
+	for _, q := range c.waiters {
 		k.call(q)
 	}
 	k.list(&c.condemned)

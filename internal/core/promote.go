@@ -92,7 +92,7 @@ func (c *Client) enterService(st *stand) {
 
 // enters: a, which is on the transport just promoted, is in service.
 func (c *Client) enters(a *Attempt) {
-	a.role = inService
+	a.moveTo(inService)
 	if s := c.suspect(a.Call.Authority); s != nil {
 		s.flying.add(a)
 	}
@@ -219,7 +219,8 @@ func (c *Client) replaced(a *Attempt) (behind bool) {
 	}
 	a.remove()
 	c.uncount(a)
-	a.role, q.main, q.behind = leftBehind, nil, a
+	a.moveTo(leftBehind)
+	q.main, q.behind = nil, a
 	if q.copy == nil {
 		q.failure = failure{}
 	}

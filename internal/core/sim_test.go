@@ -240,7 +240,7 @@ func (s *sim) perform() {
 		}
 	}
 	if s.c.cand == nil {
-		for _, q := range s.c.waiting {
+		for _, q := range s.c.waiters {
 			if q.waiting == forVerdict {
 				s.fault("%s waits for nothing", q.Authority.Host)
 			}

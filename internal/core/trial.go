@@ -206,7 +206,8 @@ func (c *Client) mayNotSee(now time.Time, q *Call, r *candidate) bool {
 func (c *Client) tryOn(now time.Time, q *Call, r role, control bool) *Attempt {
 	c.now++ // what begins in service from here on may be the trial's control
 	st := c.cand.standOrNew(q.Authority)
-	a := &Attempt{Call: q, On: c.cand.id, held: true, role: r, began: c.now, start: now, control: control}
+	a := &Attempt{Call: q, On: c.cand.id, held: true, began: c.now, start: now, control: control}
+	a.moveTo(r)
 	if s := c.suspect(q.Authority); s != nil {
 		a.row = s.row
 	}

@@ -75,10 +75,12 @@ const (
 	forRound           // only time, a promotion and Close
 )
 
+func (q *Call) moveTo(w waiting) { q.waiting = w }
+
 // wait makes q wait for what why says, at most until that time.
 func (c *Client) wait(q *Call, why waiting, until time.Time) Step {
-	q.waiting = why
-	c.waiting = append(c.waiting, q)
+	q.moveTo(why)
+	c.waiters = append(c.waiters, q)
 	return Step{Do: Wait, Until: until}
 }
 
@@ -210,8 +212,8 @@ func (q *Call) outOfTime(now time.Time) bool { return !q.readyBy.IsZero() && !no
 
 func (c *Client) stopWaiting(q *Call) {
 	if q.waiting != notWaiting {
-		q.waiting = notWaiting
-		c.waiting = slices.DeleteFunc(c.waiting, func(p *Call) bool { return p == q })
+		q.moveTo(notWaiting)
+		c.waiters = slices.DeleteFunc(c.waiters, func(p *Call) bool { return p == q })
 	}
 }
 
@@ -232,11 +234,11 @@ func (c *Client) wake(a Authority) {
 func (c *Client) wakeAll() { c.wakeIf(func(*Call) bool { return true }) }
 
 func (c *Client) wakeIf(match func(*Call) bool) {
-	c.waiting = slices.DeleteFunc(c.waiting, func(q *Call) bool {
+	c.waiters = slices.DeleteFunc(c.waiters, func(q *Call) bool {
 		if !match(q) {
 			return false
 		}
-		q.waiting = notWaiting
+		q.moveTo(notWaiting)
 		c.todo.Wake = append(c.todo.Wake, q)
 		return true
 	})

@@ -172,7 +172,7 @@ func TestOnlyWhoWaitsIsWoken(t *testing.T) {
 		s.does(q, Wait)
 		waiting = append(waiting, q)
 	}
-	s.Leave(s.waiting[0]) // who tripped it
+	s.Leave(s.waiters[0]) // who tripped it
 	s.Leave(waiting[1])
 	s.Todo()
 	s.Close(s.now)

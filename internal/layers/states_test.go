@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stateTypes are the types of the core whose values are the states of something: of an authority
-// and of a candidate. (What is reported of a state, in a field that is exported, is a copy.)
-var stateTypes = []string{"State", "Stage"}
+// stateTypes are the types of the core whose values are the states of something: of an authority,
+// a candidate, an attempt and a waiting call. (What is reported of a state, in a field that is exported, is a copy.)
+var stateTypes = []string{"State", "Stage", "role", "waiting"}
 
-// Every state has a name, and one function that sets it: who looks for what moves an authority or
-// a candidate on looks for the calls of that function.
+// Every state has a name, and one function that sets it: who looks for what moves an authority, or
+// any of the others, on looks for the calls of that function.
 func TestEveryStateHasOneSetter(t *testing.T) {
 	var core []*ast.File
 	for _, f := range files(t) {
@@ -28,7 +28,7 @@ func TestEveryStateHasOneSetter(t *testing.T) {
 		}
 	}
 	got := setters(core)
-	assert.Equal(t, map[string][]string{"state": {"suspect.moveTo"}, "stage": {"candidate.moveTo"}}, got)
+	assert.Equal(t, map[string][]string{"state": {"suspect.moveTo"}, "stage": {"candidate.moveTo"}, "role": {"Attempt.moveTo"}, "waiting": {"Call.moveTo"}}, got)
 }
 
 func TestWhatSetsAState(t *testing.T) {
