@@ -36,7 +36,7 @@ type oneShot struct {
 }
 
 // lend gives the body to a new attempt and takes it from the one before. It
-// fails once a byte of it was read, or its end was seen.
+// fails once a byte of it was read, a Read has failed, or it was closed.
 func (o *oneShot) lend(now time.Time) (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,20 +65,25 @@ func (o *oneShot) unreadLocked() bool {
 	return o.read == 0 && !o.reading && o.readErr == nil && !o.closed
 }
 
-// release ends the shield: nobody will send this body again. It is closed now if nobody
-// holds it any more, else by its holder. aside: nobody waits for that.
-func (o *oneShot) release(aside bool) {
+// release ends the shield: nobody will send this body again. It is closed now if nobody holds it
+// any more, else by its holder. Where the caller has an answer, nobody waits for that, unless the
+// transport has seen the body's end: nothing is left to wait for, and net/http would have closed the
+// body before it had the answer.
+func (o *oneShot) release(answered bool) {
 	o.mu.Lock()
 	o.released = true
 	orphan := !o.closed && (o.holder == nil || o.holder.done)
 	o.closed = o.closed || orphan
+	ended := o.ended
 	o.mu.Unlock()
 	switch {
 	case !orphan:
-	case aside:
-		go o.bury()
-	default:
+	case !answered:
 		_ = o.body.Close()
+	case ended:
+		o.bury()
+	default:
+		go o.bury()
 	}
 }
 

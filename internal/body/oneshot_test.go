@@ -63,6 +63,40 @@ func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 	assert.False(t, ok, "what was read cannot be sent again")
 }
 
+// net/http closes a body at its end, before it has the answer, and callers count on that. Only the
+// Close of a body that nobody has read to its end may block, or take its time.
+func TestAnEmptyBodyIsClosedWhenItsCallerHasTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, read := range []bool{true, false} {
+			shot, body := shielded("")
+			b, _ := shot.lend(time.Now())
+			if read {
+				_, err := io.ReadAll(b)
+				require.NoError(t, err)
+			}
+			require.NoError(t, b.Close())
+			require.Zero(t, body.closes.Load(), "it may be sent again")
+			if read {
+				shot.release(true)
+			} else {
+				shot.body = closeBlocks{body}
+				shot.release(true)
+				synctest.Wait()
+			}
+			assert.EqualValues(t, 1, body.closes.Load(), "its end was seen: %v", read)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// closeBlocks is a body whose Close takes a minute.
+type closeBlocks struct{ *trackedBody }
+
+func (b closeBlocks) Close() error {
+	defer time.Sleep(time.Minute)
+	return b.trackedBody.Close()
+}
+
 func TestOneShotDetachedHolder(t *testing.T) {
 	shot, body := shielded(payload)
 	late, _ := shot.lend(time.Now())
