@@ -324,13 +324,15 @@ func TestContractGetBodyOfWhatWasCalledBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rt := planned(t, silentDials())
 				time.Sleep(5 * time.Second) // from half of its time on it is tried first
-				req := request(t.Context(), http.MethodPost, "http://a.test/", strings.NewReader(payload))
-				req.GetBody = tt.again // a body in memory is not observed
+				var sent bodies
+				req := request(t.Context(), http.MethodPost, "http://a.test/", nil)
+				req.Body, req.GetBody = sent.next(strings.NewReader(payload)), tt.again
 
 				_, err := rt.RoundTrip(req)
 
 				require.EqualError(t, err, tt.want)
 				assert.Equal(t, name == "fails", err == gone)
+				sent.assertClosedOnce(t)
 				assert.Zero(t, rt.Health().InFlight)
 			})
 		})

@@ -59,45 +59,6 @@ func TestAnUploadWhoseSourceFailsOnTheWayIsSentOnce(t *testing.T) {
 	})
 }
 
-// A body that nobody has read is sent again as it is, as net/http does: GetBody may have none.
-func TestADeadDialerIsReplacedThoughNoBodyCanBeHadAgain(t *testing.T) {
-	overDraws(t, 40, func(t *testing.T, d draw) {
-		var s seer
-		n := testnet.New(t)
-		n.Serve("a.test:80", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-			all, err := io.ReadAll(req.Body)
-			assert.NoError(t, err)
-			assert.Equal(t, payload, string(all))
-			s.see(req)
-		}))
-		base, broken := n.HTTP1(), oneOf(d, testkit.Refused(), nameless(d), testkit.DialTimeout())
-		base.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, broken }
-		threshold := 1 + d.IntN(4)
-		rt := start(t, base, append(d.options(), respawn.WithThreshold(threshold),
-			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return n.HTTP1() }).Make))...)
-		again := oneOf(d, func() (io.ReadCloser, error) { return nil, errors.New("it cannot be had again") },
-			func() (io.ReadCloser, error) { panic("no body") }, func() (io.ReadCloser, error) { return nil, nil })
-		var lent bodies
-		lost, gap := 0, d.between(0, 3*time.Second)
-		for i := range 30 {
-			req := request(t.Context(), oneOf(d, http.MethodPost, http.MethodPut), "http://a.test/", nil)
-			req.Body, req.GetBody = lent.next(strings.NewReader(payload)), again
-			req.Header.Set("X-Id", fmt.Sprint(i))
-			if _, err := testkit.Do(rt, req); err != nil {
-				lost++
-			}
-			time.Sleep(gap)
-		}
-		assert.LessOrEqual(t, lost, (threshold-1)/3, "of a threshold of %d", threshold)
-		assert.EqualValues(t, 2, rt.Health().Generation)
-		for id, times := range s.seen {
-			assert.Equal(t, 1, times, id)
-		}
-		lent.assertClosedOnce(t)
-		rt.CloseIdleConnections()
-	})
-}
-
 // net/http sends again by itself what it sent on a connection of the pool that had ended, and
 // dials for that. If the dial fails, its error speaks of the second connection alone.
 func TestWhatNetHTTPHasSentOnceIsNotUnsent(t *testing.T) {

@@ -77,8 +77,6 @@ func TestReplayRules(t *testing.T) {
 		{"GetBody", false, true, false, withGetBody},
 		{"GetBody, read", true, true, true, withGetBody},
 		{"GetBody, of which Read gave nothing", false, true, false, withEmptyReads},
-		{"GetBody that fails", false, true, false, withFailingGetBody},
-		{"GetBody that fails, read", true, false, true, withFailingGetBody},
 		{"in memory, with GetBody", false, true, false, withGetBodyInMemory},
 		{"in memory, with GetBody, read", true, true, false, withGetBodyInMemory},
 		{"one-shot, of which Read gave nothing", false, true, false, oneShotWithEmptyReads},
@@ -184,12 +182,6 @@ func withGetBody(*testing.T) (io.ReadCloser, func() (io.ReadCloser, error)) {
 	get := func() (io.ReadCloser, error) { return track(strings.NewReader(payload)), nil }
 	body, _ := get()
 	return body, get
-}
-
-// withFailingGetBody returns a body that can be read once, whatever its request says.
-func withFailingGetBody(t *testing.T) (io.ReadCloser, func() (io.ReadCloser, error)) {
-	body, _ := oneShotBody(t)
-	return body, func() (io.ReadCloser, error) { return nil, errors.New("it cannot be had again") }
 }
 
 func withGetBodyInMemory(*testing.T) (io.ReadCloser, func() (io.ReadCloser, error)) {

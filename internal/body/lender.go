@@ -13,7 +13,7 @@ import (
 type Lender struct {
 	req      *http.Request // the caller's, never changed
 	look     bool          // attempts get the body through a shield
-	shot     *oneShot      // shields the caller's own body, until it is read; nil: attempts get it as it is
+	shot     *oneShot      // shields a body that cannot be had twice; nil if there is none
 	lent     bool          // an attempt has had the body
 	answered bool          // the caller has an answer
 }
@@ -21,7 +21,7 @@ type Lender struct {
 // NewLender returns the Lender of req's body. It is for one goroutine at a time.
 func NewLender(req *http.Request, r Replay) Lender {
 	l := Lender{req: req, look: r.NeedsShield(req)}
-	if l.look {
+	if l.look && req.GetBody == nil {
 		l.shot = &oneShot{body: req.Body}
 	}
 	return l
@@ -60,17 +60,26 @@ func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Tim
 
 // body returns the body that the next attempt reads.
 func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
-	if l.shot != nil {
-		if body, ok := l.shot.lend(now); ok { // as net/http does, whether or not there is GetBody (rewindBody)
-			return body, nil
-		}
-	} else if !Has(l.req) || !l.lent {
+	switch {
+	case !Has(l.req):
 		l.lent = true
 		return l.req.Body, nil
+	case l.shot != nil:
+		if body, ok := l.shot.lend(now); ok {
+			return body, nil
+		}
+		return nil, errGone
 	}
-	body, err := l.again()
-	if err != nil || !l.look {
-		return body, err
+	body := l.req.Body
+	if l.lent {
+		var err error
+		if body, err = l.again(); err != nil {
+			return nil, err
+		}
+	}
+	l.lent = true
+	if !l.look {
+		return body, nil
 	}
 	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
 	sent, _ := shield.lend(now)                    // nobody has read it yet
