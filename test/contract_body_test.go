@@ -551,3 +551,65 @@ func (c readerFrom) ReadFrom(r io.Reader) (int64, error) {
 	c.tell(r)
 	return io.Copy(c.Conn, r)
 }
+
+// A POST over HTTP/2 whose body has given nothing yet, and whose stream or connection the server ends at
+// once, ends at once: its body is closed while it is read, as without respawn.
+func TestContractABodyThatIsBeingReadIsClosed(t *testing.T) {
+	for _, ends := range []string{"stream", "connection", "answered"} {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, GetBody: %v", ends, again), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := testnet.New(t)
+					var host *testnet.Host
+					host = n.ServeTLS("a.test:443", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+						switch {
+						case req.Method == http.MethodGet:
+						case ends == "stream":
+							panic(http.ErrAbortHandler)
+						case ends == "connection":
+							for _, l := range host.Links() {
+								l.Reset()
+							}
+						default:
+							w.WriteHeader(http.StatusRequestEntityTooLarge)
+						}
+					}))
+					rt := start(t, n.HTTP2())
+					_, err := get(t.Context(), rt, "https://a.test/")
+					require.NoError(t, err)
+
+					source, feeds := io.Pipe()
+					sent := &pipeBody{PipeReader: source}
+					req := request(t.Context(), http.MethodPost, "https://a.test/", nil)
+					req.Body = sent
+					if again {
+						req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("it cannot be had again") }
+					}
+					begin := time.Now()
+					resp, err := rt.RoundTrip(req)
+					assert.Equal(t, ends != "answered", err != nil, "%v", err)
+					assert.Zero(t, time.Since(begin))
+					if resp != nil {
+						require.NoError(t, resp.Body.Close())
+					}
+					synctest.Wait()
+					assert.Zero(t, time.Since(begin))
+					assert.EqualValues(t, 1, sent.closes.Load())
+					require.NoError(t, feeds.Close())
+					rt.CloseIdleConnections()
+				})
+			})
+		}
+	}
+}
+
+// A pipeBody knows how often it was closed.
+type pipeBody struct {
+	*io.PipeReader
+	closes atomic.Int64
+}
+
+func (b *pipeBody) Close() error {
+	b.closes.Add(1)
+	return b.PipeReader.Close()
+}

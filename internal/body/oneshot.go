@@ -135,13 +135,14 @@ func (b *sendBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is the transport's: net/http closes a body that it never read when a
-// dial fails. It reaches the caller's body once that cannot be sent any more.
+// Close is the transport's: net/http closes a body that it never read when a dial fails. It
+// reaches the caller's body once that cannot be sent any more. While a Read is under way, that
+// is so, and Close is what ends the Read: HTTP/2 waits for its writer before it returns.
 func (b *sendBody) Close() error {
 	o := b.shot
 	o.mu.Lock()
 	b.done = true
-	final := o.holder == b && (o.released || o.read > 0 || o.readErr != nil)
+	final := o.holder == b && (o.released || o.read > 0 || o.readErr != nil || o.reading)
 	o.mu.Unlock()
 	if final {
 		return o.close()
