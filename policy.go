@@ -75,9 +75,8 @@ type Classifier func(req *http.Request, err error) Verdict
 //	  timeout, TLS, a resolver or dialer that fails            Failure
 //	a connection broke, or failed at its first use             Failure
 //	a stream was reset, or refused after a GOAWAY              Failure
-//	another timeout, while the caller still has time           Stall
-//	  but nobody watched the attempt, and a dialer
-//	  may be behind it                                         Failure
+//	another timeout, while the caller still has time; also
+//	  a dialer's own, if nobody watched the attempt            Stall
 //	anything else                                              Failure
 //
 // With MaxConnsPerHost, an attempt counts as waiting for a place until it has a connection,

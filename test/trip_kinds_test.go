@@ -125,7 +125,8 @@ func TestADialerThatOnlySaysTimeoutIsReplaced(t *testing.T) {
 	overDraws(t, 40, func(t *testing.T, d draw) {
 		n := testnet.New(t)
 		n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-		base, gives := n.HTTP1(), oneOf[error](d, context.DeadlineExceeded, os.ErrDeadlineExceeded, tooLate{}, fmt.Errorf("dial: %w", tooLate{}))
+		base, gives := n.HTTP1(), oneOf[error](d, context.DeadlineExceeded, os.ErrDeadlineExceeded, tooLate{}, fmt.Errorf("dial: %w", tooLate{}),
+			&net.OpError{Op: "socks connect", Err: os.ErrDeadlineExceeded}, fmt.Errorf("ssh: handshake failed: %w", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}))
 		least := d.between(100*time.Millisecond, 3*time.Second)
 		base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
@@ -348,5 +349,31 @@ func TestADialersOwnRequestsProveNoCandidate(t *testing.T) {
 		assert.EqualValues(t, 1, rt.Health().Generation)
 		rt.CloseIdleConnections()
 		time.Sleep(time.Minute)
+	})
+}
+
+// A wrapper beneath respawn may give each attempt a time of its own. Nobody watches the first GETs, so
+// a timeout of theirs may be a dialer's: they go again, and count as stalls.
+func TestATimeoutOfAWrapperIsAStallAndGoesAgain(t *testing.T) {
+	overDraws(t, 40, func(t *testing.T, d draw) {
+		gives, takes := oneOf[error](d, context.DeadlineExceeded, os.ErrDeadlineExceeded, tooLate{}), d.between(time.Second, 4*time.Second)
+		dark := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+			ctx, cancel := context.WithTimeoutCause(req.Context(), takes, gives)
+			defer cancel()
+			return staysSilent(nil).RoundTrip(req.WithContext(ctx))
+		})
+		rt := start(t, dark, append(d.options(), respawn.WithFactory(stubs().Make))...)
+		every := d.between(20*time.Millisecond, 200*time.Millisecond)
+		var under sync.WaitGroup
+		for begin := time.Now(); time.Since(begin) < 4*takes; time.Sleep(every) {
+			under.Go(func() {
+				begin := time.Now()
+				_, err := get(t.Context(), rt, "http://a.test/")
+				assert.NoError(t, err, "%v, every %v", takes, every)
+				assert.LessOrEqual(t, time.Since(begin), takes+2*time.Second, "%v, every %v", takes, every)
+			})
+		}
+		under.Wait()
+		assert.EqualValues(t, 2, rt.Health().Generation)
 	})
 }

@@ -97,7 +97,7 @@ func (r Replay) Copyable(req *http.Request) bool {
 // asksForUpgrade goes by the header's name on the wire: net/http sends a key as it is.
 func asksForUpgrade(req *http.Request) bool {
 	for key, values := range req.Header {
-		if len(values) > 0 && strings.EqualFold(key, "Upgrade") {
+		if len(key) == len("Upgrade") && len(values) > 0 && strings.EqualFold(key, "Upgrade") {
 			return true
 		}
 	}

@@ -22,7 +22,9 @@ import "net/http"
 // and there is something to make it on:
 //
 //   - While the authority is not tripped, that is the transport in service, but not after a
-//     stall there, since a slow upstream is not asked twice (onItsWay in table.go).
+//     stall there, since a slow upstream is not asked twice (onItsWay in table.go). A timeout may
+//     be a dialer's if nobody watched the attempt: after that a request goes again (note in
+//     events.go).
 //   - Once the authority has tripped, the request waits until a candidate is ready. It is sent
 //     on the transport in service once more, as its own control, and on the candidate if that
 //     fails, too (withTrial in trial.go). If there is nothing to try or to wait for, it goes to

@@ -188,6 +188,7 @@ func (c *call) outcome(r result) core.Outcome {
 	case evidence.Stall:
 		o.Verdict, o.Trigger = core.Stall, evidence.TriggerStall
 		o.Untyped = !r.watch.Watched() && r.Generation.Pool.HasPlaces() // it may have waited for a place
+		o.Unseen = !gone && evidence.Unseen(r.watch, r.err)
 	case evidence.Ended:
 		o.Verdict, o.Trigger, o.Untyped = core.Failure, evidence.TriggerEnded, false
 		c.Gate.Ended(c.req.Context(), r.Generation)

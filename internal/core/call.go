@@ -99,6 +99,7 @@ type Outcome struct {
 	Apart   bool          // it had no connection in the end, though it may have been sent on one before
 	Again   bool          // the request may be sent again
 	Untyped bool          // nobody watched, and its error says nothing by itself: it cannot trip
+	Unseen  bool          // a stall, and nobody saw what it waited for: the request may go again, once
 	Left    bool          // its caller has gone
 	Queued  time.Duration // how long it had waited for a place in its transport's own pool
 	Silence time.Duration // how long the transport alone kept the caller waiting before it canceled; 0: unknown, or it did not cancel

@@ -84,20 +84,21 @@ func (c *Client) untry(q *Call) {
 	}
 }
 
-// note keeps what came of an attempt with its call. An attempt that cannot trip its
-// authority is not counted, once.
+// note keeps what came of an attempt with its call. An attempt that cannot trip its authority is not
+// counted, once. Nor is a timeout of which nobody saw what it was of. Though that is a stall, the call
+// goes again: it may have been a dialer's, and the next attempt is watched.
 func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 	if a.Copy() {
 		return
 	}
 	c.meets(q, c.suspect(q.Authority)) // now: it may be over when q asks what to do next
-	if o.Untyped && !q.forgiven {
+	if (o.Untyped || o.Unseen) && !q.forgiven {
 		q.forgiven = true
 		q.attempts--
 	}
 	q.failure = failure{
 		on: a.On, began: a.began, at: c.now, apart: o.Unsent || o.Apart, again: o.Again,
-		stall: o.Verdict == Stall, slow: rowOf(now, a, o) == silent, took: a.waited(now), first: a.role == onTrial && !a.control,
+		stall: o.Verdict == Stall && !o.Unseen, slow: rowOf(now, a, o) == silent, took: a.waited(now), first: a.role == onTrial && !a.control,
 	}
 }
 

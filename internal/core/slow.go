@@ -7,8 +7,7 @@ import "time"
 //
 //   - the caller's deadline passes, or another timeout does, such as ResponseHeaderTimeout. A
 //     dial or a TLS handshake that times out by itself is a failure, and so are a lost HTTP/2
-//     ping, a connection that timed out, and a timeout of which nobody saw what it was of
-//     (Classify in internal/evidence/verdict.go);
+//     ping and a connection that timed out (Classify in internal/evidence/verdict.go);
 //   - it lasts longer than the authority's patience, and again after each further patience,
 //     although the caller waits on;
 //   - the caller leaves of its own accord, after a second and, where a longer patience was

@@ -76,7 +76,12 @@ var troubles = []trouble{
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}), request(t, "http://a.test")
-	}, verdict: Failure, trigger: TriggerOther, unsent: true, dialers: TriggerDialTimeout},
+	}, verdict: Failure, blind: verdict(Stall), trigger: TriggerOther, unsent: true, dialers: TriggerDialTimeout},
+	{name: "custom dialer: a handshake's deadline", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
+		return dialing(func(context.Context) (net.Conn, error) {
+			return nil, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+		}), request(t, "http://a.test")
+	}, verdict: Failure, blind: verdict(Stall), trigger: TriggerOther, unsent: true, dialers: TriggerDialTimeout},
 	{name: "custom dialer: io.EOF", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return dialing(func(context.Context) (net.Conn, error) { return nil, io.EOF }), request(t, "http://a.test")
 	}, verdict: Failure, trigger: TriggerClosed, unsent: true},
@@ -330,7 +335,7 @@ var troubles = []trouble{
 	}, verdict: Failure, trigger: TriggerOther},
 	{name: "foreign timeout while the caller has time", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(context.DeadlineExceeded, "GetConn", "GotConn"), request(t, "http://a.test")
-	}, verdict: Stall, blind: verdict(Failure), trigger: TriggerOther},
+	}, verdict: Stall, trigger: TriggerOther},
 	{name: "timeout of a connection", make: func(t *testing.T) (http.RoundTripper, *http.Request) {
 		return constructed(&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "GetConn", "GotConn"), request(t, "http://a.test")
 	}, verdict: Stall, trigger: TriggerOther},
@@ -575,8 +580,8 @@ func TestClassifyConnectTimeout(t *testing.T) {
 				assert.Equal(t, Failure, got)
 				assert.True(t, a.unsent())
 			} else {
-				assert.Equal(t, Failure, got, "it may have been the dial")
-				assert.True(t, Untyped(&a.Watch, a.err), "who looks closer learns that it was")
+				assert.Equal(t, Stall, got, "who looks closer learns that it was the dial")
+				assert.True(t, Unseen(&a.Watch, a.err))
 				assert.False(t, a.unsent())
 			}
 		})

@@ -40,9 +40,7 @@ const (
 //	the server sent GOAWAY and closed the connection        Neutral
 //	there is no such host                                   Neutral
 //	no connection could be made                             Failure
-//	net/http's ResponseHeaderTimeout                        Stall
-//	another's timeout, if the attempt is watched, or if     Stall
-//	 it is a connection's
+//	net/http's ResponseHeaderTimeout, another's timeout     Stall
 //	the request is malformed, as malformed.go finds         Neutral
 //	the connection broke, or the stream                     Failure
 //	anything else                                           Failure; it cannot trip if nobody watched
@@ -74,8 +72,8 @@ func Classify(req *http.Request, err error) Verdict {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return Neutral // the name is wrong, not the way to it
 	}
-	if isOwnTimeout(err) && (w.Watched() && w.Reached() != Dialing || isA[*net.OpError](err)) {
-		return Stall // the caller still has time, so a wrapper around the transport, or a connection, set this deadline
+	if isOwnTimeout(err) && w.Reached() != Dialing {
+		return Stall // the caller still has time, so a wrapper around the transport set this deadline, or a dialer
 	}
 	if !isDial(err) && isMalformed(req) {
 		return Neutral
@@ -83,16 +81,19 @@ func Classify(req *http.Request, err error) Verdict {
 	return Failure
 }
 
-// isOwnTimeout reports whether err is a timeout of no known kind. It may be of a dialer that says
-// no more, of a wrapper around the transport or, if it is a *net.OpError, of a connection.
+// isOwnTimeout reports whether err is a timeout of no known kind: of a dialer that says no more, of
+// a wrapper around the transport, or of a connection.
 func isOwnTimeout(err error) bool {
 	return isTimeout(err) && !isDial(err) && TriggerOf(err) == TriggerOther
 }
 
 // Untyped reports whether err says nothing by itself, and nobody watched the attempt. Such
 // an error may be the request's own fault: it is only a reason to watch the next attempts.
-// A timeout may be a dialer's, or that of a wrapper around the transport.
+// A timeout says more: somebody has waited.
 func Untyped(w *Watch, err error) bool {
-	return !w.Watched() && !isDial(err) && TriggerOf(err) == TriggerOther && saysText(err) == textNone &&
-		!(isTimeout(err) && isA[*net.OpError](err))
+	return !w.Watched() && !isDial(err) && !isTimeout(err) && TriggerOf(err) == TriggerOther && saysText(err) == textNone
 }
+
+// Unseen reports whether err is a timeout, and nobody saw what the attempt was waiting for: it may
+// have been a dialer, and then nothing of the request was sent.
+func Unseen(w *Watch, err error) bool { return !w.Watched() && isOwnTimeout(err) }

@@ -134,7 +134,7 @@ var rulesBroken = []mutant{
 		"if o.Untyped {\n\t\treturn",
 		"if false {\n\t\treturn"},
 	{"an attempt that cannot trip is counted", "internal/core/events.go",
-		"if o.Untyped && !q.forgiven {",
+		"if (o.Untyped || o.Unseen) && !q.forgiven {",
 		"if false {"},
 	{"failures of a transport that was replaced count", "internal/core/events.go",
 		"case a.On == c.current:\n\t\tc.count(now, a, o)",
