@@ -36,6 +36,7 @@ func halfWell(fails http.RoundTripper) http.RoundTripper {
 // One endpoint of an upstream is ill. Requests to it come in bursts, and between two bursts there is a
 // single one to an endpoint that is well: the candidate may answer it, and the first request of the next
 // burst be taken for its control. The transport in service is well, and is replaced at most twice in 20 minutes.
+// (Of a burst of one, with a threshold of one, nothing is left to show that the swap did not help.)
 func TestAnIllEndpointAskedInBurstsReplacesLittle(t *testing.T) {
 	const rounds = 30
 	overDraws(t, 120, func(t *testing.T, d draw) {
@@ -45,7 +46,7 @@ func TestAnIllEndpointAskedInBurstsReplacesLittle(t *testing.T) {
 		}
 		method, gap := oneOf(d, http.MethodPost, http.MethodPut, http.MethodGet), d.between(30*time.Second, 10*time.Minute)
 		threshold := 1 + d.IntN(4)
-		burst := threshold + d.IntN(2)
+		burst := max(2, threshold+d.IntN(2))
 		opts := []respawn.Option{respawn.WithThreshold(threshold), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return halfWell(fails) }).Make)}
 		if d.chance(0.3) {
 			opts = append(opts, respawn.WithStallThreshold(1+d.IntN(3), time.Second))

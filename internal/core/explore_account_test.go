@@ -59,7 +59,7 @@ type hostAccount struct {
 	latest  int
 	expect  bool // the event under way trips it
 	swapped time.Time
-	useless bool // it failed or stalled less than four minutes after a swap for it
+	useless bool // it failed or stalled less than a minute after a swap for it
 
 	vain int       // candidates that did not help it in this outage
 	down time.Time // when its latest outage with such a one was over
@@ -198,7 +198,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 		h.failures++
 		h.counted = w.c.Clock() + 1
 	}
-	h.useless = h.useless || w.now.Sub(h.swapped) < 4*time.Minute
+	h.useless = h.useless || w.now.Sub(h.swapped) < time.Minute
 	acc.expects(w, h, f)
 }
 

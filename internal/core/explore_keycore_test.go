@@ -61,6 +61,7 @@ func (k *keyer) suspect(s *suspect) {
 	k.instants(s.tripAt, s.opened, s.counted, s.evidence, s.refused, s.proved, s.up)
 	k.durations(s.took, s.copyGap)
 	k.bools(!s.tripped.IsZero())
+	k.nums(k.w.c.recent.answers(s.tripped, s.authority)) // as the outage began
 	if k.w.places > 0 {
 		k.times(s.excusedUntil)
 		k.durations(s.heldFor)

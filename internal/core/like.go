@@ -153,8 +153,9 @@ func (st *stand) toBelieve() *answeredMethod {
 	return nil
 }
 
-// believe: answer m of the candidate has waited for its control for doubtFor. It is a proof, unless a
-// request that began after m's has been answered in service or by a fallback.
+// believe: answer m of the candidate has waited for its control for doubtFor. It is a proof, unless
+// something else was answered meanwhile, in service or by a fallback, that began late enough to be the
+// control of m.
 func (c *Client) believe(now time.Time, st *stand, m *answeredMethod) {
 	m.until = time.Time{}
 	if c.answered < m.began {

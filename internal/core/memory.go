@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// A table remembers something about a bounded number of authorities. Who was
-// used longest ago makes room.
-type table[T any] struct {
+// A table remembers something about a bounded number of authorities. Who was used longest ago makes
+// room, but those last whose memory is a verdict in force: a flood of names must not wipe it out.
+type table[T interface{ inForce(now time.Time) bool }] struct {
 	entries []entry[T]
 }
 
-type entry[T any] struct {
+type entry[T interface{ inForce(now time.Time) bool }] struct {
 	authority Authority
 	used      time.Time
 	value     T
@@ -34,7 +34,15 @@ func (t *table[T]) use(now time.Time, a Authority) *T {
 		}
 	}
 	if len(t.entries) >= maxMemories {
-		oldest := slices.MinFunc(t.entries, func(a, b entry[T]) int { return a.used.Compare(b.used) })
+		oldest := slices.MinFunc(t.entries, func(a, b entry[T]) int {
+			switch inForce := a.value.inForce(now); {
+			case inForce == b.value.inForce(now):
+				return a.used.Compare(b.used)
+			case inForce:
+				return 1
+			}
+			return -1
+		})
 		t.entries = slices.DeleteFunc(t.entries, func(e entry[T]) bool { return e.authority == oldest.authority })
 	}
 	t.entries = append(t.entries, entry[T]{authority: a.Clone(), used: now})
@@ -51,8 +59,13 @@ type recently struct {
 	swapped time.Time // when a transport was promoted for it
 	answers int       // that its next proof takes; 0 is one
 	down    time.Time // when the transport in service was last found well again after a candidate had failed
-	useless time.Time // when such a promotion was last seen not to help
+	useless time.Time // when such a promotion was seen not to help, or its last trip or end of an outage since
 	served  Instant   // when the latest attempt began that was answered in service while the authority was suspected
+}
+
+// inForce reports whether something was promoted within the last minute, or a promotion did not help.
+func (m recently) inForce(now time.Time) bool {
+	return now.Sub(m.swapped) < calm || m.answers > 1 && now.Sub(m.useless) < vainFor
 }
 
 // servedSince reports whether the transport in service has answered a request of a that began later
@@ -69,35 +82,36 @@ func (r *recent) wasDown(now time.Time, a Authority) bool {
 	return m != nil && now.Sub(m.down) < calm
 }
 
-// over notes that an outage of a has ended.
-func (r *recent) over(now time.Time, a Authority) {
+// over notes that an outage of a has ended, which began when a tripped.
+func (r *recent) over(now, tripped time.Time, a Authority) {
 	m := r.use(now, a)
 	m.over = now
-	if r.answers(now, a) > 1 {
+	if r.answers(tripped, a) > 1 {
 		m.useless = now
+	}
+}
+
+// tripped notes that a has tripped again.
+func (r *recent) tripped(now time.Time, a Authority) {
+	if r.answers(now, a) > 1 {
+		r.get(a).useless = now
 	}
 }
 
 func (r *recent) swappedFor(now time.Time, a Authority) { r.use(now, a).swapped = now }
 
-// didNotHelp: a failure or a stall of a has counted. If a transport was promoted for a less than
-// judgedFor ago, a's next proof takes more answers, until vainFor has passed in which nothing
-// counted against a, and no outage of a ended.
+// didNotHelp: a failure or a stall of a has counted. If a transport was promoted for a within the last
+// minute, a's next proof takes more answers, until vainFor has passed in which a had no outage.
 func (r *recent) didNotHelp(now time.Time, a Authority) {
-	m := r.get(a)
-	switch {
-	case m == nil:
-	case now.Sub(m.swapped) < judgedFor:
+	if m := r.get(a); m != nil && now.Sub(m.swapped) < calm {
 		m.answers = min(moreAnswers*r.answers(now, a), mostAnswers)
 		m.useless, m.swapped = now, time.Time{}
-	case r.answers(now, a) > 1:
-		m.useless = now
 	}
 }
 
-// answers is how many a proof of a takes.
-func (r *recent) answers(now time.Time, a Authority) int {
-	if m := r.get(a); m != nil && now.Sub(m.useless) < vainFor {
+// answers is how many a proof of a takes in an outage that began then.
+func (r *recent) answers(tripped time.Time, a Authority) int {
+	if m := r.get(a); m != nil && tripped.Sub(m.useless) < vainFor {
 		return m.answers
 	}
 	return 1

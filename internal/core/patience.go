@@ -24,6 +24,9 @@ type learnt struct {
 	guessed      time.Duration // by candidates that the outage under way refused
 }
 
+// inForce: what was learned makes room as it comes.
+func (learnt) inForce(time.Time) bool { return false }
+
 // MostPatience bounds what is learned of an authority.
 const MostPatience = time.Hour
 

@@ -178,7 +178,7 @@ func (c *Client) endOfEnded(now time.Time) {
 	}
 	if c.ended {
 		c.ended = false
-		c.recent.over(now, Authority{})
+		c.recent.over(now, now, Authority{})
 		c.report(now, Report{What: HasRecovered, About: c.aboutEnded(), Kind: BySwap, Over: now})
 	}
 }

@@ -21,10 +21,10 @@ import (
 // Where a candidate was planned, the answer to a request whose authority was well when it tried
 // the candidate is enough (plan.go).
 //
-// A promotion for an authority did not help if a failure or a stall of that authority counts within
-// four minutes. The authority's next proof then takes four answers in a row, and after another such
-// promotion eight, until ten minutes have passed in which nothing counted against the authority, and
-// no outage of it ended (prove; didNotHelp in memory.go). Trials that fail between the answers do not
+// A promotion for an authority did not help if a failure or a stall of that authority counts within a
+// minute. The authority's next proof then takes four answers in a row, and after another such
+// promotion eight, until ten minutes have passed in which the authority had no outage (prove;
+// didNotHelp in memory.go). Trials that fail between the answers do not
 // start a proof over: it takes so many answers more that it is no likelier to be due to chance
 // (mayBeChance).
 //
@@ -48,7 +48,8 @@ func (c *Client) prove(now time.Time, st *stand, t *Attempt) {
 		c.now++ // what begins from here on may be the next one's control
 		s.proved = c.now
 		s.proofs++
-		if s.mayBeChance(c.recent.answers(now, st.authority)) {
+		if s.mayBeChance(c.recent.answers(s.tripped, st.authority)) {
+			s.copyAt = now // the transport in service has just failed once more: the next copy need not wait
 			c.wake(st.authority)
 			return
 		}

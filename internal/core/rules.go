@@ -45,10 +45,7 @@ const (
 	// calm is for how long an authority must have been without an outage, and the
 	// client without a swap for need, for the next trip to be news.
 	calm = time.Minute
-	// judgedFor: a failure or stall of its authority so soon after a promotion says that it did not
-	// help. Requests may be as far apart as an answer and its control, so it is as long as doubtFor.
-	judgedFor = doubtFor
-	// vainFor is how long that is remembered.
+	// vainFor is how long it is remembered that a promotion did not help.
 	vainFor = 10 * time.Minute
 	// mostAttempts bounds the attempts of a call before its last two (spare).
 	mostAttempts = 3

@@ -38,7 +38,7 @@ import (
 //     long as the longest failure on a connection (failuresTrip, mostFailed). One with a neutral end
 //     is left out unless it took as long as the longest failure (cleared);
 //   - at the threshold of stalls, if the first of them is StallSpan old by then, or when the next
-//     failure or stall counts (WithStallThreshold, 3 and 1 s; stallsTrip).
+//     failure or stall comes (WithStallThreshold, 3 and 1 s; stallsTrip).
 //
 // When the count starts over is said above served.
 
@@ -176,6 +176,7 @@ func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
 }
 
 func (c *Client) trip(now time.Time, s *suspect) {
+	c.recent.tripped(now, s.authority)
 	c.paceTrip(now, s.authority)
 	if !s.outage() {
 		s.tripped = now

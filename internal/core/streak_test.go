@@ -262,10 +262,10 @@ func TestASuspicionOfSilenceCopiesNothing(t *testing.T) {
 	assert.Equal(t, Todo{}, s.Todo())
 }
 
-// A promotion did not help if a failure of its authority counts within four minutes, though that
+// A promotion did not help if a failure of its authority counts within a minute, though that
 // is short of a trip.
 func TestAFailureSoonAfterAPromotionSaysThatItDidNotHelp(t *testing.T) {
-	for after, want := range map[time.Duration]int{judgedFor - 1: moreAnswers, judgedFor: 1} {
+	for after, want := range map[time.Duration]int{calm - 1: moreAnswers, calm: 1} {
 		s := newScene(t)
 		s.tripped("a.test", Wait)
 		s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})

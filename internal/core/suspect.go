@@ -126,7 +126,7 @@ func (c *Client) evict(now time.Time) {
 		return a.asked.Compare(b.asked)
 	})
 	if least.outage() {
-		c.recent.over(now, least.authority) // if it trips again, that is no news
+		c.recent.over(now, least.tripped, least.authority) // if it trips again, that is no news
 	}
 	c.forget(now, least)
 	if c.cand != nil {
@@ -190,7 +190,7 @@ func (c *Client) attend(s *suspect) {
 func (c *Client) acquit(now time.Time, s *suspect) {
 	c.drop(s)
 	if s.outage() {
-		c.recent.over(now, s.authority)
+		c.recent.over(now, s.tripped, s.authority)
 		if s.refusals > 0 {
 			c.recent.use(now, s.authority).down = now
 		}

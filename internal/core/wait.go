@@ -14,8 +14,8 @@ import (
 // once goes to the transport in service, a second into the build, or within a quarter of its time
 // if the build before this one gave nothing (mayNotSee in trial.go). A request that has no attempt
 // left may wait for its authority to trip (waitForTrip). A request is woken when its wait is over, by
-// a trip or a verdict of its authority, when that is well again or forgotten, by the end of each build,
-// and by each promotion; if it waits for a trip, also when the transport in service ends. Then it
+// a trip or a verdict of its authority, when that is well again or forgotten, by the end of each build
+// or candidate, and by each promotion; if it waits for a trip, also when the transport in service ends. Then it
 // does the first of these that applies (round in table.go):
 //
 //   - If the transport in service has ended, it has the next one built, if that may begin, and
