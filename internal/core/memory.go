@@ -59,7 +59,7 @@ type recently struct {
 	swapped time.Time // when a transport was promoted for it
 	answers int       // that its next proof takes; 0 is one
 	down    time.Time // when the transport in service was last found well again after a candidate had failed
-	useless time.Time // when such a promotion was seen not to help, or its last trip or end of an outage since
+	useless time.Time // when such a promotion was seen not to help, or the latest outage since then ended
 	served  Instant   // when the latest attempt began that was answered in service while the authority was suspected
 }
 
@@ -88,13 +88,6 @@ func (r *recent) over(now, tripped time.Time, a Authority) {
 	m.over = now
 	if r.answers(tripped, a) > 1 {
 		m.useless = now
-	}
-}
-
-// tripped notes that a has tripped again.
-func (r *recent) tripped(now time.Time, a Authority) {
-	if r.answers(now, a) > 1 {
-		r.get(a).useless = now
 	}
 }
 

@@ -65,8 +65,8 @@ func TestMoreAnswersAreAskedForTenMinutes(t *testing.T) {
 	assert.Equal(t, 1, r.answers(simStart, a), "nothing was promoted for it")
 }
 
-// More answers are asked for as long as an authority trips again within ten minutes. Failures that
-// trip nothing do not count: there are always some. Without a new promotion nothing brings that back.
+// More answers are asked for as long as an authority has an outage in ten minutes. Failures that trip
+// nothing do not count: there are always some. Without a new promotion nothing brings that back.
 func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	a := named(1)
 	at := func(d time.Duration) time.Time { return simStart.Add(d) }
@@ -76,11 +76,11 @@ func TestMoreAnswersLastWhileItIsSeenNotToHelp(t *testing.T) {
 	r.swappedFor(at(time.Second), a)
 	r.didNotHelp(at(2*time.Second), a)
 	assert.Equal(t, moreAnswers, r.answers(at(2*time.Second), a))
-	r.tripped(at(vainFor), a)
+	r.over(at(vainFor), at(vainFor-1), a)
 	r.didNotHelp(at(vainFor+1), a)
 	assert.Equal(t, moreAnswers, r.answers(at(2*vainFor-1), a))
-	r.tripped(at(2*vainFor), a)
-	assert.Equal(t, 1, r.answers(at(2*vainFor), a))
+	r.over(at(2*vainFor+1), at(2*vainFor), a)
+	assert.Equal(t, 1, r.answers(at(2*vainFor+1), a))
 }
 
 // An outage that outlasts the ten minutes takes more answers to its end: it began within them, and the

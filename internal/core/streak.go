@@ -176,7 +176,6 @@ func (c *Client) stallsTrip(now time.Time, s *suspect) bool {
 }
 
 func (c *Client) trip(now time.Time, s *suspect) {
-	c.recent.tripped(now, s.authority)
 	c.paceTrip(now, s.authority)
 	if !s.outage() {
 		s.tripped = now
