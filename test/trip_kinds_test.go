@@ -11,7 +11,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -376,4 +378,34 @@ func TestATimeoutOfAWrapperIsAStallAndGoesAgain(t *testing.T) {
 		under.Wait()
 		assert.EqualValues(t, 2, rt.Health().Generation)
 	})
+}
+
+// What net/http says of its own timeout is enough: the request was sent, and a slow upstream is not asked
+// twice.
+func TestAResponseHeaderTimeoutIsAskedOnce(t *testing.T) {
+	for _, proto := range []string{"HTTP/1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int64
+				n := testnet.New(t)
+				n.Serve("a.test:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+					asked.Add(1)
+					time.Sleep(time.Minute)
+				}))
+				tr := n.HTTP1()
+				if proto == "HTTP/2" {
+					tr = n.HTTP2()
+				}
+				tr.ResponseHeaderTimeout = time.Second
+				rt := start(t, tr)
+				begin := time.Now()
+				_, err := get(t.Context(), rt, "http://a.test/")
+				require.ErrorContains(t, err, "timeout awaiting response headers")
+				assert.Equal(t, time.Second, time.Since(begin))
+				assert.EqualValues(t, 1, asked.Load())
+				rt.CloseIdleConnections()
+				time.Sleep(time.Minute)
+			})
+		})
+	}
 }

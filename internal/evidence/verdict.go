@@ -84,7 +84,7 @@ func Classify(req *http.Request, err error) Verdict {
 // isOwnTimeout reports whether err is a timeout of no known kind: of a dialer that says no more, of
 // a wrapper around the transport, or of a connection.
 func isOwnTimeout(err error) bool {
-	return isTimeout(err) && !isDial(err) && TriggerOf(err) == TriggerOther
+	return isTimeout(err) && !isDial(err) && TriggerOf(err) == TriggerOther && saysText(err) == textNone
 }
 
 // Untyped reports whether err says nothing by itself, and nobody watched the attempt. Such
