@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -21,13 +20,7 @@ func halfWell(fails http.RoundTripper) http.RoundTripper {
 		if req.URL.Path != "/ill" {
 			return testkit.Answer(req)
 		}
-		trace := httptrace.ContextClientTrace(req.Context())
-		if trace != nil && trace.GotConn != nil {
-			trace.GotConn(httptrace.GotConnInfo{})
-		}
-		if trace != nil && trace.WroteHeaders != nil {
-			trace.WroteHeaders()
-		}
+		tell(req, "GetConn", "GotConn")
 		testkit.CloseBody(req)
 		return fails.RoundTrip(req)
 	})
