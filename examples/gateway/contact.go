@@ -43,8 +43,8 @@ func (c *contact) establish(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			c.unfit.Store(nil)
 			c.logger.InfoContext(ctx, "gateway: ready, the upstream answers", "upstream", c.target.Redacted())
+			c.unfit.Store(nil)
 			return
 		}
 		c.setUnfit("the upstream has not answered since the gateway started: " + err.Error())

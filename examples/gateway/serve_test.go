@@ -140,7 +140,9 @@ func TestItStartsWhileItsUpstreamIsDown(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	require.Equal(t, http.StatusOK, status(t, base+"/health/liveness"), "a restart would not help")
 	require.Equal(t, http.StatusBadGateway, status(t, base+"/v1/models"))
-	require.Contains(t, stderr.String(), "gateway: not ready, the upstream does not answer")
+	require.Eventually(t, func() bool {
+		return strings.Contains(stderr.String(), "gateway: not ready, the upstream does not answer")
+	}, patience, 10*time.Millisecond)
 
 	l, err := net.Listen("tcp", address)
 	require.NoError(t, err)
@@ -148,7 +150,9 @@ func TestItStartsWhileItsUpstreamIsDown(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	require.Eventually(t, func() bool { return status(t, readiness) == http.StatusOK }, patience, 10*time.Millisecond)
-	require.Contains(t, stderr.String(), "gateway: ready, the upstream answers")
+	require.Eventually(t, func() bool { // the log comes through a pipe
+		return strings.Contains(stderr.String(), "gateway: ready, the upstream answers")
+	}, patience, 10*time.Millisecond)
 	require.Equal(t, 1, strings.Count(stderr.String(), "gateway: not ready"), "said once")
 }
 
