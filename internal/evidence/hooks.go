@@ -53,10 +53,14 @@ func (w *Watch) getConn(hostPort string) {
 func (w *Watch) asks(hostPort string) (asks, placed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.waiting && w.isTarget(hostPort) {
+		// An HTTP/2 stream asks once more for the connection that the attempt has waited for
+		// (net/http/h2_bundle.go, getConnCalled), so that its dial, and what asked within, is over.
+		w.nested = 0
+		return false, w.leavesQueueLocked(Dialing)
+	}
 	if w.waiting || !w.pool.known && !w.isTarget(hostPort) {
-		// Who asks is a request within the attempt's dial, or net/http itself once more, for a
-		// stream of a connection that it has (unencrypted HTTP/2). Neither waits for a place.
-		w.nested++
+		w.nested++ // a request within the attempt's dial, and who dials has a place
 		return false, w.leavesQueueLocked(Dialing)
 	}
 	// net/http asks again when it retries by itself, which it does only if the

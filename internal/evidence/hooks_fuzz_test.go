@@ -46,6 +46,10 @@ type seen struct {
 func (s *seen) note(op byte) {
 	switch op {
 	case asksOwn, asksOther:
+		if s.waiting && op == asksOwn { // for the connection that it has waited for
+			s.nested, s.queued = 0, false
+			return
+		}
 		if s.waiting || op == asksOther && !s.own {
 			s.nested++
 			s.queued = false

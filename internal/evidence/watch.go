@@ -31,15 +31,15 @@ const (
 // certificate, sends a request under the context that it was given, that request fires
 // them, too. A Watch therefore keeps two facts apart. The first is whether the attempt
 // had a connection of its own: that follows from which GetConn was the attempt's, and
-// from depth, since a request made while the attempt waits for its connection is
-// nested. The second is whether anything may have been sent: any connection at all
+// from depth, since a request to another host that is made while the attempt waits for its
+// connection is nested. The second is whether anything may have been sent: any connection at all
 // means that it may.
 type Watch struct {
 	context.Context // the request's, with the hooks
 
 	trace httptrace.ClientTrace
 	pool  Pool
-	host  string // of the request's URL, which may name a port, if nothing is known of the pool
+	host  string // of the request's URL, which may name a port
 	port  string // where it names none
 	start time.Time
 
@@ -97,9 +97,7 @@ func (w *Watch) Begin(ctx context.Context, u *url.URL, pool Pool, now time.Time)
 	w.Context, w.pool, w.start = ctx, pool, now
 	w.phase = Silent
 	w.trace.GetConn, w.trace.GotConn = w.getConn, w.gotConn
-	if !pool.known {
-		w.aim(u)
-	}
+	w.aim(u)
 	if pool.places {
 		w.trace.DNSStart = func(httptrace.DNSStartInfo) { w.dials() }
 		w.trace.ConnectStart = func(string, string) { w.dials() }

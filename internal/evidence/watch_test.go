@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +19,7 @@ import (
 )
 
 // A dialer, or a callback, that makes a request under the context that it is given
-// fires the attempt's hooks, too.
+// fires the attempt's hooks, too. Who asks for the request's own host is taken for the attempt.
 func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -28,14 +30,16 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 		{"own", &http.Transport{}, []string{"a.test:80", ""}, Connected},
 		{"own, and none yet", &http.Transport{}, []string{"a.test:80"}, Dialing},
 		{"within the dial", &http.Transport{}, []string{"a.test:80", "token.test:443", ""}, Dialing},
-		{"within the dial, to the same host", &http.Transport{}, []string{"a.test:80", "a.test:80", ""}, Dialing},
+		{"HTTP/2 asks again", &http.Transport{}, []string{"a.test:80", "a.test:80", ""}, Connected},
+		{"HTTP/2 asks again, and what its dial asked in vain is over", &http.Transport{}, []string{"a.test:80", "token.test:443", "a.test:80", ""}, Connected},
+		{"HTTP/2 asks again for the host, and at first for the proxy", &http.Transport{}, []string{"proxy.test:3128", "a.test:80", ""}, Connected},
 		{"within the dial, and then its own", &http.Transport{}, []string{"a.test:80", "token.test:443", "", ""}, Connected},
 		{"before the transport is asked", rtFunc(nil), []string{"token.test:443", ""}, Silent},
 		{"before the transport is asked, and then its own", rtFunc(nil), []string{"token.test:443", "", "a.test:80", ""}, Connected},
 		{"net/http's second try", &http.Transport{}, []string{"a.test:80", "", "a.test:80"}, Dialing},
 		{"no place in the pool", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80"}, Queued},
 		{"a place, since its dial asks", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80", "token.test:443"}, Dialing},
-		{"a place, since HTTP/2 asks again", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80", "a.test:80", ""}, Dialing},
+		{"a place, since HTTP/2 asks again", &http.Transport{MaxConnsPerHost: 1}, []string{"a.test:80", "a.test:80"}, Dialing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w Watch
@@ -154,4 +158,50 @@ func TestSilenceCountsFromTheEndOfTheWaitForAPlace(t *testing.T) {
 		trace.GotConn(httptrace.GotConnInfo{})
 		assert.Equal(t, start.Add(10*time.Second), w.Since())
 	})
+}
+
+// Of those that wait for the first HTTP/2 connection all but one ask twice for it, and over
+// unencrypted HTTP/2 every request does. Each has its connection all the same.
+func TestAStreamOfHTTP2IsTheAttemptsOwnConnection(t *testing.T) {
+	noLeaks(t)
+	for _, encrypted := range []bool{true, false} {
+		for _, places := range []int{0, 1} {
+			hung := make(chan struct{})
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				hung <- struct{}{}
+				<-req.Context().Done()
+			}))
+			tr := &http.Transport{MaxConnsPerHost: places, Protocols: new(http.Protocols)}
+			if encrypted {
+				srv.EnableHTTP2 = true
+				srv.StartTLS()
+				tr.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+				tr.Protocols.SetHTTP2(true)
+			} else {
+				srv.Config.Protocols = new(http.Protocols)
+				srv.Config.Protocols.SetUnencryptedHTTP2(true)
+				srv.Start()
+				tr.Protocols.SetUnencryptedHTTP2(true)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					var w Watch
+					req := request(t, srv.URL)
+					req = req.WithContext(w.Begin(ctx, req.URL, PoolOf(tr), time.Now()))
+					_, err := tr.RoundTrip(req)
+					assert.ErrorIs(t, err, context.Canceled)
+					assert.Equal(t, Connected, w.Reached())
+				})
+			}
+			for range 8 {
+				<-hung
+			}
+			cancel()
+			all.Wait()
+			tr.CloseIdleConnections()
+			srv.Close()
+		}
+	}
 }
