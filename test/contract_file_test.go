@@ -50,6 +50,8 @@ func TestContractAPipeThatNobodyWritesToIsTheCallers(t *testing.T) {
 // A file on a disk is sent without anybody looking on. What keeps it from being read is the caller's.
 func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
 	const size, short = 100_000, "it is shorter than it was"
+	longer := filepath.Join(t.TempDir(), "longer")
+	require.NoError(t, os.WriteFile(longer, make([]byte, 2*size), 0o600))
 	path := filepath.Join(t.TempDir(), "upload")
 	require.NoError(t, os.WriteFile(path, make([]byte, size), 0o600))
 	for name, open := range map[string]func(t *testing.T) *os.File{
@@ -61,6 +63,11 @@ func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
 		},
 		"it is open for writing only": func(t *testing.T) *os.File {
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			require.NoError(t, err)
+			return f
+		},
+		"it is longer than it was": func(t *testing.T) *os.File {
+			f, err := os.Open(longer)
 			require.NoError(t, err)
 			return f
 		},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -262,6 +263,55 @@ func TestWhatIsNoFileOnADiskIsWatched(t *testing.T) {
 			if sent, err := lender.Lend(); err != nil || sent.Body == req.Body || Idempotent.Sealed(req) {
 				t.Errorf("%s: the first attempt gets a %T", file.Name(), sent.Body)
 			}
+		}
+	}
+}
+
+// A file that is shorter or longer than its request says makes the attempt fail, and what net/http
+// says then may be that the connection was closed: somebody has to look on.
+func TestAFileThatDoesNotFitIsWatched(t *testing.T) {
+	const size = 100
+	path := filepath.Join(t.TempDir(), "upload")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at, length int
+		misfits    bool
+	}{
+		{0, size, false}, {size / 2, size / 2, false}, {size / 2, -1, false}, {size / 2, size, true}, {0, size - 1, true}, {0, size + 1, true},
+	} {
+		for _, hide := range []bool{false, true} {
+			file, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := file.Seek(int64(c.at), io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			req, err := http.NewRequest(http.MethodPost, "http://a.test/", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hide {
+				req.Body = io.NopCloser(file)
+			}
+			req.ContentLength = int64(c.length)
+			lender := NewLender(req, Idempotent)
+			sent, err := lender.Lend()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if watched := sent.Body != req.Body; watched != c.misfits || !Idempotent.Sealed(req) {
+				t.Errorf("%+v: it is watched: %t, it is sealed: %t", c, watched, Idempotent.Sealed(req))
+			}
+			_, _ = io.Copy(io.Discard, sent.Body)
+			if Misfits(sent) != c.misfits {
+				t.Errorf("%+v: it misfits: %t", c, Misfits(sent))
+			}
+			lender.Settle()
+			Close(sent)
+			_ = file.Close()
 		}
 	}
 }

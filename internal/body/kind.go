@@ -23,7 +23,7 @@ func (r Replay) NeedsShield(req *http.Request) bool {
 	}
 	switch b := unwrapped(req.Body).(type) {
 	case *os.File:
-		return !isRegular(b) // net/http uses sendfile for it
+		return !isRegular(b) || !fits(b, req.ContentLength) // net/http uses sendfile for it
 	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return req.GetBody == nil // in memory: it neither fails nor waits
 	}
@@ -44,6 +44,20 @@ func File(req *http.Request) *os.File {
 func isRegular(f *os.File) bool {
 	info, err := f.Stat()
 	return err != nil || info.Mode().IsRegular()
+}
+
+// fits reports whether what is left of f is as long as its request says, where that says it. If it is
+// not, the attempt fails, and the connection that net/http closes for that may be all it speaks of.
+func fits(f *os.File, length int64) bool {
+	if length <= 0 {
+		return true
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return true // its Read will say so
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	return err != nil || info.Size()-at == length
 }
 
 // IsPlainGet reports, at little cost, whether req is a GET without a body, as most
@@ -79,7 +93,7 @@ func unwrapped(r io.Reader) io.Reader {
 // its body can be had only once, even if nobody reads it. net/http closes a file whose dial
 // has failed, and nothing shields that.
 func (r Replay) Sealed(req *http.Request) bool {
-	return r == Never || Has(req) && req.GetBody == nil && !r.NeedsShield(req)
+	return r == Never || Has(req) && req.GetBody == nil && File(req) != nil
 }
 
 // Repeatable reports whether req may be sent again whatever became of it: it is

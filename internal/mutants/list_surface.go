@@ -83,7 +83,7 @@ var surface = []mutant{
 		"replay = rt.cfg.ReplayOf(req)",
 		"replay = rt.cfg.Replay"},
 	{"nobody notes for which host a request is", "internal/evidence/watch.go",
-		"		w.aim(u)\n",
+		"	w.aim(u)\n",
 		""},
 	{"a call sends again what its own context forbids", "internal/call/call.go",
 		"ctx: req.Context(), replay: replay,",
