@@ -127,7 +127,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 		return
 	}
 	f.x.control = failedControl{on: f.on, began: f.began, clock: f.clock, unsent: o.Unsent, took: acc.waited(w, f)}
-	if o.Untyped && !f.x.free {
+	if (o.Untyped || o.Unseen) && !f.x.free {
 		f.x.free = true
 		f.x.tries--
 	}

@@ -26,6 +26,8 @@ func (w *world) nameOf(m move) string {
 		return call() + [...]string{"", " is refused", " breaks", "", "", "", " times out"}[w.modeOf(w.flights[m.a])] + at()
 	case opFailUntyped:
 		return call() + " fails unwatched" + at()
+	case opFailUnseen:
+		return call() + " times out, and nobody saw where," + at()
 	case opFailLocal:
 		return call() + " fails locally" + at()
 	case opImpatient:
@@ -91,12 +93,14 @@ func (w *world) do(m move) {
 	case opAnswer:
 		w.answer(w.flights[m.a])
 	case opFail:
-		w.fail(w.flights[m.a], Failure, false)
+		w.fail(w.flights[m.a], Outcome{Verdict: Failure})
 	case opFailUntyped:
-		w.fail(w.flights[m.a], Failure, true)
+		w.fail(w.flights[m.a], Outcome{Verdict: Failure, Untyped: true})
+	case opFailUnseen:
+		w.fail(w.flights[m.a], Outcome{Verdict: Stall, Unseen: true})
 	case opFailLocal:
 		w.locals--
-		w.fail(w.flights[m.a], Neutral, false)
+		w.fail(w.flights[m.a], Outcome{Verdict: Neutral})
 	case opImpatient:
 		w.impatient(w.flights[m.a])
 	case opLeave:

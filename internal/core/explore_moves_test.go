@@ -23,6 +23,7 @@ const (
 	opAnswer
 	opFail
 	opFailUntyped
+	opFailUnseen
 	opFailLocal
 	opImpatient
 	opLeave
@@ -138,6 +139,9 @@ func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
 			add(opFailUntyped, i, k)
 		}
 	}
+	if f.hidden && w.untyped && m != works && age >= slowly && f.x.at != over {
+		add(opFailUnseen, i, k)
+	}
 	if w.locals > 0 && age == 0 && !f.sent && !f.answered && !f.x.leaving {
 		add(opFailLocal, i, k)
 	}
@@ -242,7 +246,7 @@ func (w *world) next() time.Time {
 		if m != works && f.x.at != over {
 			see(f.silentAt)
 		}
-		if m == slow || m == timesOut {
+		if m == slow || m == timesOut || f.hidden && w.untyped && m != works {
 			see(f.start.Add(slowly))
 		}
 	}

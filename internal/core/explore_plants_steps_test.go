@@ -86,6 +86,11 @@ func plantsOfSteps() []planted {
 				w.instead(s, q, GiveUp)
 			}
 		}},
+		{name: "it goes only where its end counts", world: "anything", depth: 6, notice: "it gives up after an end that did not count", step: func(w *world, s *Step, q *Call) {
+			if x := w.travelerOf(q); x.free && x.tries == 0 && s.Do == Send && q.failure.on != 0 {
+				w.instead(s, q, GiveUp)
+			}
+		}},
 		{name: "it is shut out before Close", world: "upstream down", depth: 4, notice: "shut before Close", step: func(w *world, s *Step, q *Call) {
 			if q.Authority == hosts[1] && q.fresh() && s.Do == Send {
 				w.instead(s, q, Shut)

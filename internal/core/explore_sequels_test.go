@@ -249,7 +249,7 @@ func (w *world) go1(s *sequel) bool {
 	var m move
 	found := false
 	take := func(o op, i, a int) {
-		if !found && o != opLeave && o != opLeaveNeutral && o != opFailLocal && o != opFailUntyped {
+		if !found && o != opLeave && o != opLeaveNeutral && o != opFailLocal && o != opFailUntyped && o != opFailUnseen {
 			m, found = move{o, i, a}, true
 		}
 	}

@@ -95,6 +95,7 @@ func (w *world) ask(x *traveler) {
 		w.say("      it gives up")
 		x.at, x.got = over, "error"
 		w.must(x.control.on != 0 || x.sent > 0 || x.q.Ready > 0 || x.tries > 0 || w.acc.absent, "it gives up and has no error")
+		w.must(!x.free || x.tries > 0 || x.q.Kind <= Once || h.tripped || w.acc.ended, "it gives up after an end that did not count")
 	case Shut:
 		x.at, x.got = over, "closed"
 		w.must(w.closed, "shut before Close")
@@ -201,10 +202,10 @@ func (w *world) answer(f *flight) {
 	w.c.Answered(w.now, f.a)
 }
 
-func (w *world) fail(f *flight, v Verdict, untyped bool) {
+func (w *world) fail(f *flight, o Outcome) {
 	w.adopt(f)
 	x := f.x
-	unsent := !f.sent && w.modeOf(f) != breaks || v == Neutral
+	unsent := !f.sent && w.modeOf(f) != breaks || o.Verdict == Neutral
 	if !unsent && w.roleOf(f) != serving && !f.sent {
 		w.connect(f)
 		w.perform()
@@ -212,11 +213,11 @@ func (w *world) fail(f *flight, v Verdict, untyped bool) {
 			return
 		}
 	}
-	if !unsent || untyped {
+	if !unsent || o.Untyped || o.Unseen {
 		w.sends(f)
 		unsent = false
 	}
-	o := Outcome{Verdict: v, Trigger: "failed", Unsent: unsent, Again: unsent || x.q.Kind > Once, Untyped: untyped}
+	o.Trigger, o.Unsent, o.Again = "failed", unsent, unsent || x.q.Kind > Once
 	w.failed(f, o)
 }
 
