@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ const (
 	noFault fault = iota
 	against       // it speaks against the transport
 	stalls        // a deadline without a first byte
+	vague         // a timeout of the dialer's that says no more: to whoever did not watch, a stall
 	neutral       // it says nothing
 )
 
@@ -62,6 +64,12 @@ type simError string
 
 func (e simError) Error() string     { return string(e) }
 func (e simError) ErrorType() string { return "sim: " + string(e) }
+
+// A simTimeout is a dialer's error that says no more than that it is a timeout.
+type simTimeout string
+
+func (e simTimeout) Error() string { return string(e) }
+func (e simTimeout) Timeout() bool { return true }
 
 // RoundTrip is the RoundTrip of all simulated transports.
 func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -159,7 +167,8 @@ func (t *try) exchange() (*http.Response, error) {
 		return nil, t.blame(fmt.Errorf("session: %w", net.ErrClosed))
 	}
 	if t.trace != nil && t.trace.GetConn != nil {
-		t.trace.GetConn(t.req.URL.Host)
+		u := t.req.URL
+		t.trace.GetConn(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))) // as net/http names it
 	}
 	if err := t.connect(); err != nil {
 		early = false

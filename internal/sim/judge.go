@@ -140,6 +140,9 @@ func (w *world) judgeOrder(o *order) {
 		return
 	}
 	last := o.tries[len(o.tries)-1]
+	if last.fault == vague && w.plan.kind.traces() {
+		w.must(o.attempts() > 1 || w.trippedAt(o.au, o.ended) || w.hadEnded(last.returned, o.ended), "r%d gives up after a timeout of a dialer's", o.id)
+	}
 	if last.fault != against || last.trial || last.recalled {
 		return
 	}

@@ -7,7 +7,7 @@ import "time"
 // failed reports whether the try speaks against its transport, as far as the client
 // may count it: an error, a deadline, or a caller that has left after a wait.
 func (t *try) failed() bool {
-	return t.over && t.err != nil && (t.fault == against || t.fault == stalls || t.fault == neutral && t.gaveUp && t.returned-t.arrived >= leftAfter)
+	return t.over && t.err != nil && (t.fault == against || t.fault == stalls || t.fault == vague || t.fault == neutral && t.gaveUp && t.returned-t.arrived >= leftAfter)
 }
 
 // These repeat limits of the client, so that the judges do not depend on its code.
@@ -57,9 +57,10 @@ func (w *world) streak(l *link, au int, at time.Duration) (failures, stalled int
 			continue
 		}
 		if t.failed() && t.returned >= cleared && t.returned <= at {
-			if t.fault == against {
+			if t.fault == against || t.fault == vague {
 				failures++
-			} else {
+			}
+			if t.fault != against {
 				stalled++
 			}
 		}

@@ -95,11 +95,16 @@ func (l *link) dial(o *order, try int) (fault, error) {
 	}
 	refuse := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 	if l.sick(noDials, deadTunnel) {
-		switch o.id % 3 {
+		switch o.id % 4 {
 		case 0:
 			return against, io.EOF // as the channels of some tunnels do
 		case 1:
 			return against, refuse(net.ErrClosed)
+		case 2:
+			if !w.pause(take) {
+				return neutral, errHalted
+			}
+			return vague, simTimeout("tunnel timed out")
 		}
 		return against, simError("tunnel is down")
 	}
