@@ -9,6 +9,7 @@ import (
 
 // Case B17.
 func TestAnOldOutageDoesNotSlowDownTheNext(t *testing.T) {
+	t.Parallel()
 	const week = 7 * 24 * time.Hour
 	for _, beside := range []bool{false, true} {
 		name := "alone"

@@ -103,6 +103,7 @@ func TestLateAnswersOfALiveConnectionDoNotHideADarkOne(t *testing.T) {
 
 // Case B6.
 func TestAnUpstreamOfOneMinuteIsToldFromADeadTransport(t *testing.T) {
+	t.Parallel()
 	for _, dead := range []bool{true, false} {
 		t.Run(fmt.Sprint("dead: ", dead), func(t *testing.T) {
 			overDraws(t, func(d *draw) {
@@ -214,6 +215,7 @@ func TestAStallTrialOfAnotherHostDoesNotHoldBackAnOutage(t *testing.T) {
 
 // Case B4, after an outage of the upstream: the patience with it says nothing of the time after.
 func TestASilentOutageOfTheUpstreamHidesNoDeadTransportAfterIt(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"GET", "PUT", "POST"} {
 		t.Run(method, func(t *testing.T) {
 			overDraws(t, func(d *draw) {

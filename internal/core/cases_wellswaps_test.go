@@ -163,6 +163,7 @@ func TestShortSilentOutagesThatFewRequestsMeetReplaceNothing(t *testing.T) {
 // As case A4, with outages that last a few minutes only, and that many requests meet, each of
 // which can be asked only once.
 func TestSilentOutagesThatManyBodiesMeetReplaceNothing(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"PUT", "POST"} {
 		for _, period := range []time.Duration{100 * ms, sec, 5 * sec} {
 			t.Run(fmt.Sprint(method, " every ", period), func(t *testing.T) {
@@ -234,6 +235,7 @@ func TestEveryFewRequestsAreRefusedInTurn(t *testing.T) {
 // Case A6. With a threshold of 1 or 2 the odds are that of 300 a second some fail
 // twice in a row, and are answered by the candidate.
 func TestOneFailureInAHundredReplacesNothing(t *testing.T) {
+	t.Parallel()
 	overDraws(t, func(d *draw) {
 		s := newSim(d, d.touchy())
 		s.mute = d.chance(.5)

@@ -14,6 +14,7 @@ import (
 // TestCloneForgetsNothing: a clone is as its original, and shares nothing with it,
 // in whatever states a long walk comes to.
 func TestCloneForgetsNothing(t *testing.T) {
+	t.Parallel()
 	const walks = 40
 	seen := map[string]bool{}
 	for _, s := range worlds() {
@@ -159,6 +160,7 @@ var keyless = map[string]bool{
 
 // TestKeyKnowsAllFields alters each field of the core, and sees the key change.
 func TestKeyKnowsAllFields(t *testing.T) {
+	t.Parallel()
 	known, all := map[string]bool{}, map[string]bool{}
 	for _, s := range worlds() {
 		rnd := rand.New(rand.NewPCG(5, 6))

@@ -4,6 +4,7 @@ package core
 
 import (
 	"math/rand/v2"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -14,6 +15,8 @@ import (
 // TestExplore enumerates all worlds to their depth; DEPTH=n goes n moves deeper,
 // SECS=n takes as long for each at most.
 func TestExplore(t *testing.T) {
+	often := debug.SetGCPercent(300) // worlds are made and dropped all the time, and few are kept
+	t.Cleanup(func() { debug.SetGCPercent(often) })
 	for _, s := range worlds() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
