@@ -24,7 +24,8 @@ import (
 // A promotion for an authority did not help if a failure or a stall of that authority counts within a
 // minute. The authority's next proof then takes four answers in a row, and after another such
 // promotion eight, until ten minutes have passed in which the authority had no outage (prove;
-// didNotHelp in memory.go). Trials that fail between the answers do not start a proof over: it takes so
+// didNotHelp in memory.go). Meanwhile, if there are two such authorities, the proofs of all others take
+// four as well: they may be names of one upstream (answers in memory.go). Trials that fail between the answers do not start a proof over: it takes so
 // many answers more that it is no likelier to be due to chance (mayBeChance).
 //
 // When does an authority refuse a candidate? When a trial of it has failed (trialFailed), unless

@@ -53,6 +53,8 @@ const (
 	// a promotion that did not help, and mostAnswers the bound.
 	moreAnswers = 4
 	mostAnswers = 8
+	// severalInVain is how many authorities that promotions did not help speak for all.
+	severalInVain = 2
 	// mostMissed bounds how many failed trials count for each answer of a proof: what failed
 	// in an outage of the upstream says little about what comes after that.
 	mostMissed = 4
