@@ -32,9 +32,12 @@ func echo(t *testing.T) *door {
 	return d
 }
 
-// ping dials, or uses the connection given, and returns what comes of it.
-func ping(conn net.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+// ping asks for an answer on a connection, and returns what comes of it.
+func ping(conn net.Conn) error { return pingFor(conn, patience) }
+
+// pingFor does not wait longer than that.
+func pingFor(conn net.Conn, limit time.Duration) error {
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte("ping")); err != nil {
@@ -58,7 +61,7 @@ func TestASilencedDoorSwallowsOldConnectionsOnly(t *testing.T) {
 	require.NoError(t, ping(old))
 	d.silence()
 	for range 2 {
-		require.ErrorIs(t, ping(old), os.ErrDeadlineExceeded, "no RST, no FIN, no answer")
+		require.ErrorIs(t, pingFor(old, 200*time.Millisecond), os.ErrDeadlineExceeded, "no RST, no FIN, no answer")
 	}
 	require.NoError(t, ping(dialDoor(t, d)))
 	require.EqualValues(t, 2, d.accepted.Load())
