@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,13 +35,19 @@ func takenPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// freePort returns an address that nobody listens on.
+// freePort returns an address that nobody listens on, until the test does or its child: the system does not
+// give ports of this range to whoever asks for any port.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(10000)))
+		if err == nil {
+			require.NoError(t, l.Close())
+			return l.Addr().String()
+		}
+	}
+	require.FailNow(t, "no port is free")
+	return ""
 }
 
 func TestErrorsAreOneLineAndAStatus(t *testing.T) {
