@@ -84,7 +84,7 @@ func TestSignalsLetARunningStreamFinish(t *testing.T) {
 					_ = conn.Close()
 				}
 				return err != nil
-			}, 5*time.Second, 10*time.Millisecond, "nobody new is let in")
+			}, patience, 10*time.Millisecond, "nobody new is let in")
 
 			events, last := 1, ""
 			for lines.Scan() {
@@ -173,7 +173,8 @@ func TestAPortOfItsOwnForThoseWhoRunIt(t *testing.T) {
 
 	// While a stream runs on after SIGTERM, the debug port says why nobody else
 	// is let in.
-	resp, err := http.Post(base+"/v1/chat/completions", "application/json", strings.NewReader(`{"stream":true,"max_tokens":30}`))
+	const stream = `{"stream":true,"max_tokens":160}` // 8 s at the embedded upstream's pace: long enough to ask meanwhile
+	resp, err := http.Post(base+"/v1/chat/completions", "application/json", strings.NewReader(stream))
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
