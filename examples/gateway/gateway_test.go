@@ -88,13 +88,20 @@ func newRig(t *testing.T, target string, pool *sessions, l *link, opts ...respaw
 	return r
 }
 
-// newEmbeddedRig has the embedded upstream behind the gateway.
+// newEmbeddedRig has the embedded upstream behind the gateway. What answers does so in time, however
+// busy the machine is.
 func newEmbeddedRig(t *testing.T) *rig {
+	t.Helper()
+	return newEmbeddedRigFor(t, patience)
+}
+
+// newEmbeddedRigFor gives an answer up that takes so long to begin, for tests of connections that go dark.
+func newEmbeddedRigFor(t *testing.T, firstByte time.Duration) *rig {
 	t.Helper()
 	u, err := newUpstream(time.Millisecond)
 	require.NoError(t, err)
 	t.Cleanup(u.close)
-	l, err := newLink(t.Context(), u, sessionConfig{firstByte: 500 * time.Millisecond})
+	l, err := newLink(t.Context(), u, sessionConfig{firstByte: firstByte})
 	require.NoError(t, err)
 	return newRig(t, l.url(), l.sessions, l)
 }
@@ -243,17 +250,17 @@ func TestRecreationsByHandAreReportedToo(t *testing.T) {
 func TestChaosByHand(t *testing.T) {
 	for f, recovers := range map[fault]struct {
 		after     time.Duration
+		firstByte time.Duration
 		promotion int
 	}{
-		faultClosed:    {0, 1},
-		faultTunnel:    {0, 1},
-		faultBlackhole: {10 * time.Second, 1},
+		faultClosed:    {0, patience, 1},
+		faultTunnel:    {0, patience, 1},
+		faultBlackhole: {patience, 500 * time.Millisecond, 1},
 	} {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
-			r := newEmbeddedRig(t)
-			status, _ := r.get(t, "/v1/models")
-			require.Equal(t, http.StatusOK, status)
+			r := newEmbeddedRigFor(t, recovers.firstByte)
+			r.firstAnswer(t)
 			status, body := r.do(t, http.MethodPost, "/chaos/"+string(f), "")
 			require.Equal(t, http.StatusOK, status)
 			require.Contains(t, body, string(f))
