@@ -122,7 +122,8 @@ func TestStreamsDuringSwaps(t *testing.T) {
 				require.NoError(t, rt.Recreate(t.Context()))
 				l.awaitSuccesses(5, time.Now())
 			}
-			require.Equal(t, 1, rt.Health().Draining, "the first transport has its streams")
+			// A copy or a control that nobody waits for may still leave one of the others.
+			require.Eventually(t, func() bool { return rt.Health().Draining == 1 }, patience, time.Millisecond, "the first transport has its streams")
 			release()
 			for range 2 {
 				r.Sent++
