@@ -173,7 +173,10 @@ func TestHTTP3ServerRestarted(t *testing.T) {
 	t.Run("QUIC redials", func(t *testing.T) {
 		r := begin(t, "HTTP/3 server killed and started again, idle timeout 0.5 s")
 		w, h := newHTTP3World(r, 500*time.Millisecond)
-		rt := w.undergo(ordeal{fault: h.restarted, deadline: deadline, heals: true, linger: 2 * time.Second})
+		// Where the machine stands still for half a second, that is after the second by which the
+		// rule trips by default.
+		rule := respawn.WithStallThreshold(3, patience)
+		rt := w.undergo(ordeal{fault: h.restarted, deadline: deadline, heals: true, linger: 2 * time.Second, opts: []respawn.Option{rule}})
 		require.Equal(t, 1, r.Built, "QUIC's own redial was fought")
 		require.Equal(t, r.Late, r.Failed, "a GET failed before its deadline")
 		require.LessOrEqual(t, r.Failed, mostLate(workers, deadline))

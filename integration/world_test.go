@@ -61,6 +61,7 @@ type ordeal struct {
 	window   time.Duration // how long the bare transport is watched; 300 ms if zero
 	linger   time.Duration // how long respawn is watched on, after it has recovered
 	heals    bool          // the bare transport recovers by itself: count what that costs
+	opts     []respawn.Option
 }
 
 // undergo shows what the fault does to a bare transport, and lets respawn meet
@@ -96,7 +97,7 @@ func (w *world) undergo(o ordeal) *respawn.RecoveringRoundTripper {
 	}
 	w.discard(bare)
 
-	rt := w.start(t)
+	rt := w.start(t, o.opts...)
 	l, curable := meet(rt, rt.WrappedRoundTripper())
 	if o.linger > 0 {
 		l.awaitSuccesses(1, time.Now().Add(o.linger))
