@@ -16,7 +16,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -231,8 +230,7 @@ func TestHostileUpstream(t *testing.T) {
 	const interval, deadline, span = 100 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond
 	for _, h := range hostiles {
 		t.Run(h.name, func(t *testing.T) {
-			atStart := goleak.IgnoreCurrent()
-			t.Cleanup(func() { goleak.VerifyNone(t, atStart) })
+			noLeaks(t)
 			addr, open := h.serve(t)
 			good := new(http.Server)
 			good.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") })

@@ -59,6 +59,18 @@ func begin(t *testing.T, scenario string) *report {
 	return r
 }
 
+// noLeaks fails the test if it leaves goroutines behind. Call it before all else.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	atStart := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		var left error
+		if !assert.Eventually(t, func() bool { left = goleak.Find(atStart); return left == nil }, patience, 10*time.Millisecond) {
+			t.Error(left)
+		}
+	})
+}
+
 // start puts respawn on base. Its logs go to the test's, if it fails. When the
 // test is over, the last client closed must leave no connection behind.
 func (r *report) start(t *testing.T, base http.RoundTripper, opts ...respawn.Option) *respawn.RecoveringRoundTripper {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/respawnhttp/respawn"
 )
@@ -36,8 +35,7 @@ func scaled(usual, full int) int {
 func TestStreamsAcrossFiftySwaps(t *testing.T) {
 	const swaps = 50
 	streams := scaled(1000, 10_000)
-	atStart := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, atStart) })
+	noLeaks(t)
 
 	release := make(chan struct{})
 	mux := http.NewServeMux()
@@ -149,9 +147,8 @@ func stream(rt http.RoundTripper, url string, begun func()) error {
 // In an outage there may be one core with more work than it can do, and a client of which every
 // request fails. Even then the health page takes hardly longer than any other page.
 func TestHealthOnASaturatedCore(t *testing.T) {
-	const burners, rounds = 4, 12
-	atStart := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, atStart) })
+	const burners, rounds, counted = 4, 12, 9
+	noLeaks(t)
 	hanging := make(chan struct{})
 	rt, err := respawn.New(refusing{}, respawn.WithLogger(slog.New(slog.DiscardHandler)), respawn.WithReplay(respawn.ReplayNever),
 		respawn.WithFactory(func(ctx context.Context) (http.RoundTripper, error) { <-hanging; return nil, io.EOF }))
@@ -191,21 +188,28 @@ func TestHealthOnASaturatedCore(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	})
-	took := map[string]time.Duration{}
-	longest := map[string]time.Duration{}
+	took := map[string][]time.Duration{}
 	for range rounds {
 		for _, path := range []string{"/bare", "/health"} {
 			began := time.Now()
 			require.NoError(t, sip(probe, srv.URL+path, patience))
-			took[path] += time.Since(began)
-			longest[path] = max(longest[path], time.Since(began))
+			took[path] = append(took[path], time.Since(began))
 		}
 	}
-	t.Logf("mean of %d, longest: bare %s, %s; health %s, %s", rounds,
-		took["/bare"]/rounds, longest["/bare"], took["/health"]/rounds, longest["/health"])
+	// The machine may stand still once or twice: the longest count for neither.
+	mean := func(path string) (sum, longest time.Duration) {
+		slices.Sort(took[path])
+		for _, d := range took[path][:counted] {
+			sum += d
+		}
+		return sum / counted, took[path][rounds-1]
+	}
+	bareMean, bareLongest := mean("/bare")
+	healthMean, healthLongest := mean("/health")
+	t.Logf("mean of the shortest %d of %d, longest: bare %s, %s; health %s, %s", counted, rounds, bareMean, bareLongest, healthMean, healthLongest)
 	// The scheduler makes the times vary. A factor of two leaves room for that,
 	// but not for a wait.
-	assert.Less(t, took["/health"], 2*took["/bare"])
+	assert.Less(t, healthMean, 2*bareMean)
 }
 
 // refusing is a transport that is dead.
