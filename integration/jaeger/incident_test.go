@@ -56,6 +56,9 @@ func TestSeenInJaeger(t *testing.T) {
 		}
 		if err == nil {
 			rejected = found[len(found)-1]
+			if len(rejected.Spans) < 3 { // its request's end later, and may come with the next batch
+				err = errors.New("not all of the rejection's trace")
+			}
 		}
 		return err
 	})
