@@ -204,9 +204,16 @@ func text(t *testing.T, v *accessibility.Value) (s string) {
 // click clicks on the middle of an element, as a mouse does.
 func (b *tab) click(selector string) {
 	b.t.Helper()
-	at := eval[[2]float64](b, `(() => {
+	require.NoError(b.t, b.tryClick(selector))
+}
+
+func (b *tab) tryClick(selector string) error {
+	at, err := chromedp.Run(b.ctx, chromedp.Evaluate[[2]float64](`(() => {
 		const r = document.querySelector(`+strconv.Quote(selector)+`).getBoundingClientRect()
 		return [r.left + r.width / 2, r.top + r.height / 2]
-	})()`)
-	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.MouseClickXY(at[0], at[1])))
+	})()`))
+	if err != nil {
+		return err
+	}
+	return chromedp.Do(b.ctx, chromedp.MouseClickXY(at[0], at[1]))
 }
