@@ -151,7 +151,7 @@ func transportClosed(t *testing.T, inService http.RoundTripper) {
 func TestHTTP3SocketClosed(t *testing.T) {
 	r := begin(t, "UDP socket under HTTP/3 closed")
 	w, _ := newHTTP3World(r, found)
-	w.undergo(ordeal{fault: socketClosed, deadline: time.Second})
+	w.undergo(ordeal{fault: socketClosed})
 	r.healed()
 }
 
