@@ -30,7 +30,15 @@ import (
 func noLeaks(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { verifyNone(t, before) })
+}
+
+// verifyNone is goleak's, with patience: it alone gives goroutines half a second to end.
+func verifyNone(t *testing.T, opts ...goleak.Option) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); goleak.Find(opts...) != nil && time.Now().Before(deadline); {
+	}
+	goleak.VerifyNone(t, opts...)
 }
 
 // A protocol is a way to serve over a real loopback socket, and a transport of

@@ -136,7 +136,7 @@ func serveEcho(w http.ResponseWriter, req *http.Request) {
 func TestHundredSwapsLeaveNothing(t *testing.T) {
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer verifyNone(t, goleak.IgnoreCurrent())
 			var atServer atomic.Int64
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				for range 4 {
@@ -258,7 +258,7 @@ func TestBodyReadToItsEndIsOut(t *testing.T) {
 }
 
 func TestDefaultTransportIsNotOursToClose(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer verifyNone(t, goleak.IgnoreCurrent())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		io.WriteString(w, req.RemoteAddr)
 	}))

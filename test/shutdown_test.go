@@ -166,7 +166,7 @@ func TestShutdownIsBoundedByTheDrainLimit(t *testing.T) {
 // Shutdown leaves no connection and no goroutine of a transport without a Close.
 func TestShutdownLeavesNothingOfARealTransport(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
-		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		defer verifyNone(t, goleak.IgnoreCurrent())
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
 		server.EnableHTTP2 = h2
 		server.StartTLS()

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -31,7 +32,15 @@ func unsent(*http.Request) (*http.Response, error) { return nil, refused() }
 func noLeaks(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { verifyNone(t, before) })
+}
+
+// verifyNone is goleak's, with patience: it alone gives goroutines half a second to end.
+func verifyNone(t *testing.T, opts ...goleak.Option) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); goleak.Find(opts...) != nil && time.Now().Before(deadline); {
+	}
+	goleak.VerifyNone(t, opts...)
 }
 
 // serveH2 serves HTTP/1 and HTTP/2 over a real loopback socket, and returns what

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/stretchr/testify/assert"
@@ -64,10 +65,14 @@ func newWorld(t *testing.T, upstream http.HandlerFunc, opts ...respawn.Option) *
 func leavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		goleak.VerifyNone(t, before,
+		opts := []goleak.Option{before,
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		)
+		}
+		// goleak alone gives goroutines half a second to end.
+		for deadline := time.Now().Add(20 * time.Second); goleak.Find(opts...) != nil && time.Now().Before(deadline); {
+		}
+		goleak.VerifyNone(t, opts...)
 	})
 }
 

@@ -24,10 +24,14 @@ import (
 func fiberLeaks(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		goleak.VerifyNone(t, ignore,
+		opts := []goleak.Option{ignore,
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		)
+		}
+		// goleak alone gives goroutines half a second to end.
+		for deadline := time.Now().Add(20 * time.Second); goleak.Find(opts...) != nil && time.Now().Before(deadline); {
+		}
+		goleak.VerifyNone(t, opts...)
 	})
 }
 
