@@ -13,7 +13,7 @@ import (
 type Lender struct {
 	req      *http.Request // the caller's, never changed
 	look     bool          // attempts get the body through a shield
-	shot     *oneShot      // shields a body that cannot be had twice; nil if there is none
+	shot     *oneShot      // the shield; nil if attempts get the body as it is
 	lent     bool          // an attempt has had the body
 	answered bool          // the caller has an answer
 }
@@ -21,8 +21,8 @@ type Lender struct {
 // NewLender returns the Lender of req's body. It is for one goroutine at a time.
 func NewLender(req *http.Request, r Replay) Lender {
 	l := Lender{req: req, look: r.NeedsShield(req)}
-	if l.look && req.GetBody == nil {
-		l.shot = &oneShot{body: req.Body}
+	if l.look {
+		l.shot = &oneShot{body: req.Body, another: req.GetBody != nil}
 	}
 	return l
 }
@@ -55,34 +55,41 @@ func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Tim
 	}
 	*sent = *l.req.WithContext(ctx)
 	sent.Body = body
+	if l.shot != nil && sent.GetBody != nil {
+		sent.GetBody = l.shot.noting(sent.GetBody)
+	}
 	return nil
 }
 
 // body returns the body that the next attempt reads.
 func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
+	first := !l.lent
+	l.lent = true
 	switch {
 	case !Has(l.req):
-		l.lent = true
 		return l.req.Body, nil
 	case l.shot != nil:
-		if body, ok := l.shot.lend(now); ok {
-			return body, nil
-		}
-		return nil, errGone
+		return l.shielded(now)
+	case first:
+		return l.req.Body, nil
 	}
-	body := l.req.Body
-	if l.lent {
-		var err error
-		if body, err = l.again(); err != nil {
-			return nil, err
-		}
-	}
-	l.lent = true
-	if !l.look {
+	return l.again()
+}
+
+// shielded lends what the attempt before had, if nobody has read it, as net/http does when it
+// tries again (net/http/transport.go, rewindBody): GetBody may fail, or be costly. Else it lends
+// what GetBody gives.
+func (l *Lender) shielded(now time.Time) (io.ReadCloser, error) {
+	if body, ok := l.shot.lend(now); ok {
 		return body, nil
 	}
-	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
-	sent, _ := shield.lend(now)                    // nobody has read it yet
+	body, err := l.again()
+	if err != nil {
+		return nil, err
+	}
+	l.shot.release(false)
+	l.shot = &oneShot{body: body, another: true}
+	sent, _ := l.shot.lend(now) // nobody has read it yet
 	return sent, nil
 }
 

@@ -13,11 +13,12 @@ import (
 
 var errDetached = errors.New("respawn: read from the request body of an attempt that is over")
 
-// A oneShot is a body that can be read once. It outlives the attempts that fail
+// A oneShot is a body that is read once. It outlives the attempts that fail
 // before reading it, and is closed exactly once.
 type oneShot struct {
-	body  io.ReadCloser
-	first sendBody // most requests have one attempt, which costs no allocation of its own
+	body    io.ReadCloser
+	another bool     // there is: GetBody gives it
+	first   sendBody // most requests have one attempt, which costs no allocation of its own
 
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
@@ -27,6 +28,7 @@ type oneShot struct {
 	broke    bool // a Read of a holder that had not closed it failed
 	released bool // the call is over: the holder's Close is the body's
 	closed   bool
+	asked    bool // GetBody was, by who had the body: both may read from one source
 
 	// Whether the transport waits for the body.
 	lent    time.Time // to the holder
@@ -35,13 +37,14 @@ type oneShot struct {
 	spent   time.Duration // in the holder's Reads that have returned
 }
 
-// lend gives the body to a new attempt and takes it from the one before. It
-// fails once a byte of it was read, a Read has failed, or it was closed.
+// lend gives the body to a new attempt and takes it from the one before, which keeps it until it has
+// closed it if there is another. It fails then, and once a byte of it was read, a Read has failed, it
+// was closed, or GetBody was asked.
 func (o *oneShot) lend(now time.Time) (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case !o.unreadLocked():
+	case !o.unreadLocked(), o.another && o.holder != nil && !o.holder.done:
 		return nil, false
 	case o.holder == nil:
 		o.first.shot = o
@@ -62,7 +65,17 @@ func (o *oneShot) unread() bool {
 // unreadLocked: a Read that has not returned may still take a byte. net/http returns
 // from RoundTrip while its writer is in one.
 func (o *oneShot) unreadLocked() bool {
-	return o.read == 0 && !o.reading && o.readErr == nil && !o.closed
+	return o.read == 0 && !o.reading && o.readErr == nil && !o.closed && !o.asked
+}
+
+// noting is getBody for who has the body, which is not lent again once that was asked.
+func (o *oneShot) noting(getBody func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		o.mu.Lock()
+		o.asked = true
+		o.mu.Unlock()
+		return getBody()
+	}
 }
 
 // release ends the shield: nobody will send this body again. It is closed now if nobody holds it

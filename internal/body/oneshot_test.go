@@ -299,3 +299,62 @@ func TestOneShotConcurrently(t *testing.T) {
 		assert.LessOrEqual(t, whole.Load(), int64(1))
 	}
 }
+
+// What nobody has read goes again as it is, whatever GetBody would say. Where net/http has asked GetBody in
+// the meantime, by itself, that may have read from the same source, and only another body is whole.
+func TestAnUnreadBodyGoesAgainWithoutGetBody(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first  func(*http.Request) // what the first attempt does with its request
+		asked  int                 // how often GetBody was in the end
+		closes int64               // of the caller's body before the call is over
+	}{
+		"unread": {func(sent *http.Request) { Close(sent) }, 0, 0},
+		"read":   {func(sent *http.Request) { _, _ = sent.Body.Read(make([]byte, 1)); Close(sent) }, 1, 1},
+		"asked":  {func(sent *http.Request) { Close(sent); _, _ = sent.GetBody() }, 2, 1},
+		"held":   {func(*http.Request) {}, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, again := &trackedBody{Reader: strings.NewReader(payload)}, &trackedBody{Reader: strings.NewReader(payload)}
+			asked := 0
+			req := &http.Request{Method: http.MethodPost, Body: first}
+			req.GetBody = func() (io.ReadCloser, error) { asked++; return again, nil }
+			lender := NewLender(req, Idempotent)
+			sent, err := lender.Lend()
+			require.NoError(t, err)
+			tt.first(sent)
+
+			other, err := lender.Lend()
+
+			require.NoError(t, err)
+			assert.Equal(t, tt.asked, asked)
+			assert.Equal(t, tt.closes, first.closes.Load())
+			got, err := io.ReadAll(other.Body)
+			require.NoError(t, err)
+			assert.Equal(t, payload, string(got))
+			Close(other)
+			Close(sent)
+			lender.Settle()
+			assert.EqualValues(t, 1, first.closes.Load())
+			assert.Equal(t, tt.asked > 0, again.closes.Load() == 1)
+		})
+	}
+}
+
+// A GetBody that fails keeps no unread body from going again.
+func TestAnUnreadBodyGoesAgainThoughGetBodyFails(t *testing.T) {
+	req := &http.Request{Method: http.MethodPost, Body: &trackedBody{Reader: strings.NewReader(payload)}}
+	req.GetBody = func() (io.ReadCloser, error) { panic("there is none") }
+	lender := NewLender(req, Idempotent)
+	for range 3 {
+		sent, err := lender.Lend()
+		require.NoError(t, err)
+		Close(sent)
+	}
+	sent, err := lender.Lend()
+	require.NoError(t, err)
+	_, _ = io.Copy(io.Discard, sent.Body)
+	Close(sent)
+	_, err = lender.Lend()
+	require.ErrorIs(t, err, errPanicked)
+	lender.Settle()
+}
