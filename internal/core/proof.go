@@ -121,8 +121,7 @@ func (c *Client) isProof(now time.Time, s *suspect, t *Attempt) bool {
 //     last minute.
 //
 // It is not so if a candidate had answered the authority before the control began. Nor are the
-// first two if the transport in service has answered a later request of the authority: what is
-// silent all the same is on a connection that is dead.
+// first two if an outage has left the control behind (leftBehind).
 func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 	s, st := c.suspect(t.Call.Authority), c.standOf(t.Call)
 	if s.up != 0 && control.began >= s.up || control.took < answerGap {
@@ -133,7 +132,15 @@ func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 	}
 	older := st.trials.first
 	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
-	return (control.took >= longAgo || silent || s.refusals > 0) && !c.recent.servedSince(s.authority, control.began)
+	return (control.took >= longAgo || silent || s.refusals > 0) && !c.leftBehind(now, s.authority, control)
+}
+
+// leftBehind reports whether the transport in service has answered a request of a that began later than
+// control: what is silent all the same is on a connection that is dead. To replace the transport helps
+// those who wait there for ever, and nobody else, so an upstream whose outages come again and again has
+// that once in ten minutes.
+func (c *Client) leftBehind(now time.Time, a Authority, control failure) bool {
+	return now.Sub(c.promoted) >= rescueEvery && c.recent.servedSince(a, control.began)
 }
 
 // controlFailed: what failed in service may be the control of its own call's copy, or of what

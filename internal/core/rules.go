@@ -47,6 +47,9 @@ const (
 	calm = time.Minute
 	// vainFor is how long it is remembered that a promotion did not help.
 	vainFor = 10 * time.Minute
+	// rescueEvery is how long after a promotion for need the next one may come for
+	// those whom an outage has left behind.
+	rescueEvery = 10 * time.Minute
 	// mostAttempts bounds the attempts of a call before its last two (spare).
 	mostAttempts = 3
 	// moreAnswers is how many times as many answers in a row a proof takes after
