@@ -151,8 +151,7 @@ func Close(lent *http.Request) {
 
 // Answered notes that the caller has an answer. A Close of its body must not withhold that,
 // by blocking or by a panic: an inbound request's body blocks until its client has sent it,
-// which may wait for the very answer (Expect: 100-continue). Only a body whose end was seen is closed
-// first (release).
+// which may wait for the very answer (Expect: 100-continue).
 func (l *Lender) Answered() { l.answered = true }
 
 // Settle leaves the caller's body closed, or to the transport to close, or where the caller

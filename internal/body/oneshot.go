@@ -63,9 +63,9 @@ func (o *oneShot) unread() bool {
 }
 
 // unreadLocked: a Read that has not returned may still take a byte. net/http returns
-// from RoundTrip while its writer is in one.
+// from RoundTrip while its writer is in one. A body without a byte is there for ever.
 func (o *oneShot) unreadLocked() bool {
-	return o.read == 0 && !o.reading && o.readErr == nil && !o.closed && !o.asked
+	return o.read == 0 && !o.reading && o.readErr == nil && (!o.closed || o.ended) && !o.asked
 }
 
 // noting is getBody for who has the body, which is not lent again once that was asked.
@@ -79,22 +79,17 @@ func (o *oneShot) noting(getBody func() (io.ReadCloser, error)) func() (io.ReadC
 }
 
 // release ends the shield: nobody will send this body again. It is closed now if nobody holds it
-// any more, else by its holder. Where the caller has an answer, nobody waits for that, unless the
-// transport has seen the body's end: nothing is left to wait for, and net/http would have closed the
-// body before it had the answer.
+// any more, else by its holder. Where the caller has an answer, nobody waits for that.
 func (o *oneShot) release(answered bool) {
 	o.mu.Lock()
 	o.released = true
 	orphan := !o.closed && (o.holder == nil || o.holder.done)
 	o.closed = o.closed || orphan
-	ended := o.ended
 	o.mu.Unlock()
 	switch {
 	case !orphan:
 	case !answered:
 		_ = o.body.Close()
-	case ended:
-		o.bury()
 	default:
 		go o.bury()
 	}
@@ -126,13 +121,16 @@ type sendBody struct {
 func (b *sendBody) Read(p []byte) (int, error) {
 	o := b.shot
 	o.mu.Lock()
-	mine := o.holder == b && !b.done
-	if mine {
+	mine, empty := o.holder == b && !b.done, o.ended && o.read == 0
+	if mine && !empty {
 		o.reading, o.last = true, time.Now()
 	}
 	o.mu.Unlock()
-	if !mine {
+	switch {
+	case !mine:
 		return 0, errDetached
+	case empty:
+		return 0, io.EOF // it may be closed by now
 	}
 	n, err := o.body.Read(p)
 	o.mu.Lock()
@@ -149,13 +147,13 @@ func (b *sendBody) Read(p []byte) (int, error) {
 }
 
 // Close is the transport's: net/http closes a body that it never read when a dial fails. It
-// reaches the caller's body once that cannot be sent any more. While a Read is under way, that
+// reaches the caller's body once that is not to be read any more. While a Read is under way, that
 // is so, and Close is what ends the Read: HTTP/2 waits for its writer before it returns.
 func (b *sendBody) Close() error {
 	o := b.shot
 	o.mu.Lock()
 	b.done = true
-	final := o.holder == b && (o.released || o.read > 0 || o.readErr != nil || o.reading)
+	final := o.holder == b && (o.released || o.read > 0 || o.ended || o.readErr != nil || o.reading)
 	o.mu.Unlock()
 	if final {
 		return o.close()
