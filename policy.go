@@ -113,16 +113,16 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 // A Replay says which requests may be sent again after an error. Unless it is
 // [ReplayNever], a request that may be sent only once, such as a POST, is watched from
 // its first attempt. Watching costs 3 allocations, 1 more if the body is neither in
-// memory nor a file, 1 more if that has GetBody, and 4 more if the caller has an httptrace
-// of its own. A GET costs none.
+// memory nor a file, and 4 more if the caller has an httptrace of its own. A GET costs
+// none.
 type Replay int
 
 const (
 	// ReplayIdempotent sends again what never reached the server, and what is
 	// idempotent as net/http defines it (net/http/request.go, isReplayable): GET, HEAD,
 	// OPTIONS, TRACE, or with an Idempotency-Key or X-Idempotency-Key header. The body
-	// must be available again: there is none, or it was not read yet, or there is
-	// GetBody. If base retries by itself, respawn sees only the error of its last attempt,
+	// must be available again: there is none, or there is GetBody, or it was not read
+	// yet. If base retries by itself, respawn sees only the error of its last attempt,
 	// which may hide an attempt that was processed: put retries above respawn, or use
 	// ReplayNever.
 	ReplayIdempotent Replay = iota

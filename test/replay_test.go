@@ -306,29 +306,3 @@ func TestReplayAttemptsAreBounded(t *testing.T) {
 		})
 	}
 }
-
-// A body of which nobody has read a byte goes again, whatever becomes of GetBody: net/http asks that only
-// for what was read. Else nobody would ever try a fresh transport where no GetBody works.
-func TestADeadDialerIsReplacedThoughNoGetBodyWorks(t *testing.T) {
-	overDraws(t, 40, func(t *testing.T, d draw) {
-		again := oneOf(d,
-			func() (io.ReadCloser, error) { return nil, errors.New("it cannot be had again") },
-			func() (io.ReadCloser, error) { return nil, nil },
-			func() (io.ReadCloser, error) { panic("it cannot be had again") })
-		dead := testkit.RoundTripperFunc(unsent)
-		rt := start(t, dead, respawn.WithThreshold(1+d.IntN(3)), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return &testkit.Stub{} }).Make))
-		method, key := oneOf(d, http.MethodPost, http.MethodPut, http.MethodGet), d.chance(0.5)
-		for range 10 {
-			var sent bodies
-			req := request(t.Context(), method, "http://a.test/", nil)
-			req.Body, req.GetBody = sent.next(strings.NewReader(payload)), again
-			if key {
-				req.Header.Set("Idempotency-Key", "1")
-			}
-			_, err := testkit.Do(rt, req)
-			assert.NoError(t, err, "%s, %+v", method, rt.Health())
-			sent.assertClosedOnce(t)
-		}
-		assert.EqualValues(t, 2, rt.Health().Generation)
-	})
-}

@@ -21,7 +21,6 @@ const (
 	blocks           // the same, and the Read does not return yet
 	returns          // that Read
 	closes           // the newest attempt's transport
-	asks             // it asks GetBody, and closes what that gives
 	kinds
 )
 
@@ -64,7 +63,6 @@ type play struct {
 	blocked   chan struct{} // closed when the Read that blocks has returned; nil if none does
 	blockedIn *fuzzedBody
 	broken    bool
-	asked     bool // GetBody, by who has the newest
 }
 
 // body is what the newest attempt reads.
@@ -90,8 +88,6 @@ func (p *play) step(op byte) {
 		p.unblock(int(op) / kinds % 2)
 	case closes:
 		_ = p.holders[len(p.holders)-1].Body.Close()
-	case asks:
-		p.asks()
 	default:
 		p.read(int(op % kinds))
 	}
@@ -99,32 +95,17 @@ func (p *play) step(op byte) {
 }
 
 func (p *play) lend() {
-	left, made := p.lender.Left(), len(p.made)
+	left := p.lender.Left()
 	req, err := p.lender.Lend()
 	switch {
 	case left != (err == nil):
 		p.t.Errorf("Left says %t, and Lend %v", left, err)
 	case err != nil:
 		return
-	case p.asked && len(p.made) == made:
-		p.t.Error("the body is lent again, and GetBody was asked for another")
 	case p.once && len(p.holders) > 0 && (p.made[0].got > 0 || p.broken || p.blocked != nil):
 		p.t.Errorf("the body is lent again: %d bytes were read, it is broken: %t, it is being read: %t", p.made[0].got, p.broken, p.blocked != nil)
 	}
 	p.holders = append(p.holders, req)
-	p.asked = p.asked && len(p.made) == made
-}
-
-// asks: the newest attempt's transport tries again by itself.
-func (p *play) asks() {
-	again := p.holders[len(p.holders)-1].GetBody
-	if again == nil {
-		return
-	}
-	body, _ := again()
-	_ = body.Close()
-	p.made = p.made[:len(p.made)-1] // that is no body of the lender's
-	p.asked = true
 }
 
 func (p *play) read(how int) {
@@ -209,7 +190,6 @@ func FuzzBody(f *testing.F) {
 		"\x00\x05\x07\x00\x0e\x00",         // the same, and it gets a byte
 		"\x00\x04\x00\x07\x00",             // broken
 		"\x00\x01\x07\x00\x01\x07\x00\x07", // read and had again, with GetBody
-		"\x00\x07\x08\x00\x07\x00",         // unread, and its transport asks GetBody
 	} {
 		for _, getBody := range []bool{false, true} {
 			f.Add([]byte(seed), getBody, getBody)

@@ -13,7 +13,7 @@ import (
 type Lender struct {
 	req      *http.Request // the caller's, never changed
 	look     bool          // attempts get the body through a shield
-	shot     *oneShot      // the shield; nil if attempts get the body as it is
+	shot     *oneShot      // shields a body that cannot be had twice; nil if there is none
 	lent     bool          // an attempt has had the body
 	answered bool          // the caller has an answer
 }
@@ -21,14 +21,15 @@ type Lender struct {
 // NewLender returns the Lender of req's body. It is for one goroutine at a time.
 func NewLender(req *http.Request, r Replay) Lender {
 	l := Lender{req: req, look: r.NeedsShield(req)}
-	if l.look {
-		l.shot = &oneShot{body: req.Body, another: req.GetBody != nil}
+	if l.look && req.GetBody == nil {
+		l.shot = &oneShot{body: req.Body}
 	}
 	return l
 }
 
-// Lent notes that an attempt has had the caller's own request.
-func (l *Lender) Lent() { l.lent = true }
+// Lent notes that an attempt has had the caller's own request, with its body as it is. What can be seen of
+// that now says nothing: a file that was read is shorter.
+func (l *Lender) Lent() { *l = Lender{req: l.req, lent: true} }
 
 // Lend returns the request for one attempt: the caller's own, or a copy with a
 // body that can be read. If there is none any more, the error says why: GetBody's own,
@@ -55,41 +56,34 @@ func (l *Lender) LendUnder(ctx context.Context, sent *http.Request, now time.Tim
 	}
 	*sent = *l.req.WithContext(ctx)
 	sent.Body = body
-	if l.shot != nil && sent.GetBody != nil {
-		sent.GetBody = l.shot.noting(sent.GetBody)
-	}
 	return nil
 }
 
 // body returns the body that the next attempt reads.
 func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
-	first := !l.lent
-	l.lent = true
 	switch {
 	case !Has(l.req):
+		l.lent = true
 		return l.req.Body, nil
 	case l.shot != nil:
-		return l.shielded(now)
-	case first:
-		return l.req.Body, nil
+		if body, ok := l.shot.lend(now); ok {
+			return body, nil
+		}
+		return nil, errGone
 	}
-	return l.again()
-}
-
-// shielded lends what the attempt before had, if nobody has read it, as net/http does when it
-// tries again (net/http/transport.go, rewindBody): GetBody may fail, or be costly. Else it lends
-// what GetBody gives.
-func (l *Lender) shielded(now time.Time) (io.ReadCloser, error) {
-	if body, ok := l.shot.lend(now); ok {
+	body := l.req.Body
+	if l.lent {
+		var err error
+		if body, err = l.again(); err != nil {
+			return nil, err
+		}
+	}
+	l.lent = true
+	if !l.look {
 		return body, nil
 	}
-	body, err := l.again()
-	if err != nil {
-		return nil, err
-	}
-	l.shot.release(false)
-	l.shot = &oneShot{body: body, another: true}
-	sent, _ := l.shot.lend(now) // nobody has read it yet
+	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
+	sent, _ := shield.lend(now)                    // nobody has read it yet
 	return sent, nil
 }
 

@@ -13,12 +13,11 @@ import (
 
 var errDetached = errors.New("respawn: read from the request body of an attempt that is over")
 
-// A oneShot is a body that is read once. It outlives the attempts that fail
+// A oneShot is a body that can be read once. It outlives the attempts that fail
 // before reading it, and is closed exactly once.
 type oneShot struct {
-	body    io.ReadCloser
-	another bool     // there is: GetBody gives it
-	first   sendBody // most requests have one attempt, which costs no allocation of its own
+	body  io.ReadCloser
+	first sendBody // most requests have one attempt, which costs no allocation of its own
 
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
@@ -28,7 +27,6 @@ type oneShot struct {
 	broke    bool // a Read of a holder that had not closed it failed
 	released bool // the call is over: the holder's Close is the body's
 	closed   bool
-	asked    bool // GetBody was, by who had the body: both may read from one source
 
 	// Whether the transport waits for the body.
 	lent    time.Time // to the holder
@@ -37,14 +35,13 @@ type oneShot struct {
 	spent   time.Duration // in the holder's Reads that have returned
 }
 
-// lend gives the body to a new attempt and takes it from the one before, which keeps it until it has
-// closed it if there is another. It fails then, and once a byte of it was read, a Read has failed, it
-// was closed, or GetBody was asked.
+// lend gives the body to a new attempt and takes it from the one before. It
+// fails once a byte of it was read, a Read has failed, or it was closed.
 func (o *oneShot) lend(now time.Time) (*sendBody, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case !o.unreadLocked(), o.another && o.holder != nil && !o.holder.done:
+	case !o.unreadLocked():
 		return nil, false
 	case o.holder == nil:
 		o.first.shot = o
@@ -65,17 +62,7 @@ func (o *oneShot) unread() bool {
 // unreadLocked: a Read that has not returned may still take a byte. net/http returns
 // from RoundTrip while its writer is in one. A body without a byte is there for ever.
 func (o *oneShot) unreadLocked() bool {
-	return o.read == 0 && !o.reading && o.readErr == nil && (!o.closed || o.ended) && !o.asked
-}
-
-// noting is getBody for who has the body, which is not lent again once that was asked.
-func (o *oneShot) noting(getBody func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		o.mu.Lock()
-		o.asked = true
-		o.mu.Unlock()
-		return getBody()
-	}
+	return o.read == 0 && !o.reading && o.readErr == nil && (!o.closed || o.ended)
 }
 
 // release ends the shield: nobody will send this body again. It is closed now if nobody holds it
