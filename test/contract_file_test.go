@@ -148,3 +148,52 @@ func TestATransportThatLacksAFileIsReplacedWhereFilesAreSent(t *testing.T) {
 		}
 	}
 }
+
+// What kind of body a request has is seen before it is sent: of a file that was read less is left than its
+// request says. The next attempt has what GetBody gives, and where there is none the file is left to
+// the transport that may still read it.
+func TestAFileThatWasReadIsNotTakenForAnother(t *testing.T) {
+	const size = 1 << 16
+	path := filepath.Join(t.TempDir(), "upload")
+	require.NoError(t, os.WriteFile(path, make([]byte, size), 0o600))
+	for _, tt := range []struct {
+		again    bool
+		read     int64
+		attempts []int64 // what each has sent
+	}{
+		{true, 100, []int64{100, size}}, {true, size, []int64{size, size}}, {false, 100, []int64{100}},
+	} {
+		t.Run(fmt.Sprintf("%+v", tt), func(t *testing.T) {
+			var attempts []int64
+			base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+				if len(attempts) == 0 {
+					n, _ := io.CopyN(io.Discard, req.Body, tt.read)
+					attempts = append(attempts, n)
+					return nil, testkit.ConnReset() // a goroutine of its own closes the body some time
+				}
+				n, _ := io.Copy(io.Discard, req.Body)
+				attempts = append(attempts, n)
+				return testkit.Answer(req)
+			})
+			file, err := os.Open(path)
+			require.NoError(t, err)
+			defer file.Close()
+			rt := start(t, base, respawn.WithPatience(0), respawn.WithFactory(fails))
+			req := request(t.Context(), http.MethodPut, "http://a.test/", file)
+			req.Header.Set("Idempotency-Key", "1")
+			req.ContentLength = size
+			if tt.again {
+				req.Body = io.NopCloser(file)
+				req.GetBody = func() (io.ReadCloser, error) {
+					_, err := file.Seek(0, io.SeekStart)
+					return io.NopCloser(file), err
+				}
+			}
+			_, err = testkit.Do(rt, req)
+			assert.Equal(t, tt.again, err == nil)
+			assert.Equal(t, tt.attempts, attempts)
+			_, err = file.Seek(0, io.SeekStart)
+			assert.NoError(t, err, "it is still open")
+		})
+	}
+}

@@ -53,7 +53,7 @@ func (w *Watch) getConn(hostPort string) {
 func (w *Watch) asks(hostPort string) (asks, placed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting && w.isTarget(hostPort) {
+	if w.waiting && !w.pool.http1 && w.isTarget(hostPort) {
 		// An HTTP/2 stream asks once more for the connection that the attempt has waited for
 		// (net/http/h2_bundle.go, getConnCalled), so that its dial, and what asked within, is over.
 		w.nested = 0

@@ -35,6 +35,7 @@ const (
 type seen struct {
 	own            bool // net/http's transport: the first that asks is the attempt
 	places         bool // its pool may have no place
+	http1          bool // and has nothing else
 	queued         bool // the attempt waits for one
 	waiting        bool // the attempt
 	nested         int  // what was asked for others, and is not there yet
@@ -46,7 +47,7 @@ type seen struct {
 func (s *seen) note(op byte) {
 	switch op {
 	case asksOwn, asksOther:
-		if s.waiting && op == asksOwn { // for the connection that it has waited for
+		if s.waiting && op == asksOwn && !s.http1 { // for the connection that it has waited for
 			s.nested, s.queued = 0, false
 			return
 		}
@@ -121,7 +122,7 @@ func FuzzHooks(f *testing.F) {
 			f.Add([]byte(seed), mode)
 		}
 	}
-	transports := []http.RoundTripper{&http.Transport{}, rtFunc(nil), &http.Transport{MaxConnsPerHost: 1}, rtFunc(nil)}
+	transports := []http.RoundTripper{&http.Transport{}, rtFunc(nil), &http.Transport{MaxConnsPerHost: 1}, &http.Transport{DialContext: noDial}}
 	errs := []error{
 		errors.New("an error of a dialer's own"), refused(), &net.DNSError{Err: "server misbehaving"}, io.EOF,
 		&net.OpError{Op: "read", Err: syscall.ECONNRESET}, tls.AlertError(40),
@@ -131,7 +132,7 @@ func FuzzHooks(f *testing.F) {
 		callersTrace, atOnce := mode&4 != 0, mode&8 != 0
 		_, own := transport.(*http.Transport)
 		model := seen{own: own}
-		model.places = poolOf(transport).HasPlaces()
+		model.places, model.http1 = poolOf(transport).HasPlaces(), mode%4 == 3
 		var heard ear
 		var told atomic.Int64
 		w := Watch{Listener: &heard}

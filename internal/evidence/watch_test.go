@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -19,7 +20,8 @@ import (
 )
 
 // A dialer, or a callback, that makes a request under the context that it is given
-// fires the attempt's hooks, too. Who asks for the request's own host is taken for the attempt.
+// fires the attempt's hooks, too. Who asks for the request's own host where there may be HTTP/2 is taken for
+// the attempt.
 func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -30,6 +32,8 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 		{"own", &http.Transport{}, []string{"a.test:80", ""}, Connected},
 		{"own, and none yet", &http.Transport{}, []string{"a.test:80"}, Dialing},
 		{"within the dial", &http.Transport{}, []string{"a.test:80", "token.test:443", ""}, Dialing},
+		{"within the dial, to the same host", &http.Transport{DialContext: noDial}, []string{"a.test:80", "a.test:80", ""}, Dialing},
+		{"within the dial, to the same host, and then its own", &http.Transport{DialContext: noDial}, []string{"a.test:80", "a.test:80", "", ""}, Connected},
 		{"HTTP/2 asks again", &http.Transport{}, []string{"a.test:80", "a.test:80", ""}, Connected},
 		{"HTTP/2 asks again, and what its dial asked in vain is over", &http.Transport{}, []string{"a.test:80", "token.test:443", "a.test:80", ""}, Connected},
 		{"HTTP/2 asks again for the host, and at first for the proxy", &http.Transport{}, []string{"proxy.test:3128", "a.test:80", ""}, Connected},
@@ -67,7 +71,7 @@ func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
 	} {
 		var asked string
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(hostPort string) { asked = hostPort }})
-		nobody := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }}
+		nobody := &http.Transport{DialContext: noDial}
 		req := mustRequest(ctx, http.MethodGet, target, nil)
 		_, err := nobody.RoundTrip(req)
 		require.Error(t, err)
@@ -204,4 +208,31 @@ func TestAStreamOfHTTP2IsTheAttemptsOwnConnection(t *testing.T) {
 			srv.Close()
 		}
 	}
+}
+
+func noDial(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
+
+// net/http has HTTP/2 off where there is a dialer of the user's, unless somebody turns it on.
+func TestATransportMayHaveHTTP2(t *testing.T) {
+	var h1, h2, h2c http.Protocols
+	h1.SetHTTP1(true)
+	h2.SetHTTP2(true)
+	h2c.SetUnencryptedHTTP2(true)
+	next := map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(string, *tls.Conn) http.RoundTripper { return nil }}
+	for i, tt := range []struct {
+		*http.Transport
+		http1 bool
+	}{
+		{&http.Transport{}, false},
+		{http.DefaultTransport.(*http.Transport), false},
+		{&http.Transport{Protocols: &h1}, true}, {&http.Transport{Protocols: &h2}, false}, {&http.Transport{Protocols: &h2c}, false},
+		{&http.Transport{DialContext: noDial}, true},
+		{&http.Transport{DialTLSContext: noDial}, true},
+		{&http.Transport{DialContext: noDial, ForceAttemptHTTP2: true}, false},
+		{&http.Transport{DialContext: noDial, Protocols: &h2}, false},
+		{&http.Transport{DialContext: noDial, TLSNextProto: next}, false},
+	} {
+		assert.Equal(t, tt.http1, PoolOf(tt.Transport).http1, "row %d", i)
+	}
+	assert.False(t, PoolOf(nil).http1, "nobody knows")
 }
