@@ -106,7 +106,7 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 }
 
 // answers is how many a proof of a takes in an outage that began then. Where promotions did not help
-// several others, they may be names of one upstream, and a another one.
+// several authorities, these may be names of one upstream, and a may be one more.
 func (r *recent) answers(tripped time.Time, a Authority) int {
 	if m := r.get(a); m != nil && m.inVain(tripped) {
 		return m.answers

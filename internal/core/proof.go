@@ -25,8 +25,9 @@ import (
 // minute. The authority's next proof then takes four answers in a row, and after another such
 // promotion eight, until ten minutes have passed in which the authority had no outage (prove;
 // didNotHelp in memory.go). Meanwhile, if there are two such authorities, the proofs of all others take
-// four as well: they may be names of one upstream (answers in memory.go). Trials that fail between the answers do not start a proof over: it takes so
-// many answers more that it is no likelier to be due to chance (mayBeChance).
+// four as well: they may be names of one upstream (answers in memory.go). Trials that fail between the
+// answers do not start a proof over: it takes so many answers more that it is no likelier to be due to
+// chance (mayBeChance).
 //
 // When does an authority refuse a candidate? When a trial of it has failed (trialFailed), unless
 //
