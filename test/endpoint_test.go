@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,36 +63,5 @@ func TestAnIllEndpointAskedInBurstsReplacesLittle(t *testing.T) {
 		}
 		swaps, most := rt.Health().Generation-1, 2+2*int(time.Since(began)/(20*time.Minute))
 		assert.LessOrEqual(t, int(swaps), most, "%s, %s, gap %v, threshold %d, burst %d", method, ends, gap, threshold, burst)
-	})
-}
-
-// As above, and the upstream has many names, each an authority. What did not help two of them is doubted
-// for the others, too, or each of them would have the transport replaced.
-func TestAnIllEndpointOfManyNamesReplacesLittle(t *testing.T) {
-	overDraws(t, 120, func(t *testing.T, d draw) {
-		fails := staysSilent(nil)
-		if d.chance(0.5) {
-			fails = testkit.RoundTripperFunc(func(*http.Request) (*http.Response, error) { return nil, testkit.ConnReset() })
-		}
-		names, method := 6+d.IntN(12), oneOf(d, http.MethodPost, http.MethodPut, http.MethodGet)
-		threshold, gap := 1+d.IntN(4), d.between(2*time.Second, 20*time.Second)
-		burst := max(2, threshold+d.IntN(2))
-		rt := start(t, halfWell(fails), respawn.WithThreshold(threshold),
-			respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return halfWell(fails) }).Make))
-		send := func(name int, path string) {
-			ctx, cancel := context.WithTimeout(t.Context(), d.between(2*time.Second, 20*time.Second))
-			defer cancel()
-			_, _ = testkit.Do(rt, request(ctx, method, fmt.Sprintf("http://%d.test%s", name, path), strings.NewReader("")))
-		}
-		for began := time.Now(); time.Since(began) < 20*time.Minute; time.Sleep(gap) {
-			name := d.IntN(names)
-			for range burst {
-				send(name, "/ill")
-				time.Sleep(d.between(0, time.Second))
-			}
-			time.Sleep(time.Duration(d.Float64() * float64(gap)))
-			send(name, "/well")
-		}
-		assert.LessOrEqual(t, int(rt.Health().Generation-1), 5, "%d names, %s, gap %v, threshold %d, burst %d", names, method, gap, threshold, burst)
 	})
 }

@@ -187,25 +187,6 @@ func TestSilentOutagesThatManyBodiesMeetReplaceNothing(t *testing.T) {
 	}
 }
 
-// As case A4, with outages of a minute or two that come again and again, and that leave waiting for good
-// whoever came in them. To replace the transport rescues those, once in ten minutes.
-func TestOutagesThatLeaveRequestsWaitingReplaceLittle(t *testing.T) {
-	t.Parallel()
-	overSome(t, 12, func(d *draw) {
-		s := newSim(d, d.rules())
-		turn, dark := d.between(4*time.Minute, 10*time.Minute), d.between(time.Minute, 2*time.Minute)
-		s.world = func(*visit, uint64) fate {
-			if x := s.since() % turn; x > time.Minute && x < time.Minute+dark {
-				return fateDark
-			}
-			return fateWell
-		}
-		s.traffic(d.between(0, sec), d.between(500*ms, 5*sec), 100*time.Minute, visit{host: "a", method: "GET", left: oneOf(d, 0, 2*time.Minute, 5*time.Minute)})
-		s.run(100 * time.Minute)
-		s.swapsAtMost(10)
-	})
-}
-
 // Case A5, by time.
 func TestADisruptionThatComesAndGoesReplacesNothing(t *testing.T) {
 	few := fewSwaps{most: 3}

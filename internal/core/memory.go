@@ -65,11 +65,8 @@ type recently struct {
 
 // inForce reports whether something was promoted within the last minute, or a promotion did not help.
 func (m recently) inForce(now time.Time) bool {
-	return now.Sub(m.swapped) < calm || m.inVain(now)
+	return now.Sub(m.swapped) < calm || m.answers > 1 && now.Sub(m.useless) < vainFor
 }
-
-// inVain reports whether a promotion did not help, and nothing has lifted that until then.
-func (m recently) inVain(then time.Time) bool { return m.answers > 1 && then.Sub(m.useless) < vainFor }
 
 // servedSince reports whether the transport in service has answered a request of a that began later
 // than the given instant.
@@ -89,7 +86,7 @@ func (r *recent) wasDown(now time.Time, a Authority) bool {
 func (r *recent) over(now, tripped time.Time, a Authority) {
 	m := r.use(now, a)
 	m.over = now
-	if m.inVain(tripped) {
+	if r.answers(tripped, a) > 1 {
 		m.useless = now
 	}
 }
@@ -105,20 +102,10 @@ func (r *recent) didNotHelp(now time.Time, a Authority) {
 	}
 }
 
-// answers is how many a proof of a takes in an outage that began then. Where promotions did not help
-// several authorities, these may be names of one upstream, and a may be one more.
+// answers is how many a proof of a takes in an outage that began then.
 func (r *recent) answers(tripped time.Time, a Authority) int {
-	if m := r.get(a); m != nil && m.inVain(tripped) {
+	if m := r.get(a); m != nil && tripped.Sub(m.useless) < vainFor {
 		return m.answers
-	}
-	inVain := 0
-	for i := range r.entries {
-		if r.entries[i].value.inVain(tripped) {
-			inVain++
-		}
-	}
-	if inVain >= severalInVain {
-		return moreAnswers
 	}
 	return 1
 }

@@ -105,22 +105,3 @@ func TestMoreAnswersLastAsLongAsTheOutage(t *testing.T) {
 		assert.Equal(t, tt.after, r.answers(at(tt.again), a), "%+v", tt)
 	}
 }
-
-// What did not help several authorities is doubted for all, as long as it is remembered, and no longer: who
-// had no promotion in vain does not pass the doubt on.
-func TestWhatDidNotHelpSeveralIsDoubtedForAll(t *testing.T) {
-	at := func(d time.Duration) time.Time { return simStart.Add(d) }
-	var r recent
-	for i := range severalInVain {
-		assert.Equal(t, 1, r.answers(at(0), named(9)), "%d in vain", i)
-		r.swappedFor(at(0), named(i))
-		r.didNotHelp(at(0), named(i))
-	}
-	assert.Equal(t, moreAnswers, r.answers(at(vainFor-1), named(9)))
-	r.over(at(vainFor-1), at(vainFor-2), named(9))
-	assert.Equal(t, 1, r.answers(at(vainFor), named(9)))
-	assert.Equal(t, 1, r.answers(at(vainFor), named(8)))
-	r.over(at(vainFor), at(vainFor-1), named(0))
-	assert.Equal(t, 1, r.answers(at(vainFor+1), named(9)), "one is left")
-	assert.Equal(t, moreAnswers, r.answers(at(vainFor+1), named(0)), "for itself")
-}

@@ -24,10 +24,8 @@ import (
 // A promotion for an authority did not help if a failure or a stall of that authority counts within a
 // minute. The authority's next proof then takes four answers in a row, and after another such
 // promotion eight, until ten minutes have passed in which the authority had no outage (prove;
-// didNotHelp in memory.go). Meanwhile, if there are two such authorities, the proofs of all others take
-// four as well: they may be names of one upstream (answers in memory.go). Trials that fail between the
-// answers do not start a proof over: it takes so many answers more that it is no likelier to be due to
-// chance (mayBeChance).
+// didNotHelp in memory.go). Trials that fail between the answers do not start a proof over: it takes so
+// many answers more that it is no likelier to be due to chance (mayBeChance).
 //
 // When does an authority refuse a candidate? When a trial of it has failed (trialFailed), unless
 //
@@ -122,7 +120,8 @@ func (c *Client) isProof(now time.Time, s *suspect, t *Attempt) bool {
 //     last minute.
 //
 // It is not so if a candidate had answered the authority before the control began. Nor are the
-// first two if an outage has left the control behind (leftBehind).
+// first two if the transport in service has answered a later request of the authority: what is
+// silent all the same is on a connection that is dead.
 func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 	s, st := c.suspect(t.Call.Authority), c.standOf(t.Call)
 	if s.up != 0 && control.began >= s.up || control.took < answerGap {
@@ -133,15 +132,7 @@ func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 	}
 	older := st.trials.first
 	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
-	return (control.took >= longAgo || silent || s.refusals > 0) && !c.leftBehind(now, s.authority, control)
-}
-
-// leftBehind reports whether the transport in service has answered a request of a that began later than
-// control: what is silent all the same is on a connection that is dead. To replace the transport helps
-// those who wait there for ever, and nobody else, so an upstream whose outages come again and again has
-// that once in ten minutes.
-func (c *Client) leftBehind(now time.Time, a Authority, control failure) bool {
-	return now.Sub(c.promoted) >= rescueEvery && c.recent.servedSince(a, control.began)
+	return (control.took >= longAgo || silent || s.refusals > 0) && !c.recent.servedSince(s.authority, control.began)
 }
 
 // controlFailed: what failed in service may be the control of its own call's copy, or of what

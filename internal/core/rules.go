@@ -47,17 +47,12 @@ const (
 	calm = time.Minute
 	// vainFor is how long it is remembered that a promotion did not help.
 	vainFor = 10 * time.Minute
-	// rescueEvery is how long after a promotion for need the next one may come for
-	// those whom an outage has left behind.
-	rescueEvery = 10 * time.Minute
 	// mostAttempts bounds the attempts of a call before its last two (spare).
 	mostAttempts = 3
 	// moreAnswers is how many times as many answers in a row a proof takes after
 	// a promotion that did not help, and mostAnswers the bound.
 	moreAnswers = 4
 	mostAnswers = 8
-	// severalInVain is how many authorities that promotions did not help speak for all.
-	severalInVain = 2
 	// mostMissed bounds how many failed trials count for each answer of a proof: what failed
 	// in an outage of the upstream says little about what comes after that.
 	mostMissed = 4
