@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -271,4 +272,33 @@ func TestATransportThatDiesTwiceWithinAMinuteIsReplacedTwice(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Half of a transport's connections are dark, and it happens again a few minutes after it was replaced. That the
+// others answer hides it for no longer than the controls take to meet a dark one.
+func TestATransportHalfOfWhichIsDarkIsReplacedSoon(t *testing.T) {
+	overSome(t, 20, func(d *draw) {
+		s := newSim(d, d.rules())
+		deaths := []time.Duration{time.Minute, time.Minute + d.between(2*time.Minute, 9*time.Minute)}
+		dead := func(on uint64, at time.Duration) bool {
+			return slices.ContainsFunc(deaths, func(death time.Duration) bool {
+				return at >= death && s.builtAt(on).Before(simStart.Add(death))
+			})
+		}
+		s.world = func(_ *visit, on uint64) fate {
+			if dead(on, s.since()) && d.chance(0.5) {
+				return fateDark
+			}
+			return fateWell
+		}
+		s.traffic(0, 300*ms, 15*time.Minute, visit{host: "a", method: "GET", left: oneOf(d, 0, 30*sec)})
+		for _, death := range deaths {
+			s.at(death+100*sec, func() {
+				if dead(s.c.Current(), death) {
+					d.fail("what died at %v is still in service", death)
+				}
+			})
+		}
+		s.run(15 * time.Minute)
+	})
 }
