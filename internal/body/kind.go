@@ -46,8 +46,9 @@ func isRegular(f *os.File) bool {
 	return err != nil || info.Mode().IsRegular()
 }
 
-// fits reports whether what is left of f is as long as its request says, where that says it. If it is
-// not, the attempt fails, and the connection that net/http closes for that may be all it speaks of.
+// fits reports whether what is left of f is as long as its request says, or the request does not say.
+// Where it is not, net/http gives up and closes the connection, and its error may tell of the closed
+// connection alone.
 func fits(f *os.File, length int64) bool {
 	if length <= 0 {
 		return true

@@ -27,8 +27,8 @@ func NewLender(req *http.Request, r Replay) Lender {
 	return l
 }
 
-// Lent notes that an attempt has had the caller's own request, with its body as it is. What can be seen of
-// that now says nothing: a file that was read is shorter.
+// Lent notes that an attempt has had the caller's own request, with its body as it is. No shield is put
+// around that body any more: a file that was read would look like one that is too short.
 func (l *Lender) Lent() { *l = Lender{req: l.req, lent: true} }
 
 // Lend returns the request for one attempt: the caller's own, or a copy with a

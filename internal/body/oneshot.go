@@ -60,7 +60,8 @@ func (o *oneShot) unread() bool {
 }
 
 // unreadLocked: a Read that has not returned may still take a byte. net/http returns
-// from RoundTrip while its writer is in one. A body without a byte is there for ever.
+// from RoundTrip while its writer is in one. An empty body whose end was seen goes again though it
+// is closed: nobody has to read it.
 func (o *oneShot) unreadLocked() bool {
 	return o.read == 0 && !o.reading && o.readErr == nil && (!o.closed || o.ended)
 }

@@ -60,7 +60,7 @@ func (w *Watch) asks(hostPort string) (asks, placed bool) {
 		return false, w.leavesQueueLocked(Dialing)
 	}
 	if w.waiting || !w.pool.known && !w.isTarget(hostPort) {
-		w.nested++ // a request within the attempt's dial, and who dials has a place
+		w.nested++ // a request within the attempt's dial: the attempt has its place
 		return false, w.leavesQueueLocked(Dialing)
 	}
 	// net/http asks again when it retries by itself, which it does only if the

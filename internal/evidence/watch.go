@@ -31,9 +31,9 @@ const (
 // certificate, sends a request under the context that it was given, that request fires
 // them, too. A Watch therefore keeps two facts apart. The first is whether the attempt
 // had a connection of its own: that follows from which GetConn was the attempt's, and
-// from depth, since a request to another host that is made while the attempt waits for its
-// connection is nested. The second is whether anything may have been sent: any connection at all
-// means that it may.
+// from depth, since a request that is made while the attempt waits for its connection is
+// nested (asks in hooks.go tells it from an HTTP/2 stream, which asks again). The second is
+// whether anything may have been sent: any connection at all means that it may.
 type Watch struct {
 	context.Context // the request's, with the hooks
 
