@@ -11,6 +11,7 @@ type role uint8
 const (
 	inService  role = iota // on the transport in service
 	onTrial                // on a candidate, for its caller
+	onTry                  // the same, of a planned candidate, by an authority that is well
 	asCopy                 // on a candidate, beside its control
 	asPlanned              // the same, of a planned candidate
 	leftBehind             // on a transport that was replaced, beside what its call does next
@@ -85,7 +86,10 @@ func (a *Attempt) stays() bool { return a.held && !a.goes }
 func (a *Attempt) looks() bool { return a.asked && !a.connected }
 
 // Copy reports whether a is beside another attempt of its call.
-func (a *Attempt) Copy() bool { return a.role != inService && a.role != onTrial }
+func (a *Attempt) Copy() bool { return a.role != inService && !a.onCandidate() }
+
+// onCandidate reports whether a was sent on a candidate for its caller, and not as a copy.
+func (a *Attempt) onCandidate() bool { return a.role == onTrial || a.role == onTry }
 
 // waited is how long a has been under way; 0 where nobody knows.
 func (a *Attempt) waited(now time.Time) time.Duration {
@@ -116,7 +120,7 @@ func (c *Client) callBack(a *Attempt) {
 // uncount: a's call goes elsewhere. If a was on a candidate, or did not go to its transport yet,
 // a was no attempt of the call's own.
 func (c *Client) uncount(a *Attempt) {
-	if a.role == onTrial && a.On != c.current || a.role == inService && a.stays() {
+	if a.onCandidate() && a.On != c.current || a.role == inService && a.stays() {
 		a.Call.attempts--
 	}
 }

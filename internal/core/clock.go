@@ -24,15 +24,23 @@ func (c *Client) passed(now time.Time) {
 	if hasPassed(c.sweepAt, now) {
 		c.sweep(now)
 	}
+	c.probesPassed(now)
+	if r := c.cand; r != nil {
+		c.candidatePassed(now, r)
+		c.probesPassed(now) // a probe waits less long once no candidate has answered one like it
+	}
+}
+
+func (c *Client) probesPassed(now time.Time) {
 	for _, s := range slices.Clone(c.busy) {
 		if s.probe != nil && hasPassed(c.probedAt(s), now) {
 			c.probed(now, s)
 		}
 	}
-	r := c.cand
-	if r == nil {
-		return
-	}
+}
+
+// candidatePassed performs the deadlines of r.
+func (c *Client) candidatePassed(now time.Time, r *candidate) {
 	for _, st := range r.stands {
 		c.passedOf(now, r, st)
 		if c.cand != r {

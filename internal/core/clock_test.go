@@ -102,3 +102,24 @@ func TestAgeIsDueBesideACandidateForNeed(t *testing.T) {
 	s.Recreate(s.now, &Order{})
 	assert.NotEqual(t, due, s.Deadline())
 }
+
+// At the end of a candidate that has answered one like it, a probe waits less long: its place may
+// be free for the next at once, and the timer does not fire twice for that.
+func TestTheEndOfACandidateMayBeThatOfAProbe(t *testing.T) {
+	s := newScene(t)
+	s.silent([]*Attempt{s.does(s.call(Once, "POST"), Send)})
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Recreate(s.now, &Order{})
+	s.Built(s.now, s.cand.id, false, Draw{})
+	trial := s.does(q, Try)
+	s.now = s.now.Add(s.rules.RecreateTimeout - headStart)
+	s.Answered(s.now, trial) // its control has twice as long as that took
+	probe := s.does(s.call(Once, "POST"), Send)
+	au := probe.Call.Authority
+	require.Equal(t, probe, s.suspect(au).probe)
+	s.after(headStart)
+	require.Nil(t, s.cand)
+	assert.Nil(t, s.suspect(au).probe)
+	assert.False(t, hasPassed(s.Deadline(), s.now))
+}

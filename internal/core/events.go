@@ -42,7 +42,7 @@ func (c *Client) Failed(now time.Time, a *Attempt, o Outcome) Fate {
 	case on == nil: // its transport is not in service any more, or its candidate is over
 		c.note(now, q, a, o)
 	default:
-		if a.control || a.role == onTrial && (!o.Again || o.Verdict == Neutral) {
+		if a.control || a.onCandidate() && (!o.Again || o.Verdict == Neutral) {
 			c.note(now, q, a, o)
 		}
 		c.trialFailed(now, c.cand, on, a, o)
@@ -98,7 +98,7 @@ func (c *Client) note(now time.Time, q *Call, a *Attempt, o Outcome) {
 	}
 	q.failure = failure{
 		on: a.On, began: a.began, at: c.now, apart: o.Unsent || o.Apart, again: o.Again,
-		stall: o.Verdict == Stall && !o.Unseen, slow: rowOf(now, a, o) == silent, took: a.waited(now), first: a.role == onTrial && !a.control,
+		stall: o.Verdict == Stall && !o.Unseen, slow: rowOf(now, a, o) == silent, took: a.waited(now), first: a.onCandidate() && !a.control,
 	}
 }
 

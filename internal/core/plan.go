@@ -145,7 +145,7 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	case !r.copied && !now.Before(r.halfway):
 		st := r.standOrNew(q.Authority)
 		st.isTriedBy(now, q)
-		st.callback = c.tryOn(now, q, onTrial, false)
+		st.callback = c.tryOn(now, q, onTry, false)
 		return Step{Do: Try, Attempt: st.callback}, true
 	}
 	return Step{}, false
@@ -171,9 +171,12 @@ func (st *stand) endsNeutrally(t *Attempt, o Outcome) {
 	}
 }
 
-// isTry reports whether t is the try of a planned candidate. A call whose try failed may make
-// a trial as well, once its authority has tripped.
-func (st *stand) isTry(t *Attempt) bool { return st.try == t.Call && !st.tryLost }
+// tries reports whether a is a try of a planned candidate. The trial that its call may make later,
+// once the authority has tripped, is none.
+func (a *Attempt) tries() bool { return a.role == onTry || a.role == asPlanned }
+
+// isTry reports whether t is the try of st.
+func (st *stand) isTry(t *Attempt) bool { return t.tries() && st.try == t.Call }
 
 // tryJudged: a try of a planned candidate is in vain where the candidate failed
 // what the transport in service answered.
@@ -182,10 +185,9 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 		return
 	}
 	st.inVain = true
-	st.refused = true
-	c.releaseTrials(st)
-	c.wake(st.authority)
-	c.report(now, Report{What: HasRefused, About: About{Authority: st.authority}, Candidate: c.cand.id, Kind: st.kind})
+	if !st.refused { // by a trial, once the authority had tripped
+		c.refuse(now, c.cand, st, st.kind)
+	}
 }
 
 // tryAnswered: the transport in service has answered the control of a try: the same request, or,

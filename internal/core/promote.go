@@ -191,7 +191,7 @@ func (c *Client) rescue(now time.Time) {
 		next := a.next
 		if !now.Before(a.ripeAt) {
 			a.remove()
-			if a.role == onTrial || c.spare(a.Call) {
+			if a.onCandidate() || c.spare(a.Call) {
 				c.move(a)
 			}
 		}

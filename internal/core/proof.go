@@ -90,7 +90,7 @@ func (c *Client) trialAnswered(now time.Time, st *stand, t *Attempt) {
 	}
 	c.now++ // what begins from here on meets an upstream that is up
 	switch {
-	case t.role == asPlanned || st.isTry(t) || s == nil:
+	case t.tries() || s == nil:
 		c.promote(now, t, false) // an answer replaces what works
 	case t.role == asCopy:
 		c.copyAnswered(now, st, s, t)
@@ -159,7 +159,8 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 	}
 	switch {
 	case st.isTry(t):
-		if t.role == onTrial {
+		c.wake(st.authority) // if it has tripped meanwhile, others may have waited for t
+		if t.role == onTry {
 			t.Call.attempts-- // it could trip nothing
 			if o.Left {
 				c.tryLeft(now, st, t, o)
@@ -200,12 +201,13 @@ func (a *Attempt) hurried(now time.Time) bool {
 	return !since.IsZero() && trialParts*a.waited(now) < (trialParts-1)*now.Sub(since)
 }
 
-// refuse: r did not help the authority of st. It stays for the others.
+// refuse: r did not help the authority of st. It stays for the others. An authority that is well may
+// have tried what is planned in vain: that is no part of its next outage.
 func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
 	c.now++
 	st.refused = true
 	about := About{Authority: st.authority}
-	if s := c.suspect(st.authority); s != nil {
+	if s := c.suspect(st.authority); s != nil && s.outage() {
 		s.refused = c.now
 		s.refusals++
 		about = s.about()

@@ -161,7 +161,7 @@ func (c *Client) releaseTrials(st *stand) {
 	for a := st.trials.first; a != nil; a = st.trials.first {
 		a.remove()
 		switch {
-		case a.Copy() || a.unsent() || st.try == a.Call && a.Call.Kind != Once:
+		case a.Copy() || a.unsent() || a.role == onTry && a.Call.Kind != Once:
 			c.callBack(a)
 		case s != nil:
 			s.strays.add(a)

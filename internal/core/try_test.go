@@ -243,3 +243,97 @@ func TestATryThatWasGivenUpSaysNothingWhereItsControlIsNotAnswered(t *testing.T)
 		})
 	}
 }
+
+// A planned candidate that an authority refuses after it has tripped is as any other to it: what
+// failed before the refusal cannot justify the next trial.
+func TestARefusalOfWhatIsPlannedSpendsTheEvidence(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	s.does(s.call(Repeatable, "PUT"), Try)
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), lost)
+	}
+	au := s.call(Once, "POST").Authority
+	require.Equal(t, Tripped, s.suspect(au).state)
+	s.after(headStart)
+	require.True(t, s.cand.refusedBy(au))
+	assert.Equal(t, 1, s.suspect(au).refusals, "a candidate failed it in this outage")
+	s.after(s.rules.RecreateTimeout)
+	require.Nil(t, s.cand)
+	q := s.call(Once, "POST")
+	s.Failed(s.now, s.does(q, Send), lost)
+	s.does(s.call(Once, "POST"), Wait) // that failure is newer
+}
+
+// Of an authority that is well, a refusal is no part of the next outage.
+func TestATryInVainIsNoPartOfALaterOutage(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.refused(s.asks())
+	s.Failed(s.now, copied, lost)
+	s.Answered(s.now, control)
+	require.True(t, s.cand.refusedBy(control.Call.Authority))
+	au := s.call(Once, "POST").Authority
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), lost)
+	}
+	require.Equal(t, Tripped, s.suspect(au).state)
+	assert.Zero(t, s.suspect(au).refusals)
+}
+
+// A candidate is refused once: by a trial, or by the try that the authority made before it tripped.
+func TestATryIsNoSecondRefusal(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	for range 3 {
+		s.refused(s.asks())
+	}
+	trial := s.tries(s.call(Copyable, "GET"))
+	s.Failed(s.now, copied, lost)
+	s.Failed(s.now, trial, lost)
+	require.True(t, s.cand.refusedBy(control.Call.Authority))
+	s.Todo()
+	s.Answered(s.now, control)
+	require.True(t, s.cand.stands[0].inVain)
+	assert.False(t, s.inVain(), "that was told")
+}
+
+// Whoever waits for a try, since the authority has tripped meanwhile, is woken at its end.
+func TestWhoWaitsForATryIsWokenAtItsEnd(t *testing.T) {
+	for name, o := range map[string]Outcome{"it fails": lost, "it ends neutrally": {}, "its caller leaves": {Verdict: Stall, Trigger: "stall", Left: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			waits := s.call(Once, "POST")
+			slow := s.does(waits, Send)
+			s.halfway()
+			try := s.does(s.call(Repeatable, "PUT"), Try)
+			for range 3 {
+				s.refused(s.does(s.call(Once, "POST"), Send))
+			}
+			s.refused(slow)
+			s.does(waits, Wait)
+			s.Todo()
+			s.Failed(s.now, try, o)
+			assert.Contains(t, s.Todo().Wake, waits)
+		})
+	}
+}
+
+// A call that tried a planned candidate makes a trial like any other once its authority has
+// tripped: the answer has to have a control.
+func TestATrialOfWhoseTryIsOverNeedsAControl(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	q := s.call(Once, "POST")
+	q.Deadline = s.now.Add(2 * time.Second)
+	try := s.does(q, Try)
+	s.Asks(try, false)
+	s.after(headStart / 2) // half of what is a verdict
+	require.True(t, try.over)
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Sealed, "POST"), Send), lost)
+	}
+	was := s.Current()
+	s.Answered(s.now, s.does(q, Try))
+	assert.Equal(t, was, s.Current())
+}

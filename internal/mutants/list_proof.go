@@ -351,7 +351,7 @@ var proofs = []mutant{
 		"st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false\n\t\t\tc.callBackAll(&st.trials, st.try) // what is planned is tried for its own sake",
 		"st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false"},
 	{"what was sent only once is called back", "internal/core/sharing.go",
-		"case a.Copy() || a.unsent() || st.try == a.Call && a.Call.Kind != Once:",
+		"case a.Copy() || a.unsent() || a.role == onTry && a.Call.Kind != Once:",
 		"case true:"},
 	{"a trial holds back its authority for good", "internal/core/clock.go",
 		"if st.holder != nil && hasPassed(st.holder.start.Add(headStart), now) {",
