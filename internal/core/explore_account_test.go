@@ -54,6 +54,7 @@ type hostAccount struct {
 	took        time.Duration
 
 	refused bool              // the candidate
+	spent   bool              // it has not failed in service since it refused one
 	like    [Copyable + 1]int // by likeOf: when the youngest began that failed in service
 	before  int               // the step of the latest answered trial but one, in this outage
 	latest  int
@@ -170,6 +171,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	if o.Untyped {
 		return
 	}
+	h.spent = false
 	if o.Verdict == Failure {
 		h.took = max(h.took, acc.waited(w, f))
 	}
@@ -340,5 +342,6 @@ func (acc *account) asked(w *world, x *traveler, f *flight) {
 	h := &acc.hosts[i]
 	if f.on != w.current {
 		w.must(!h.refused || !h.tripped, "%s tries what it has refused", hosts[i].Host)
+		w.must(!h.spent || !h.tripped || acc.ended, "%s tries a candidate, and has not failed since it refused one", hosts[i].Host)
 	}
 }

@@ -202,7 +202,7 @@ func (k *keyer) traveler(x *traveler) {
 
 func (k *keyer) flight(f *flight) {
 	k.spell(f.a)
-	k.bools(f.copy, f.trial, f.hidden, f.looks, f.sent, f.answered, f.told, f.left, f.inside, f.held, f.late, f.queued, f.extra, f.astray)
+	k.bools(f.copy, f.trial, f.hidden, f.looks, f.sent, f.answered, f.told, f.left, f.inside, f.held, f.late, f.queued, f.extra, f.astray, f.tries)
 	k.durations(f.queuedFor)
 	k.steps(f.began)
 	k.instants(f.clock)

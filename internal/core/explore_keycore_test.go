@@ -125,7 +125,7 @@ func (k *keyer) account(a *account) {
 	}
 	for i := range a.hosts {
 		h := &a.hosts[i]
-		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.useless)
+		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.spent, h.useless)
 		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.down)
 		k.instants(h.opened, h.counted)
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost)

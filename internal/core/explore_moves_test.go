@@ -230,6 +230,9 @@ func (w *world) next() time.Time {
 		}
 	}
 	see(w.c.Deadline())
+	if w.built != 0 && w.builtPlan {
+		see(w.builtAt.Add(w.RecreateTimeout / 2)) // no timer is set for this: the next call sees that it has passed
+	}
 	if !w.closed {
 		see(w.acc.notBefore)
 	}

@@ -58,11 +58,14 @@ func (w *world) performOnce() {
 		for _, f := range w.flights {
 			w.must(f.x != x || !f.copy, "two copies of a request")
 		}
-		if f := w.takeOff(x, a, a.began); x.leaving {
+		f := w.takeOff(x, a, a.began)
+		if x.leaving {
 			w.tells(f) // its context has ended before it began
 		}
+		w.acc.asked(w, x, f)
 		if w.builtPlan && !w.acc.hosts[hostOf(x.q.Authority)].tripped && !w.acc.ended {
 			x.tried, x.lost, x.well = w.built, false, false
+			f.tries = true
 		}
 	}
 	for _, a := range t.Recall {

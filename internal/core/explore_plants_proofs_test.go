@@ -41,6 +41,11 @@ func plantsOfProofs() []planted {
 				st.answered.Call.main.queued = false
 			}
 		}},
+		{name: "what was refused leaves the evidence", world: "by hand, and it trips", depth: 6, notice: "%s tries a candidate, and has not failed since it refused one", state: func(w *world) {
+			for _, s := range w.c.suspects {
+				s.refused = 0
+			}
+		}},
 		{name: "it works and is in vain", world: "by hand", first: []string{"GET a begins", "Recreate", "built", "GET b begins"}, depth: 5, notice: "what is planned is promoted, and %s tried it in vain", state: func(w *world) {
 			if r := w.c.cand; r != nil {
 				for _, st := range r.stands {

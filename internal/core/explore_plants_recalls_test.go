@@ -40,7 +40,7 @@ func posing(match func(w *world, f *flight) bool) (state func(*world), in func(*
 }
 
 // byPlan is how what was replaced in the world "in the transport" was not proved dead.
-var byPlan = []string{"Recreate", "built", "time"}
+var byPlan = []string{"Recreate", "built", "time", "time"}
 
 func plantsOfRecalls() []planted {
 	copied := planted{name: "a copy of any request", world: "dark once only", depth: 7, notice: "a copy of what may not be in two places"}
@@ -123,7 +123,7 @@ func plantsOfRecalls() []planted {
 				}
 			}
 		}},
-		{name: "who was left behind is told late", world: "in the transport", first: append(byPlan[:3:3], "GET b leaves"), depth: 5, notice: "%s is under way, and nothing is",
+		{name: "who was left behind is told late", world: "in the transport", first: append(byPlan[:4:4], "GET b leaves"), depth: 5, notice: "%s is under way, and nothing is",
 			also: []string{"%s is over, and something of it is under way %s"}, // for its caller may leave before it is told
 			in:   func(w *world, t *Todo) { t.Part, w.kept.Part = w.kept.Part, t.Part }},
 		{name: "a late outcome wakes its call", world: "dark", depth: 8, notice: "what is over has an effect", todo: func(w *world, when string, t *Todo) {

@@ -45,7 +45,7 @@ func plantsOfTrips() []planted {
 				f.a.silent.n = 0
 			}
 		}},
-		{name: "who leaves of itself was not stalled", world: "in the transport", depth: 5, notice: "%s does not trip, with %d failures and %d stalls",
+		{name: "who leaves of itself was not stalled", world: "in the transport", first: []string{"GET a is a stall", "in service for a: is slow"}, depth: 5, notice: "%s does not trip, with %d failures and %d stalls",
 			also: []string{"%s has recovered, and nothing was answered"}, // for the world has one stall more than the core, and takes as many back
 			state: func(w *world) {
 				if w.c.rules.Patience = w.Patience; w.last.op == opLeaveNeutral {

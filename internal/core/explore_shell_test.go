@@ -70,6 +70,7 @@ func (w *world) ask(x *traveler) {
 		}
 		if s.Do == Try && w.builtPlan && !h.tripped && !w.acc.ended {
 			x.tried, x.lost, x.well, x.vain = w.built, false, false, false
+			f.tries = true
 		}
 		w.acc.asked(w, x, f)
 	case Wait:

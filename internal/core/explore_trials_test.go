@@ -21,7 +21,7 @@ func (acc *account) failedTrial(w *world, f *flight, o Outcome) {
 
 // answeredTrial: a candidate, or what was one, has answered.
 func (acc *account) answeredTrial(w *world, f *flight) {
-	if f.on != w.built {
+	if f.on != w.built || f.astray {
 		return
 	}
 	x := f.x
@@ -42,7 +42,7 @@ func (acc *account) answeredTrial(w *world, f *flight) {
 	if h.up == 0 && h.tripped {
 		h.up = w.step
 	}
-	if x.tried == f.on {
+	if f.tries {
 		acc.served[len(acc.served)-1].planned = true
 		x.tried = 0
 	}
@@ -82,7 +82,7 @@ func (acc *account) heard(w *world, r Report) {
 	case HasRefused:
 		w.say("      %s refuses the candidate (%s)", r.About.Authority.Host, r.Kind)
 		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
-		h.refused = true
+		h.refused, h.spent = true, true
 		acc.strays(w, i)
 		if h.tripped {
 			h.vain++

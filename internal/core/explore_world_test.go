@@ -152,6 +152,7 @@ type flight struct {
 	queued    bool          // it waits for a place in the pool
 	queuedFor time.Duration // how long it did
 	astray    bool          // on a candidate that is nothing to its authority any more
+	tries     bool          // it tries what was planned while its authority was well
 	extra     bool          // the control that was sent for an answered copy
 }
 
@@ -366,6 +367,9 @@ func (w *world) takeOff(x *traveler, a *Attempt, clock Instant) *flight {
 		f.silentAt = time.Time{}
 	} else if a.held {
 		w.c.Handed(w.now, a)
+		if f.on == w.current && !f.trial {
+			f.clock = w.c.Clock()
+		}
 	}
 	return f
 }

@@ -30,6 +30,9 @@ var (
 
 	hand = []change{{serving, 0, refuses}, {asCandidate, 0, mute}, {asCandidate, 0, hangs}, {asCandidate, 0, breaks}}
 
+	// halfway is how the next request comes to try a planned candidate first.
+	halfway = []string{"POST b begins", "Recreate", "built", "time"}
+
 	// refusal is how a GET of a comes to refuse a candidate, and its interval passes.
 	refusal = []string{
 		"GET a begins", "GET a is refused in service", "GET a asks", "built", "GET a asks", "GET a is refused in service", "GET a asks",
@@ -83,6 +86,12 @@ func worlds() []*setting {
 		{name: "deadlines", Rules: two, calls: []template{get.times(3).within(3 * time.Second), put.within(6 * time.Second), post.within(4 * time.Second)}, modes: dark, patient: true, depth: 8},
 		{name: "by hand, nothing to copy", Rules: one, calls: []template{post.times(3), put.times(2), posB}, modes: well, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, connects: true, depth: 7,
 			prefix: []string{"POST a begins", "Recreate", "built", "time"}},
+		{name: "by hand, and it trips", Rules: one, calls: []template{post.times(3), put.times(2), posB, post}, modes: [2][2]mode{{breaks, works}, {hangs, works}}, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, connects: true, depth: 6,
+			prefix: append(halfway[:4:4], "POST a begins", "PUT a begins", "PUT a breaks in service")},
+		{name: "by hand, hurried", Rules: one, calls: []template{post.times(3).within(3 * time.Second), put.times(3).within(2 * time.Second), posB, get}, modes: [2][2]mode{{breaks, works}, {hangs, works}}, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, connects: true, depth: 6,
+			prefix: halfway},
+		{name: "by hand, patient", Rules: one, calls: []template{post.times(3), put.times(2), posB, get}, modes: [2][2]mode{{mute, works}, {mute, works}}, changes: hand, nChanges: 2, nLeaves: 1, nHand: 1, connects: true, patient: true, depth: 6,
+			prefix: halfway},
 		{name: "after a refusal", Rules: one, calls: []template{get.times(3), post.times(2), getB.times(2)}, modes: down, changes: some, nChanges: 2, nLeaves: 1, nSpoils: 1, depth: 6, prefix: refusal},
 		{name: "after a refusal, threshold 2", Rules: two, calls: []template{put.times(3), get.times(3), wait.times(2)}, modes: down, changes: some, nChanges: 2, nHand: 1, depth: 6,
 			prefix: append([]string{"GET a begins", "GET a is refused in service", "GET a asks"}, refusal[1:]...)},
