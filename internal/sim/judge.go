@@ -140,7 +140,7 @@ func (w *world) judgeOrder(o *order) {
 		return
 	}
 	last := o.tries[len(o.tries)-1]
-	if last.fault == vague && w.plan.kind.traces() && w.plan.threshold > 1 { // else that was its only attempt, if it was watched
+	if last.fault == vague && !last.trial && w.plan.kind.traces() && w.plan.threshold > 1 { // else that was its only attempt, if it was watched
 		w.must(o.attempts() > 1 || w.trippedAt(o.au, o.ended) || w.hadEnded(last.returned, o.ended), "r%d gives up after a timeout of a dialer's", o.id)
 	}
 	if last.fault != against || last.trial || last.recalled {
