@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -173,6 +174,37 @@ func TestACopyThatIsNotSentKeepsNobodyWaiting(t *testing.T) {
 		assert.ErrorIs(t, <-done, syscall.ECONNRESET)
 		assert.Zero(t, rt.Health().InFlight)
 	})
+}
+
+// A copy that is not sent, since the candidate's Err has ended its goroutine, leaves its caller where
+// it is: the next copy may be sent.
+func TestACopyWhoseErrDoesNotReturnIsNotTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fresh := &exitsOnce{}
+		rt := start(t, staysSilent(nil), respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return fresh }).Make),
+			respawn.WithStallThreshold(1, 0), every(time.Hour))
+		stallsFor(t, rt, "http://a.test/", time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begin := time.Now()
+		_, err := get(ctx, rt, "http://a.test/")
+		require.NoError(t, err)
+		assert.Less(t, time.Since(begin), 10*time.Second)
+		assert.Greater(t, fresh.asked.Load(), int64(2), "its second Err has ended the copy")
+	})
+}
+
+// An exitsOnce is well when it is built. Its next Err does not return.
+type exitsOnce struct {
+	testkit.Stub
+	asked atomic.Int64
+}
+
+func (e *exitsOnce) Err() error {
+	if e.asked.Add(1) == 2 {
+		runtime.Goexit()
+	}
+	return nil
 }
 
 // An endsSlowly is well when it is built, and takes 5 s to say that it is not.

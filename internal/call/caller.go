@@ -72,7 +72,7 @@ func (c *call) Copy(f gate.Flight, trial bool) {
 }
 
 // unsent: an attempt, fl if it has departed, was not sent. Unless it was called back, its call goes
-// no further.
+// no further, but for what a copy was beside.
 func (c *call) unsent(fl *flight, f gate.Flight) {
 	if fl == nil {
 		f.Stripe.Leave()
@@ -80,6 +80,6 @@ func (c *call) unsent(fl *flight, f gate.Flight) {
 		c.arrived(fl)
 		fl.bond.Leave()
 	}
-	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true}, nil)
+	c.Gate.Failed(c.req.Context(), f.Attempt, core.Outcome{Left: true, Lost: true}, nil)
 	c.Wake() // await may wait for this flight alone
 }
