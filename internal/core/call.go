@@ -103,7 +103,7 @@ type Outcome struct {
 	Left    bool          // its caller has gone
 	Queued  time.Duration // how long it had waited for a place in its transport's own pool
 	Silence time.Duration // how long the transport alone kept the caller waiting before it canceled; 0: unknown, or it did not cancel
-	Lost    bool          // the transport did not return: that speaks against a candidate alone
+	Lost    bool          // the transport did not return, which speaks against a candidate alone; if Neutral, the attempt was not sent
 }
 
 // IsFailure reports whether the attempt has failed, as far as operators are told: a stall that nobody

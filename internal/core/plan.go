@@ -163,9 +163,9 @@ func (st *stand) triedTooBriefly(q *Call) bool {
 
 // endsNeutrally: a try, t, has ended in o, and is no try any more. But if t ended without an answer,
 // as where there is no such host or the answer cannot be read, and the transport in service answers
-// the same request, then the candidate missed that request.
+// the same request, then the candidate missed that request. It did not if t was not sent at all.
 func (st *stand) endsNeutrally(t *Attempt, o Outcome) {
-	if t.Copy() && o.Verdict == Neutral && !o.Left {
+	if t.Copy() && o.Verdict == Neutral && !o.Left && !o.Lost {
 		st.neutral, st.kind = t.Call, o.Trigger
 		st.missed = st.missed || st.tryWell
 	}

@@ -337,3 +337,14 @@ func TestATrialOfWhoseTryIsOverNeedsAControl(t *testing.T) {
 	s.Answered(s.now, s.does(q, Try))
 	assert.Equal(t, was, s.Current())
 }
+
+// A copy that was not sent, since its transport's Err did not return, is nothing that the candidate missed.
+func TestWhatWasNotSentIsNotMissed(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	fresh := s.cand.id
+	s.Failed(s.now, copied, Outcome{Left: true, Lost: true})
+	s.Answered(s.now, control)
+	s.after(s.rules.RecreateTimeout)
+	assert.Equal(t, fresh, s.Current(), "nobody else has tried it")
+}
