@@ -14,6 +14,7 @@ type Lender struct {
 	req      *http.Request // the caller's, never changed
 	look     bool          // attempts get the body through a shield
 	shot     *oneShot      // shields a body that cannot be had twice; nil if there is none
+	shield   *oneShot      // around what the latest attempt has, where GetBody gives the next one; nil if there is none
 	lent     bool          // an attempt has had the body
 	answered bool          // the caller has an answer
 }
@@ -73,6 +74,9 @@ func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 	}
 	body := l.req.Body
 	if l.lent {
+		if l.shield != nil {
+			l.shield.bar()
+		}
 		var err error
 		if body, err = l.again(); err != nil {
 			return nil, err
@@ -82,8 +86,8 @@ func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 	if !l.look {
 		return body, nil
 	}
-	shield := &oneShot{body: body, released: true} // its holder's Close is the body's
-	sent, _ := shield.lend(now)                    // nobody has read it yet
+	l.shield = &oneShot{body: body, released: true} // its holder's Close is the body's
+	sent, _ := l.shield.lend(now)                   // nobody has read it yet
 	return sent, nil
 }
 

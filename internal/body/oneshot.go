@@ -26,6 +26,7 @@ type oneShot struct {
 	readErr  error
 	broke    bool // a Read of a holder that had not closed it failed
 	released bool // the call is over: the holder's Close is the body's
+	barred   bool // the next attempt has a body of its own
 	closed   bool
 
 	// Whether the transport waits for the body.
@@ -83,6 +84,14 @@ func (o *oneShot) release(answered bool) {
 	}
 }
 
+// bar keeps the holder from reading on. A transport may still read when it has returned from RoundTrip,
+// and what GetBody gives next may be the same reader, rewound. A Read that is under way goes on.
+func (o *oneShot) bar() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.barred = true
+}
+
 // bury closes the body where there is nobody to tell of a panic.
 func (o *oneShot) bury() {
 	defer func() { _ = recover() }()
@@ -109,7 +118,7 @@ type sendBody struct {
 func (b *sendBody) Read(p []byte) (int, error) {
 	o := b.shot
 	o.mu.Lock()
-	mine, empty := o.holder == b && !b.done, o.ended && o.read == 0
+	mine, empty := o.holder == b && !b.done && !o.barred, o.ended && o.read == 0
 	if mine && !empty {
 		o.reading, o.last = true, time.Now()
 	}

@@ -63,6 +63,42 @@ func TestOneShotOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 	assert.False(t, ok, "what was read cannot be sent again")
 }
 
+// A transport that reads on after its RoundTrip has returned takes nothing of what the next attempt
+// reads, though GetBody gives the same reader again, rewound.
+func TestALateReaderTakesNothingOfTheNextBody(t *testing.T) {
+	var given []*trackedBody
+	source := strings.NewReader(payload)
+	give := func() *trackedBody {
+		_, err := source.Seek(0, io.SeekStart)
+		require.NoError(t, err)
+		given = append(given, &trackedBody{Reader: source})
+		return given[len(given)-1]
+	}
+	req, err := http.NewRequest(http.MethodPut, "http://a.test/", give())
+	require.NoError(t, err)
+	req.GetBody = func() (io.ReadCloser, error) { return give(), nil }
+	l := NewLender(req, Idempotent)
+	late, err := l.Lend()
+	require.NoError(t, err)
+	n, err := late.Body.Read(make([]byte, 3))
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+
+	next, err := l.Lend()
+	require.NoError(t, err)
+	_, err = late.Body.Read(make([]byte, 3))
+	require.ErrorIs(t, err, errDetached)
+	got, err := io.ReadAll(next.Body)
+	require.NoError(t, err)
+	assert.Equal(t, payload, string(got))
+	require.NoError(t, late.Body.Close())
+	require.NoError(t, next.Body.Close())
+	l.Settle()
+	for _, b := range given {
+		assert.EqualValues(t, 1, b.closes.Load())
+	}
+}
+
 // net/http closes a body at its end, before it has the answer, and callers count on that. A body without
 // a byte goes again all the same. The Close of a body that nobody has read may block: nobody waits for it.
 func TestAnEmptyBodyIsClosedAtItsEnd(t *testing.T) {
