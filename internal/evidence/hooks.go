@@ -5,7 +5,10 @@ import (
 	"net"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // What the hooks of an attempt tell: whose connection is asked for, and whether the attempt has a
@@ -27,12 +30,35 @@ func (w *Watch) aim(u *url.URL) {
 }
 
 // isTarget reports whether the attempt itself asks for hostPort: GetConn names the host and the
-// port of the URL together (net/http/transport.go, canonicalAddr), but for names that are not
-// ASCII.
+// port of the URL together, in ASCII (net/http/transport.go, canonicalAddr).
 func (w *Watch) isTarget(hostPort string) bool {
 	host, port, err := net.SplitHostPort(hostPort)
 	u := url.URL{Host: w.host}
-	return err == nil && host == u.Hostname() && port == cmp.Or(u.Port(), w.port)
+	return err == nil && isInASCII(host, u.Hostname()) && port == cmp.Or(u.Port(), w.port)
+}
+
+// isInASCII reports whether host is name, or may be what net/http makes of it if name is not ASCII. A
+// label of name that is not has one that begins with "xn--" (RFC 5890, section 2.3.2.1). Which one is
+// not computed: that takes tables of all of Unicode, and two names of one shape within one attempt
+// are rare.
+func isInASCII(host, name string) bool {
+	if host == name {
+		return true
+	}
+	labels, names := strings.Split(host, "."), strings.FieldsFunc(name, isDot)
+	return !isASCII(name) && slices.EqualFunc(labels, names, func(label, of string) bool {
+		if isASCII(of) {
+			return strings.EqualFold(label, of)
+		}
+		return strings.HasPrefix(label, "xn--")
+	})
+}
+
+// isDot reports whether r separates labels (RFC 3490, section 3.1).
+func isDot(r rune) bool { return strings.ContainsRune(".\u3002\uff0e\uff61", r) }
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
 func (w *Watch) getConn(hostPort string) {

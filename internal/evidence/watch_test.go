@@ -68,6 +68,7 @@ func TestAConnectionOfANestedRequestIsNotTheAttemptsOwn(t *testing.T) {
 func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
 	for _, target := range []string{
 		"http://a.test/", "https://a.test/", "http://a.test:/", "https://a.test:80/", "http://[::1]:8080/", "https://[fe80::1%25lo]/",
+		"http://bücher.a.test/", "https://WWW.Bücher.test:8443/", "http://a。bücher.test/", "http://例え.テスト/",
 	} {
 		var asked string
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(hostPort string) { asked = hostPort }})
@@ -78,7 +79,7 @@ func TestATargetIsReadAsNetHTTPWritesIt(t *testing.T) {
 		var w Watch
 		w.Begin(t.Context(), req.URL, Pool{}, time.Now())
 		assert.True(t, w.isTarget(asked), "%s: %q", target, asked)
-		for _, other := range []string{"b.test:80", "a.test:8080", "[::1]:80", "a.test", ""} {
+		for _, other := range []string{"b.test:80", "a.test:8080", "[::1]:80", "a.test", "", "xn--bcher-kva.b.test:80", "b.xn--bcher-kva.test:443", "xn--bcher-kva.test:81"} {
 			assert.False(t, w.isTarget(other), "%s: %q", target, other)
 		}
 	}
