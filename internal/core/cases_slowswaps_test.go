@@ -113,3 +113,40 @@ func TestSlowFirstBytesAreCopiedSeldomAndReplaceNothing(t *testing.T) {
 		s.lostAtMost("a", 0)
 	})
 }
+
+// An upstream is silent for some seconds or minutes, every few minutes. What waits since such an outage
+// leaves by its deadline, or hears from its connection within a minute of the outage's end: keep-alive
+// finds out that it is dead, or what was lost is sent once more. (What nobody ends waits on a connection
+// that is dead: a promotion is what helps it.)
+func TestSilentOutagesOfAnUpstreamReplaceLittle(t *testing.T) {
+	overSome(t, 30, func(d *draw) {
+		const long = 200 * time.Minute
+		s := newSim(d, d.rules())
+		ends := map[time.Duration]time.Duration{} // of the outages, by their beginning
+		for from := d.between(time.Minute, 5*time.Minute); from < long; {
+			ends[from] = from + d.between(8*sec, 4*time.Minute)
+			from = ends[from] + d.between(4*time.Minute, 10*time.Minute)
+		}
+		heard, ill := d.chance(0.5), oneOf(d, fateDark, fateHangs)
+		s.world = func(*visit, uint64) fate {
+			for from, end := range ends {
+				switch at := s.since(); {
+				case at < from || at >= end:
+				case heard:
+					return fate{answer: end - at + d.between(0, time.Minute), broken: d.chance(0.5)}
+				default:
+					return ill
+				}
+			}
+			return fateWell
+		}
+		left := d.between(20*sec, 2*time.Minute)
+		if heard {
+			left = oneOf(d, left, d.between(2*time.Minute, 10*time.Minute), 0)
+		}
+		period := oneOf(d, d.between(100*ms, sec), d.between(sec, 5*sec), d.between(5*sec, time.Minute))
+		s.traffic(0, period, long, visit{host: "a", method: oneOf(d, "GET", "PUT", "POST"), left: left})
+		s.run(long)
+		s.swapsAtMost(2)
+	})
+}
