@@ -251,8 +251,8 @@ func (s *suspect) hasFailedSince(method string, at Instant) bool {
 //
 // Whether an attempt began later is told by an Instant (core.go), and not by the time of day.
 // Two attempts begin at the same instant unless there is an event between them: a failure or
-// stall in service, the start of a build, its success, a trial, its answer, a proof, a refusal by a
-// tripped authority, a promotion, or the end of the transport in service.
+// stall in service, the start of a build, its success, a trial, its answer, a proof, a refusal, a
+// promotion, or the end of the transport in service.
 
 // served: an answer in service. It ends a streak that began before its attempt.
 func (c *Client) served(now time.Time, a *Attempt) {
