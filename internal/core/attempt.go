@@ -126,11 +126,12 @@ func (c *Client) uncount(a *Attempt) {
 }
 
 // callBackAll calls back the trials of an authority that the transport in service
-// has answered, but for those that may have been processed, and those of keep.
-func (c *Client) callBackAll(l *attempts, keep *Call) {
+// has answered, but for those that may have been processed. What is planned is tried for its own sake,
+// and such a try goes on.
+func (c *Client) callBackAll(l *attempts) {
 	for a := l.first; a != nil; {
 		next := a.next
-		if a.Call != keep {
+		if !a.tries() {
 			a.remove()
 			if a.Copy() || a.unsent() || a.Call.Kind >= Repeatable {
 				c.callBack(a)

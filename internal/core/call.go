@@ -110,6 +110,9 @@ type Outcome struct {
 // watched may have been a wait for a place, which is a reason to look closer, and nobody's failure.
 func (o Outcome) IsFailure() bool { return o.Verdict == Failure || o.Verdict == Stall && !o.Untyped }
 
+// notSent reports whether the attempt ended before its transport had it.
+func (o Outcome) notSent() bool { return o.Lost && o.Verdict == Neutral }
+
 // cutShort reports whether the attempt had less than its caller's time, since it had waited for a place.
 func (o Outcome) cutShort() bool { return o.Queued >= answerGap && o.Verdict == Stall }
 

@@ -18,7 +18,7 @@ import (
 //     candidate's error said (endsNeutrally in plan.go). If the candidate was not waited for any
 //     longer, the transport in service must have taken no more time than the candidate had
 //     (tryAnswered there);
-//   - the candidate had no connection for requests that tried it first (weigh there), or left them
+//   - the candidate had no connection for requests that tried it first (isEnough there), or left them
 //     without an answer, though for less than a second in all; or
 //   - the candidate failed a request that can have no control: one of kind Once, or one whose caller
 //     has left.
@@ -74,7 +74,6 @@ type candidate struct {
 	paced        bool
 
 	halfway time.Time // planned: from then on it is tried first, not by a copy
-	copied  bool      // planned: a copy has been tried
 
 	stands []*stand             // what each authority has made of it, the first to try it first
 	of     map[Authority]*stand // the same, to be found

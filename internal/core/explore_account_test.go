@@ -62,9 +62,10 @@ type hostAccount struct {
 	swapped time.Time
 	useless bool // it failed or stalled less than a minute after a swap for it
 
-	vain int       // candidates that did not help it in this outage
-	down time.Time // when its latest outage with such a one was over
-	up   int       // the step of the first answer of a candidate in this outage
+	vain    int       // candidates that did not help it in this outage
+	doubted bool      // it has refused a planned one in an outage, which may tell of its upstream
+	down    time.Time // when its latest outage with such a one was over
+	up      int       // the step of the first answer of a candidate in this outage
 
 	moved   time.Time     // when it tripped, or one of its attempts was answered in service since
 	changed time.Time     // when one of them last got a place
@@ -110,7 +111,7 @@ func (acc *account) before(w *world) {
 func (h *hostAccount) well() {
 	*h = hostAccount{
 		last: h.last, outage: h.outage, over: h.over, refused: h.refused,
-		swapped: h.swapped, useless: h.useless, down: h.down, passed: h.passed,
+		swapped: h.swapped, useless: h.useless, down: h.down, passed: h.passed, doubted: h.doubted,
 	}
 }
 

@@ -77,7 +77,7 @@ func (k *keyer) suspect(s *suspect) {
 
 func (k *keyer) candidate(r *candidate) {
 	k.nums(int(r.stage), len(r.stands))
-	k.bools(r.planned, r.paced, r.paceWasFresh, r.copied, r.trigger == Manual, r.epoch == k.w.c.paceOf(r.planned).epoch)
+	k.bools(r.planned, r.paced, r.paceWasFresh, r.trigger == Manual, r.epoch == k.w.c.paceOf(r.planned).epoch)
 	k.instants(r.began, r.ready)
 	k.times(r.until, r.halfway)
 	k.durations(r.draw, r.age)
@@ -125,7 +125,7 @@ func (k *keyer) account(a *account) {
 	}
 	for i := range a.hosts {
 		h := &a.hosts[i]
-		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.spent, h.useless)
+		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.spent, h.useless, h.doubted)
 		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.down)
 		k.instants(h.opened, h.counted)
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost)

@@ -160,7 +160,7 @@ func (w *world) recall(a *Attempt) {
 	x := f.x
 	w.say("      %s is called back %s", w.label(x), roleNames[w.roleOf(f)])
 	w.must(x.q.Kind > Once || !f.sent && (f.on != 1 || f.held) || x.at == over, "called back is what may have been sent and may not go again")
-	if x.tried != 0 && !f.copy && !f.sent && w.now.Sub(f.start) >= headStart {
+	if x.tried != 0 && f.tries && !f.copy && !f.sent && w.now.Sub(f.start) >= headStart {
 		x.vain = true
 	}
 	w.must(f.on != w.current || f.beside || x.at == over, "called back is what is in service")

@@ -10,7 +10,7 @@ import (
 
 func (acc *account) failedTrial(w *world, f *flight, o Outcome) {
 	x := f.x
-	if x.tried == 0 || x.tried != f.on {
+	if x.tried != f.on || !f.tries {
 		return
 	}
 	x.lost = x.lost || o.Verdict != Neutral
@@ -84,7 +84,10 @@ func (acc *account) heard(w *world, r Report) {
 		w.must(!h.refused, "%s refuses twice", r.About.Authority.Host)
 		h.refused, h.spent = true, true
 		acc.strays(w, i)
-		if h.tripped {
+		switch {
+		case h.tripped && acc.planned:
+			h.doubted = true
+		case h.tripped:
 			h.vain++
 		}
 		acc.forget(func(s *served) bool { return s.host == i })
@@ -295,7 +298,7 @@ func (acc *account) controls(w *world, f *flight) {
 		}
 		if was := w.flightOf(s.main); was != nil {
 			doubt := acc.mayBeBack(w, &acc.hosts[s.host], *s, failedControl{began: was.began, clock: was.clock, took: s.waited})
-			w.must(was.inside && w.now.Before(s.judged(was)) || was.queued || doubt, "a copy that has a control gets another one")
+			w.must(was.inside && w.now.Before(s.judged(was)) || was.queued || doubt || acc.hosts[s.host].doubted, "a copy that has a control gets another one")
 			was.answered = false
 		}
 		w.must(!s.own, "a copy gets a second control")

@@ -12,7 +12,7 @@ import (
 // tries the candidate first (tryPlanned). If that request has no connection within a second, or
 // within a quarter of its caller's time if that is less, or no answer although it may be sent
 // again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
-// callers have little time, until its tries have had a second in all (weigh). The try was in
+// callers have little time, until its tries have had a second in all (isEnough). The try was in
 // vain if the candidate had no connection, or failed a request that the transport in service
 // answered, in no more time than the try had (tryAnswered, tryJudged). A try with a neutral end
 // is none, and the next request tries; but the candidate is not put in service unproven if the
@@ -137,12 +137,11 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	}
 	switch {
 	case q.Kind == Copyable:
-		r.copied = true
 		step := c.send(now, q, nil)
 		r.standOrNew(q.Authority).isTriedBy(now, q)
 		c.tryOn(now, q, asPlanned, false)
 		return step, true
-	case !r.copied && !now.Before(r.halfway):
+	case !r.isCopied() && !now.Before(r.halfway):
 		st := r.standOrNew(q.Authority)
 		st.isTriedBy(now, q)
 		st.callback = c.tryOn(now, q, onTry, false)
@@ -151,12 +150,17 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 	return Step{}, false
 }
 
+// isCopied reports whether a copy tries r, or has.
+func (r *candidate) isCopied() bool {
+	return slices.ContainsFunc(r.stands, func(st *stand) bool { return st.try != nil && st.try.Kind == Copyable })
+}
+
 func (st *stand) isTriedBy(now time.Time, q *Call) {
 	st.try, st.tried, st.tryWell, st.gone = q, now, false, false
 }
 
 // triedTooBriefly reports whether q may try the candidate after another call, whose try had too
-// little time for a verdict (weigh).
+// little time for a verdict (isEnough).
 func (st *stand) triedTooBriefly(q *Call) bool {
 	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
 }
@@ -165,7 +169,7 @@ func (st *stand) triedTooBriefly(q *Call) bool {
 // as where there is no such host or the answer cannot be read, and the transport in service answers
 // the same request, then the candidate missed that request. It did not if t was not sent at all.
 func (st *stand) endsNeutrally(t *Attempt, o Outcome) {
-	if t.Copy() && o.Verdict == Neutral && !o.Left && !o.Lost {
+	if t.Copy() && o.Verdict == Neutral && !o.Left && !o.notSent() {
 		st.neutral, st.kind = t.Call, o.Trigger
 		st.missed = st.missed || st.tryWell
 	}
@@ -186,7 +190,7 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 	}
 	st.inVain = true
 	if !st.refused { // by a trial, once the authority had tripped
-		c.refuse(now, c.cand, st, st.kind)
+		c.isRefused(now, c.cand, st, st.kind)
 	}
 }
 
@@ -214,23 +218,33 @@ func (st *stand) callBackAt() time.Time {
 // answered in as little time as t had.
 func (c *Client) givenUp(now time.Time, st *stand, t *Attempt) {
 	st.tryLost, st.kind, st.had = true, TrialTimeout, t.waited(now)
-	if !t.connected {
-		c.weigh(now, st)
+	if !t.connected && c.isEnough(st) {
+		st.inVain, st.tryWell = true, true
+		if !st.refused {
+			c.refuse(now, c.cand, st, st.kind) // nobody knows whether the upstream is there
+		}
 	}
 }
 
-// weigh: the latest try that was given up speaks against the candidate. Once such tries of the
-// authority have had a second in all, they were in vain; until then the next request tries, too.
+// weigh: the control of the latest try that was given up was answered.
 func (c *Client) weigh(now time.Time, st *stand) {
-	if st.spent += st.had; st.spent < headStart {
-		st.tryLost = false
-		if st.gone {
-			st.try = nil
-		}
-		return
+	if c.isEnough(st) {
+		st.tryWell = true
+		c.tryJudged(now, st)
 	}
-	st.tryWell = true
-	c.tryJudged(now, st)
+}
+
+// isEnough: the latest try that was given up speaks against the candidate. Once such tries of the
+// authority have had a second in all, they were in vain; until then the next request tries, too.
+func (c *Client) isEnough(st *stand) bool {
+	if st.spent += st.had; st.spent >= headStart {
+		return true
+	}
+	st.tryLost = false
+	if st.gone {
+		st.try = nil
+	}
+	return false
 }
 
 // callBackTry: a try of a planned candidate had no connection within its head start, or no
@@ -238,11 +252,14 @@ func (c *Client) weigh(now time.Time, st *stand) {
 func (c *Client) callBackTry(now time.Time, st *stand) {
 	a := st.callback
 	st.callback = nil
-	if !a.connected && !a.unsent() {
-		return // nobody knows
+	switch {
+	case a.held:
+		c.callBack(a)
+		c.untry(a.Call) // the candidate does not have it yet
+	case a.connected || a.unsent():
+		c.callBack(a)
+		c.givenUp(now, st, a)
 	}
-	c.callBack(a)
-	c.givenUp(now, st, a)
 }
 
 // tryLeft: the caller of t, a try of a planned candidate, has gone. If t had most of its caller's

@@ -162,7 +162,7 @@ func (c *Client) trialFailed(now time.Time, r *candidate, st *stand, t *Attempt,
 		c.wake(st.authority) // if it has tripped meanwhile, others may have waited for t
 		if t.role == onTry {
 			t.Call.attempts-- // it could trip nothing
-			if o.Left {
+			if o.Left && !o.notSent() {
 				c.tryLeft(now, st, t, o)
 				return
 			}
@@ -204,16 +204,24 @@ func (a *Attempt) hurried(now time.Time) bool {
 // refuse: r did not help the authority of st. It stays for the others. An authority that is well may
 // have tried what is planned in vain: that is no part of its next outage.
 func (c *Client) refuse(now time.Time, r *candidate, st *stand, kind string) {
-	c.now++
-	st.refused = true
-	about := About{Authority: st.authority}
 	if s := c.suspect(st.authority); s != nil && s.outage() {
-		s.refused = c.now
 		s.refusals++
-		about = s.about()
 		if s.row == silent || kind == TrialTimeout {
 			c.patience.refused(now, st.authority)
 		}
+	}
+	c.isRefused(now, r, st, kind)
+}
+
+// isRefused: r is over for the authority of st. Where the transport in service answered what r did
+// not, that is all, and says nothing of an upstream that may be down.
+func (c *Client) isRefused(now time.Time, r *candidate, st *stand, kind string) {
+	c.now++
+	st.refused = true
+	about := About{Authority: st.authority}
+	if s := c.suspect(st.authority); s != nil {
+		s.refused = c.now
+		about = s.about()
 	}
 	c.report(now, Report{What: HasRefused, About: about, Candidate: r.id, Kind: kind})
 	c.releaseTrials(st)

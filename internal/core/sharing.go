@@ -130,7 +130,7 @@ func (c *Client) makeWay(now time.Time, r *candidate) {
 // noLongerNeeded: s is no suspect any more, since it was answered or forgotten. Its trials go on
 // in service, where that is safe, and a candidate that nobody else wants is over.
 func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
-	c.callBackAll(&s.strays, nil)
+	c.callBackAll(&s.strays)
 	c.patience.over(s.authority)
 	if r := c.cand; r != nil {
 		if st := r.stand(s.authority); st != nil {
@@ -142,7 +142,7 @@ func (c *Client) noLongerNeeded(now time.Time, s *suspect, kind string) {
 			}
 			c.releaseControl(st)
 			st.served, st.until, st.late, st.slow = nil, time.Time{}, false, false
-			c.callBackAll(&st.trials, st.try) // what is planned is tried for its own sake
+			c.callBackAll(&st.trials)
 			st.holder = nil
 		}
 		if r.stage == Ready && !c.wanted(r) {

@@ -348,3 +348,123 @@ func TestWhatWasNotSentIsNotMissed(t *testing.T) {
 	s.after(s.rules.RecreateTimeout)
 	assert.Equal(t, fresh, s.Current(), "nobody else has tried it")
 }
+
+// leftOnATrial: a PUT has tried a planned candidate, and was called back. Its authority has tripped since,
+// and the PUT makes a trial on the same candidate. Then the transport in service is well again.
+func (s *scene) leftOnATrial() (trial *Attempt, o *Order) {
+	var silent []*Attempt
+	for range 3 {
+		silent = append(silent, s.does(s.call(Once, "POST"), Send))
+	}
+	o = &Order{}
+	s.Recreate(s.now, o)
+	s.Built(s.now, s.cand.id, false, Draw{})
+	s.after(5 * time.Second)
+	put := s.call(Repeatable, "PUT")
+	try := s.does(put, Try)
+	s.Asks(try, false)
+	s.Connected(s.now, try)
+	s.Silent(s.now, silent[0])
+	s.Silent(s.now, silent[1])
+	s.after(headStart)
+	require.True(s.t, try.over)
+	s.Silent(s.now, silent[2])
+	require.Equal(s.t, Tripped, s.suspect(put.Authority).state)
+	trial = s.does(put, Try)
+	s.Asks(trial, false)
+	s.Connected(s.now, trial)
+	s.after(headStart)
+	s.Answered(s.now, s.does(s.call(Once, "POST"), Send))
+	require.Empty(s.t, s.suspects)
+	return trial, o
+}
+
+// A trial is called back when its authority is well, also if its call had made a try before.
+func TestATrialOfWhoseTryIsOverIsNotKept(t *testing.T) {
+	s := newScene(t)
+	trial, o := s.leftOnATrial()
+	assert.True(t, trial.over)
+	was := s.Current()
+	s.Abandon(s.now, o)
+	s.ticks(time.Hour)
+	assert.Equal(t, was, s.Current())
+}
+
+// That a planned candidate fails what the transport in service answers says nothing of the upstream: it
+// raises no doubt of the next proof.
+func TestATryInVainIsNoDoubtOfTheUpstream(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, copied, lost)
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), lost)
+	}
+	s.Answered(s.now, control) // it was slow, on a connection that is alive, and the outage goes on
+	require.True(t, s.inVain())
+	s.ticks(s.rules.RecreateTimeout)
+	require.Nil(t, s.cand)
+	s.Failed(s.now, s.does(s.call(Once, "POST"), Send), Outcome{}) // the evidence is spent all the same
+	q := s.call(Copyable, "GET")
+	s.Failed(s.now, s.does(q, Send), lost)
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	fresh, late := s.cand.id, s.does(q, Send)
+	s.after(answerGap)
+	s.Failed(s.now, late, lost)
+	s.Answered(s.now, s.does(q, Try))
+	assert.Equal(t, fresh, s.Current())
+}
+
+// Nor does it in the minute after the outage.
+func TestATryInVainIsNoDoubtOfTheNextOutage(t *testing.T) {
+	s := newScene(t)
+	s.halfway()
+	put := s.call(Repeatable, "PUT")
+	try := s.does(put, Try)
+	s.Asks(try, false)
+	s.Connected(s.now, try)
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), lost)
+	}
+	s.after(headStart)
+	s.Answered(s.now, s.does(put, Send))
+	require.Empty(t, s.suspects)
+	s.ticks(s.rules.RecreateTimeout)
+	s.offered("a.test")
+	q := s.call(Copyable, "GET")
+	fresh, late := s.cand.id, s.does(q, Send)
+	s.after(answerGap)
+	s.Failed(s.now, late, lost)
+	s.Answered(s.now, s.does(q, Try))
+	assert.Equal(t, fresh, s.Current())
+}
+
+// Where a copy said nothing, and no other one comes, the next request tries the candidate first.
+func TestAfterACopyThatSaidNothingTheNextRequestTriesFirst(t *testing.T) {
+	s := newScene(t)
+	control, copied := s.tried()
+	s.Failed(s.now, control, lost)
+	s.Failed(s.now, copied, lost)
+	s.Answered(s.now, s.does(control.Call, Send))
+	s.after(5 * time.Second)
+	s.does(s.call(Repeatable, "PUT"), Try)
+}
+
+// A try that its transport never had, or does not have yet, says nothing of the candidate.
+func TestATryThatWasNotSentSaysNothing(t *testing.T) {
+	for name, ends := range map[string]func(*scene, *Attempt){
+		"its goroutine has ended": func(s *scene, try *Attempt) { s.Failed(s.now, try, Outcome{Left: true, Lost: true}) },
+		"it is still held":        func(s *scene, try *Attempt) { s.after(headStart); require.True(s.t, try.over) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.halfway()
+			fresh := s.cand.id
+			try := s.Next(s.now, s.call(Once, "POST")).Attempt
+			s.now = s.now.Add(time.Millisecond)
+			ends(s, try)
+			s.after(s.rules.RecreateTimeout)
+			assert.Equal(t, fresh, s.Current())
+		})
+	}
+}
