@@ -222,3 +222,19 @@ func TestAnAnswerWhoseControlNeverComesIsBelieved(t *testing.T) {
 		})
 	}
 }
+
+// A trial that its transport does not have yet is not silent.
+func TestWhatIsNotHandedIsNoSilentTrial(t *testing.T) {
+	s := newScene(t)
+	s.offered("a.test")
+	q := s.call(Repeatable, "PUT")
+	s.refused(s.does(q, Send))
+	require.Equal(t, Try, s.Next(s.now, q).Do) // its GetBody takes its time
+	s.ticks(1100 * time.Millisecond)
+	p := s.call(Repeatable, "PUT")
+	control := s.does(p, Send)
+	s.ticks(200 * time.Millisecond)
+	s.refused(control)
+	s.Answered(s.now, s.does(p, Try))
+	assert.NotZero(t, s.todo.Promote)
+}

@@ -288,3 +288,32 @@ func TestWhoHasLeftIsNotCopiedAgain(t *testing.T) {
 	s.ticks(5 * time.Second)
 	assert.Empty(t, s.Todo().Copies)
 }
+
+// A younger copy is answered while an older one is silent, which raises a doubt, and then the older one is
+// answered as well: the younger one's own control decides.
+func TestACopyWhoseDoubtIsOverKeepsItsControl(t *testing.T) {
+	s := newScene(t)
+	waiting := []*Attempt{s.asks(), s.asks(), s.asks(), s.asks()}
+	s.ticks(6 * time.Second)
+	for range 2 {
+		for _, a := range waiting[:3] {
+			s.Silent(s.now, a)
+		}
+		s.ticks(time.Second)
+	}
+	require.NotNil(t, s.cand)
+	s.asks()
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	s.ticks(1100 * time.Millisecond)
+	st := s.cand.stand(waiting[0].Call.Authority)
+	require.Equal(t, 2, st.trials.n)
+	old := st.trials.first
+	s.ticks(1500 * time.Millisecond)
+	younger := st.trials.last
+	main := younger.Call.main
+	s.Answered(s.now, younger)
+	s.ticks(50 * time.Millisecond)
+	s.Answered(s.now, old)
+	s.ticks(60 * time.Millisecond)
+	assert.Same(t, main, younger.Call.main)
+}

@@ -188,13 +188,17 @@ func (c *Client) Goes(a *Attempt) bool {
 // Handed: the transport of a gets it, and a begins only now. Until then its goroutine waited for
 // its turn, or for a callback of the user's, such as GetBody.
 func (c *Client) Handed(now time.Time, a *Attempt) {
-	a.held, a.began, a.start = false, c.now, now
 	st := c.standOf(a.Call)
+	trial := st != nil && a.in == &st.trials
+	if trial {
+		c.now++ // what begins in service from here on may be the trial's control
+	}
+	a.held, a.began, a.start = false, c.now, now
 	if st == nil || a.over {
 		return
 	}
 	switch t := st.answered; {
-	case a.in == &st.trials:
+	case trial:
 		c.tryBegins(now, st)
 	case t != nil && t.Call == a.Call: // a is the control of t, and has its chance now
 		t.judgeAt = now.Add(silenceFor(t.took))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Of attempts that began at one instant, with no event between them, the first has waited longest.
@@ -55,4 +56,24 @@ func TestAProbeWhoseBodyIsFetchedDecidesNothing(t *testing.T) {
 	assert.EqualValues(t, 1, s.Current())
 	s.after(1)
 	assert.Equal(t, fresh, s.Current())
+}
+
+// A trial begins when its transport gets it: what has been silent in service for longer is no control
+// of it.
+func TestWhatBeganBeforeATrialWasHandedIsNoControl(t *testing.T) {
+	s := newScene(t)
+	for range 3 {
+		s.Failed(s.now, s.does(s.call(Once, "POST"), Send), Outcome{Verdict: Failure, Trigger: "reset"})
+	}
+	q := s.call(Once, "POST")
+	s.does(q, Wait)
+	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
+	step := s.Next(s.now, q)
+	require.Equal(t, Try, step.Do)
+	s.ticks(1100 * time.Millisecond)
+	s.does(s.call(Once, "POST"), Send) // the probe, on an upstream that is silent
+	s.ticks(20 * time.Second)
+	s.Handed(s.now, step.Attempt)
+	s.Answered(s.now, step.Attempt)
+	assert.Zero(t, s.todo.Promote)
 }

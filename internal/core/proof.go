@@ -131,6 +131,9 @@ func (c *Client) mayBeBack(now time.Time, t *Attempt, control failure) bool {
 		return true
 	}
 	older := st.trials.first
+	for older != nil && older.held { // its transport does not have it yet
+		older = older.next
+	}
 	silent := older != nil && older.began < t.began && older.waited(now) >= headStart
 	return (control.took >= longAgo || silent || s.refusals > 0) && !c.recent.servedSince(s.authority, control.began)
 }

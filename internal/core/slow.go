@@ -119,9 +119,16 @@ func (c *Client) judge(now time.Time, st *stand) {
 		c.wake(st.authority)
 		return
 	}
-	if a.began < t.began && (now.Before(a.start.Add(2*t.took)) || !c.isControl(now, t, a)) {
-		c.sendControl(now, s, t)
-		return
+	if a.began < t.began { // the request's own attempt, beside the copy
+		due, isControl := a.start.Add(2*t.took), c.isControl(now, t, a)
+		if isControl && !a.bound && now.Before(due) {
+			t.judgeAt = due // there was a doubt when t was answered, and it is gone
+			return
+		}
+		if !isControl || now.Before(due) {
+			c.sendControl(now, s, t)
+			return
+		}
 	}
 	if s.excuses(now, a) && !s.hasLike(now, a.Call.Method, a.began, silenceFor(t.took)) {
 		t.judgeAt = s.excusedUntil // or when a has its place
