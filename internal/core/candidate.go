@@ -18,7 +18,7 @@ import (
 //     candidate's error said (endsNeutrally in plan.go). If the candidate was not waited for any
 //     longer, the transport in service must have taken no more time than the candidate had
 //     (tryAnswered there);
-//   - the candidate had no connection for requests that tried it first (isEnough there), or left them
+//   - the candidate had no connection for requests that tried it first (countTry there), or left them
 //     without an answer, though for less than a second in all; or
 //   - the candidate failed a request that can have no control: one of kind Once, or one whose caller
 //     has left.

@@ -12,7 +12,7 @@ import (
 // tries the candidate first (tryPlanned). If that request has no connection within a second, or
 // within a quarter of its caller's time if that is less, or no answer although it may be sent
 // again, it goes on in service (callBackTry). An authority tries the candidate once, or, where
-// callers have little time, until its tries have had a second in all (isEnough). The try was in
+// callers have little time, until its tries have had a second in all (countTry). The try was in
 // vain if the candidate had no connection, or failed a request that the transport in service
 // answered, in no more time than the try had (tryAnswered, tryJudged). A try with a neutral end
 // is none, and the next request tries; but the candidate is not put in service unproven if the
@@ -160,7 +160,7 @@ func (st *stand) isTriedBy(now time.Time, q *Call) {
 }
 
 // triedTooBriefly reports whether q may try the candidate after another call, whose try had too
-// little time for a verdict (isEnough).
+// little time for a verdict (countTry).
 func (st *stand) triedTooBriefly(q *Call) bool {
 	return st.try != q && st.callback == nil && st.trials.n == 0 && !st.tryLost && st.spent > 0
 }
@@ -188,9 +188,15 @@ func (c *Client) tryJudged(now time.Time, st *stand) {
 	if !st.tryLost || !st.tryWell || st.inVain {
 		return
 	}
+	c.wasInVain(st, func() { c.isRefused(now, c.cand, st, st.kind) })
+}
+
+// wasInVain: the try of st was. The authority refuses the candidate, unless it has, by a trial that it
+// made once it had tripped.
+func (c *Client) wasInVain(st *stand, refuse func()) {
 	st.inVain = true
-	if !st.refused { // by a trial, once the authority had tripped
-		c.isRefused(now, c.cand, st, st.kind)
+	if !st.refused {
+		refuse()
 	}
 }
 
@@ -218,25 +224,23 @@ func (st *stand) callBackAt() time.Time {
 // answered in as little time as t had.
 func (c *Client) givenUp(now time.Time, st *stand, t *Attempt) {
 	st.tryLost, st.kind, st.had = true, TrialTimeout, t.waited(now)
-	if !t.connected && c.isEnough(st) {
-		st.inVain, st.tryWell = true, true
-		if !st.refused {
-			c.refuse(now, c.cand, st, st.kind) // nobody knows whether the upstream is there
-		}
+	if !t.connected && st.countTry() {
+		c.wasInVain(st, func() { c.refuse(now, c.cand, st, st.kind) }) // the upstream may be down, too
 	}
 }
 
 // weigh: the control of the latest try that was given up was answered.
 func (c *Client) weigh(now time.Time, st *stand) {
-	if c.isEnough(st) {
+	if st.countTry() {
 		st.tryWell = true
 		c.tryJudged(now, st)
 	}
 }
 
-// isEnough: the latest try that was given up speaks against the candidate. Once such tries of the
-// authority have had a second in all, they were in vain; until then the next request tries, too.
-func (c *Client) isEnough(st *stand) bool {
+// countTry: the latest try that was given up speaks against the candidate. It reports whether such
+// tries of the authority have had a second in all, and were in vain. Until then the next request
+// tries, too.
+func (st *stand) countTry() (enough bool) {
 	if st.spent += st.had; st.spent >= headStart {
 		return true
 	}
