@@ -125,6 +125,10 @@ func (h *hostAccount) suspect() {
 // failed: an attempt has ended in an error, or its caller has left.
 func (acc *account) failed(w *world, f *flight, o Outcome) {
 	if f.on != w.current || f.left {
+		if (o.Untyped || o.Unseen) && !f.x.free && !f.left && f.on != w.built {
+			f.x.free = true
+			f.x.tries--
+		}
 		acc.failedTrial(w, f, o)
 		return
 	}
@@ -135,6 +139,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 	}
 	h := &acc.hosts[hostOf(f.x.q.Authority)]
 	if o.Verdict == Neutral {
+		f.x.tried = 0 // it says nothing
 		if h.suspicion != 0 && f.under == h.suspicion && acc.waited(w, f) >= h.took {
 			h.ended++
 		}

@@ -61,6 +61,8 @@ func (w *world) nameOf(m move) string {
 		return "tick"
 	case opTime:
 		return "time"
+	case opMoment:
+		return "a moment of " + momentsOf[m.i].String()
 	case opJump:
 		return [...]string{"time jumps 7 s", "time jumps 61 s"}[m.a]
 	}
@@ -149,6 +151,8 @@ func (w *world) do(m move) {
 		w.tick()
 	case opTime:
 		w.pass(w.next())
+	case opMoment:
+		w.pass(w.limit(w.now.Add(momentsOf[m.i])))
 	case opJump:
 		w.jumps--
 		w.pass(w.limit(w.now.Add([...]time.Duration{7 * time.Second, 61 * time.Second}[m.a])))

@@ -41,6 +41,7 @@ const (
 	opTick
 	opTime
 	opJump
+	opMoment
 )
 
 // moves are all that can happen.
@@ -200,6 +201,13 @@ func (w *world) movesOfTheWorld(add func(op, int, int)) {
 		return
 	}
 	add(opTime, 0, 0)
+	if w.moments {
+		for i := range momentsOf {
+			if w.now.Add(momentsOf[i]).Before(w.next()) {
+				add(opMoment, i, 0)
+			}
+		}
+	}
 	if w.jumps > 0 {
 		add(opJump, 0, 0)
 		add(opJump, 0, 1)
@@ -255,6 +263,7 @@ func (w *world) next() time.Time {
 	}
 	for _, f := range w.factories {
 		see(f.start.Add(w.RecreateTimeout))
+		see(f.start.Add(headStart)) // who may not see the end of the build asks the transport in service
 	}
 	if at.IsZero() {
 		at = w.now.Add(time.Second)
@@ -274,3 +283,5 @@ func (w *world) limit(to time.Time) time.Time {
 	}
 	return to
 }
+
+var momentsOf = []time.Duration{130 * time.Millisecond, 700 * time.Millisecond, 1030 * time.Millisecond}

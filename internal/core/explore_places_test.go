@@ -10,7 +10,9 @@ import (
 // placed: f has its place. If it is the control of an answered copy, it begins after the answer.
 func (acc *account) placed(w *world, f *flight) {
 	h := &acc.hosts[hostOf(f.x.q.Authority)]
-	h.changed = w.now
+	if f.on == w.current {
+		h.changed = w.now
+	}
 	acc.served = slices.Clone(acc.served)
 	for i := range acc.served {
 		if s := &acc.served[i]; s.main == f.a {

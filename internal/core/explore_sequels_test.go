@@ -136,6 +136,9 @@ func (w *world) follow(s *sequel) {
 	if s.soon && (w.now.Sub(w.acc.promoted) < time.Minute || w.acc.hosts[0].useless) {
 		end = end.Add(4 * s.length) // a swap did not help: more answers are asked for
 	}
+	if w.Fallback && !s.soon && !s.quiet {
+		end = end.Add(40 * time.Second) // of what is asked once, one in four intervals asks the transport in service
+	}
 	if s.soon && w.places > 0 {
 		if w.protected() {
 			return // a wait for a place may take as long as answers did

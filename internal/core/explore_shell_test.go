@@ -44,6 +44,7 @@ func (w *world) ask(x *traveler) {
 		}
 		if w.sick[0] && !w.acc.ended {
 			w.acc.hearEnd(w)
+			x.worst = true // it has met an outage, which may be over when it asks
 			w.c.Ended(w.now, w.current, !w.sick[1])
 			w.perform()
 		}
@@ -107,9 +108,9 @@ func (w *world) ask(x *traveler) {
 func (w *world) fetched(f *flight) {
 	w.must(w.c.Goes(f.a), "what was not called back may not be sent")
 	w.c.Handed(w.now, f.a)
-	f.held, f.start = false, w.now
+	f.held, f.start, f.began = false, w.now, w.step
 	if f.on == w.current && !f.trial {
-		f.began, f.clock = w.step, w.c.Clock()
+		f.clock = w.c.Clock()
 		if w.patient {
 			f.silentAt = w.now.Add(w.Patience)
 		}

@@ -281,7 +281,7 @@ func (acc *account) mayBeBack(w *world, h *hostAccount, s served, control failed
 		return false
 	}
 	silent := slices.ContainsFunc(w.flights, func(f *flight) bool {
-		return f.on == w.built && !f.astray && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
+		return f.on == w.built && !f.astray && !f.held && hostOf(f.x.q.Authority) == s.host && f.began < s.began && acc.waited(w, f) >= time.Second
 	})
 	took := control.took
 	return took >= 100*time.Millisecond &&

@@ -179,9 +179,9 @@ type setting struct {
 
 	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
 
-	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent bool
-	bug                                                                                                         *planted
-	mute                                                                                                        string // an assertion that is not made
+	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent, moments bool
+	bug                                                                                                                  *planted
+	mute                                                                                                                 string // an assertion that is not made
 }
 
 type change struct {
