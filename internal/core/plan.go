@@ -257,7 +257,7 @@ func (c *Client) callBackTry(now time.Time, st *stand) {
 	a := st.callback
 	st.callback = nil
 	switch {
-	case a.held:
+	case a.stays():
 		c.callBack(a)
 		c.untry(a.Call) // the candidate does not have it yet
 	case a.connected || a.unsent():

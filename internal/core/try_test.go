@@ -468,3 +468,17 @@ func TestATryThatWasNotSentSaysNothing(t *testing.T) {
 		})
 	}
 }
+
+// A try of what is once only that goes to its transport just now is not called back: that may be deaf to
+// its context, and the request would be sent twice.
+func TestATryThatIsAboutToGoIsNotCalledBack(t *testing.T) {
+	for kind, back := range map[Kind]bool{Once: false, Repeatable: true} {
+		s := newScene(t)
+		s.halfway()
+		try := s.Next(s.now, s.call(kind, "POST")).Attempt
+		require.True(t, s.Goes(try))
+		s.now = s.now.Add(headStart)
+		s.Tick(s.now)
+		assert.Equal(t, back, try.over, kind)
+	}
+}
