@@ -49,7 +49,7 @@ func TestContractAPipeThatNobodyWritesToIsTheCallers(t *testing.T) {
 
 // A file on a disk is sent without anybody looking on. What keeps it from being read is the caller's.
 func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
-	const size, short = 100_000, "it is shorter than it was"
+	const size, short, long = 100_000, "it is shorter than it was", "it is longer than it was"
 	longer := filepath.Join(t.TempDir(), "longer")
 	require.NoError(t, os.WriteFile(longer, make([]byte, 2*size), 0o600))
 	path := filepath.Join(t.TempDir(), "upload")
@@ -66,7 +66,7 @@ func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
 			require.NoError(t, err)
 			return f
 		},
-		"it is longer than it was": func(t *testing.T) *os.File {
+		long: func(t *testing.T) *os.File {
 			f, err := os.Open(longer)
 			require.NoError(t, err)
 			return f
@@ -95,7 +95,10 @@ func TestContractAFileThatCannotBeReadIsTheCallers(t *testing.T) {
 						}
 						req.ContentLength = size
 						_, err := testkit.Do(rt, req)
-						if name != short || proto.name == "h1" { // net/http's HTTP/2 goes on without the rest
+						switch {
+						case name == long: // the server may answer before net/http looks for what is beyond the length
+						case name == short && proto.name != "h1": // net/http's HTTP/2 goes on without the rest
+						default:
 							require.Error(t, err)
 						}
 						_ = f.Close()
