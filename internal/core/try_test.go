@@ -408,10 +408,8 @@ func TestATryInVainIsNoDoubtOfTheUpstream(t *testing.T) {
 	s.Failed(s.now, s.does(q, Send), lost)
 	s.does(q, Wait)
 	s.Built(s.now, s.cand.id, false, Draw{Interval: time.Second})
-	fresh, late := s.cand.id, s.does(q, Send)
-	s.after(answerGap)
-	s.Failed(s.now, late, lost)
-	s.Answered(s.now, s.does(q, Try))
+	fresh := s.cand.id
+	s.Answered(s.now, s.triesLate(answerGap, q))
 	assert.Equal(t, fresh, s.Current())
 }
 
@@ -431,11 +429,8 @@ func TestATryInVainIsNoDoubtOfTheNextOutage(t *testing.T) {
 	require.Empty(t, s.suspects)
 	s.ticks(s.rules.RecreateTimeout)
 	s.offered("a.test")
-	q := s.call(Copyable, "GET")
-	fresh, late := s.cand.id, s.does(q, Send)
-	s.after(answerGap)
-	s.Failed(s.now, late, lost)
-	s.Answered(s.now, s.does(q, Try))
+	fresh := s.cand.id
+	s.Answered(s.now, s.triesLate(answerGap, s.call(Copyable, "GET")))
 	assert.Equal(t, fresh, s.Current())
 }
 
