@@ -116,8 +116,8 @@ func TestSlowFirstBytesAreCopiedSeldomAndReplaceNothing(t *testing.T) {
 
 // An upstream is silent for some seconds or minutes, every few minutes. What waits since such an outage
 // leaves by its deadline, or hears from its connection within a minute of the outage's end: keep-alive
-// finds out that it is dead, or what was lost is sent once more. (What nobody ends waits on a connection
-// that is dead: a promotion is what helps it.)
+// finds out that it is dead, or TCP sends once more what was lost. (A request that neither ends waits on
+// a connection that is dead, and only a promotion helps it.)
 func TestSilentOutagesOfAnUpstreamReplaceLittle(t *testing.T) {
 	overSome(t, 30, func(d *draw) {
 		const long = 200 * time.Minute

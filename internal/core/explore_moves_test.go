@@ -284,4 +284,6 @@ func (w *world) limit(to time.Time) time.Time {
 	return to
 }
 
+// momentsOf are what passes on a walk beside what the timers ask for: more than the 100 ms for which a
+// control stays silent, less than a head start, and more than that.
 var momentsOf = []time.Duration{130 * time.Millisecond, 700 * time.Millisecond, 1030 * time.Millisecond}

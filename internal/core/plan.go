@@ -141,7 +141,7 @@ func (c *Client) tryPlanned(now time.Time, q *Call) (Step, bool) {
 		r.standOrNew(q.Authority).isTriedBy(now, q)
 		c.tryOn(now, q, asPlanned, false)
 		return step, true
-	case !r.isCopied() && !now.Before(r.halfway):
+	case !now.Before(r.halfway) && !r.isCopied():
 		st := r.standOrNew(q.Authority)
 		st.isTriedBy(now, q)
 		st.callback = c.tryOn(now, q, onTry, false)

@@ -143,14 +143,20 @@ func TestATryInVainIsNotUndoneInService(t *testing.T) {
 	}
 }
 
-// A verdict calls back what was not sent on the candidate, also where a try in vain gave it.
-func TestATryInVainCallsBackTheTrialsOfItsAuthority(t *testing.T) {
-	s := newScene(t)
-	control, copied := s.tried()
+// triedAndTripped: the authority of a try under way has tripped, and makes a trial of the same candidate.
+func (s *scene) triedAndTripped() (control, copied, trial *Attempt) {
+	s.t.Helper()
+	control, copied = s.tried()
 	for range 3 {
 		s.refused(s.asks())
 	}
-	trial := s.tries(s.call(Copyable, "GET"))
+	return control, copied, s.tries(s.call(Copyable, "GET"))
+}
+
+// A verdict calls back what was not sent on the candidate, also where a try in vain gave it.
+func TestATryInVainCallsBackTheTrialsOfItsAuthority(t *testing.T) {
+	s := newScene(t)
+	control, copied, trial := s.triedAndTripped()
 	s.Todo()
 	s.Failed(s.now, copied, lost)
 	s.Answered(s.now, control)
@@ -284,11 +290,7 @@ func TestATryInVainIsNoPartOfALaterOutage(t *testing.T) {
 // A candidate is refused once: by a trial, or by the try that the authority made before it tripped.
 func TestATryIsNoSecondRefusal(t *testing.T) {
 	s := newScene(t)
-	control, copied := s.tried()
-	for range 3 {
-		s.refused(s.asks())
-	}
-	trial := s.tries(s.call(Copyable, "GET"))
+	control, copied, trial := s.triedAndTripped()
 	s.Failed(s.now, copied, lost)
 	s.Failed(s.now, trial, lost)
 	require.True(t, s.cand.refusedBy(control.Call.Authority))
