@@ -25,12 +25,10 @@ import (
 
 var deaths = flag.Int("deaths", 3, "how many sessions die under a thousand requests each")
 
-// An upload is a kind of POST body: how it is made, and whether it may be lost even with an attempt
-// that was not sent.
+// An upload is a kind of POST body, and how it is made.
 type upload struct {
 	name string
 	body func(t *testing.T, content string) (body io.Reader, again func() (io.ReadCloser, error))
-	lost bool
 }
 
 var uploads = []upload{
@@ -55,9 +53,7 @@ var uploads = []upload{
 		assert.NoError(t, err)
 		return first, open
 	}},
-	// respawn hands the file itself to net/http, for sendfile's sake, and net/http closes it when a
-	// dial fails.
-	{name: "a file", lost: true, body: func(t *testing.T, content string) (io.Reader, func() (io.ReadCloser, error)) {
+	{name: "a file", body: func(t *testing.T, content string) (io.Reader, func() (io.ReadCloser, error)) {
 		first, err := os.Open(file(t, content))
 		assert.NoError(t, err)
 		return first, nil
@@ -140,7 +136,7 @@ func inFlight(r *report, at int, how func(*yamuxServer, http.RoundTripper) error
 			assert.Positive(t, times, q.message)
 		case q.cut():
 			r.Cut++
-		case q.upload != nil && (q.shown.Load() || q.upload.lost):
+		case q.upload != nil && q.shown.Load():
 			r.Unsafe++
 		case q.ended.Sub(died) >= time.Second:
 			r.Late++ // a request that takes so long to fail counts as silent

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -415,10 +416,11 @@ func TestContractNoBodyIsHandedOn(t *testing.T) {
 	}
 }
 
-// net/http recognizes in-memory readers and files by type (sendfile), and a wrapper
-// hides it. So they reach the transport as they are, and with ReplayNever, or where
-// nothing has to be watched, in the caller's very request. Other bodies are looked
-// at while they are sent: they fail, keep everybody waiting, or cannot be had twice.
+// net/http recognizes in-memory readers by type, and a wrapper hides it. So they reach the
+// transport as they are, and with ReplayNever, or where nothing has to be watched, in the
+// caller's very request. Other bodies are looked at while they are sent: they fail, keep
+// everybody waiting, or cannot be had twice. A file still has the descriptor that a connection
+// asks it for (sendfile).
 func TestContractBodyTypesReachTheTransport(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "body")
 	require.NoError(t, os.WriteFile(name, []byte(payload), 0o600))
@@ -432,18 +434,23 @@ func TestContractBodyTypesReachTheTransport(t *testing.T) {
 	cases := []struct {
 		name string
 		req  func() *http.Request
-		as   string // what the transport gets of the caller's: its own request, its own body, or neither
+		as   string // what the transport gets of the caller's: its own request, its own body, its descriptor, or neither
 	}{
 		{"GET", withBody(http.MethodGet, nil), "request"},
-		{"GET of a file", withBody(http.MethodGet, file), "request"},
+		{"GET of a file", withBody(http.MethodGet, file), "descriptor"},
 		{"GET of strings.Reader", withBody(http.MethodGet, strings.NewReader(payload)), "request"},
 		{"POST without a body", withBody(http.MethodPost, nil), "body"},
 		{"NoBody", withBody(http.MethodPost, http.NoBody), "body"},
 		{"bytes.Reader", withBody(http.MethodPost, bytes.NewReader([]byte(payload))), "body"},
 		{"bytes.Buffer", withBody(http.MethodPost, bytes.NewBufferString(payload)), "body"},
 		{"strings.Reader", withBody(http.MethodPost, strings.NewReader(payload)), "body"},
-		{"*os.File", withBody(http.MethodPost, file), "body"},
-		{"NopCloser of *os.File", withBody(http.MethodPost, io.NopCloser(file)), "body"},
+		{"*os.File", withBody(http.MethodPost, file), "descriptor"},
+		{"*os.File with GetBody", func() *http.Request {
+			req := request(ctx, http.MethodPost, "http://a.test/", file)
+			req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
+			return req
+		}, "descriptor"},
+		{"NopCloser of *os.File", withBody(http.MethodPost, io.NopCloser(file)), "neither"},
 		{"GetBody", func() *http.Request {
 			req := request(t.Context(), http.MethodPost, "http://a.test/", track(nil))
 			req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
@@ -473,7 +480,10 @@ func TestContractBodyTypesReachTheTransport(t *testing.T) {
 				}
 				assert.Equal(t, as == "request", seen == req, "the caller's own request")
 				assert.Equal(t, as == "request", onHealthyPath(seen))
-				assert.Equal(t, as != "neither", seen.Body == req.Body, "got a %T", seen.Body)
+				assert.Equal(t, as == "request" || as == "body", seen.Body == req.Body, "got a %T", seen.Body)
+				if as == "descriptor" {
+					assert.Implements(t, (*syscall.Conn)(nil), seen.Body)
+				}
 			})
 		}
 	}
@@ -490,12 +500,12 @@ func TestContractBodyTypesReachTheTransport(t *testing.T) {
 		_, err = testkit.Do(rt, req)
 		require.NoError(t, err)
 		assert.False(t, onHealthyPath(seen))
-		assert.True(t, seen.Body == req.Body, "a file must stay a file: got %T", seen.Body)
+		assert.Implements(t, (*syscall.Conn)(nil), seen.Body, "a file must stay a file")
 	})
 }
 
-// A file goes out as it does bare: by sendfile, and beneath its declared length. A
-// wrapper would hide it from the connection.
+// A file goes out as it does bare: by sendfile, which takes what has a descriptor (net/sendfile.go), and
+// beneath its declared length.
 func TestAFileIsSentAsNetHTTPSendsIt(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "body")
 	require.NoError(t, os.WriteFile(name, []byte(payload), 0o600))
@@ -507,12 +517,13 @@ func TestAFileIsSentAsNetHTTPSendsIt(t *testing.T) {
 		assert.Empty(t, req.TransferEncoding)
 	}))
 	tr := transport()
-	var from []string // what the connection is asked to read from
+	var from []bool // what the connection is asked to read from, and whether it has a descriptor
 	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		return readerFrom{conn, func(r io.Reader) {
 			if l, ok := r.(*io.LimitedReader); ok {
-				from = append(from, fmt.Sprintf("%T", l.R))
+				_, descriptor := l.R.(syscall.Conn)
+				from = append(from, descriptor)
 			}
 		}}, err
 	}
@@ -538,7 +549,7 @@ func TestAFileIsSentAsNetHTTPSendsIt(t *testing.T) {
 	}
 	from = nil
 	send(rt, func(f *os.File) io.ReadCloser { return f })
-	assert.Equal(t, []string{"*os.File"}, from)
+	assert.Equal(t, []bool{true}, from)
 }
 
 // readerFrom is a connection that tells what it is asked to read from.

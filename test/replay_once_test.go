@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -83,10 +84,12 @@ func TestAPostThatABaseWithoutHooksFailedOverIsSentOnce(t *testing.T) {
 		"bytes.Reader":   func() io.Reader { return bytes.NewReader([]byte("x")) },
 		"bytes.Buffer":   func() io.Reader { return bytes.NewBufferString("x") },
 		"strings.Reader": func() io.Reader { return strings.NewReader("x") },
+		"a file":         func() io.Reader { return aFile(t) },
+		"a hidden file":  func() io.Reader { return io.NopCloser(aFile(t)) },
 	} {
-		for i := range 4 {
-			read, hooks := i&1 != 0, i&2 != 0
-			t.Run(fmt.Sprintf("%s, read=%v, hooks=%v", name, read, hooks), func(t *testing.T) {
+		for i := range 8 {
+			read, hooks, again := i&1 != 0, i&2 != 0, i&4 != 0
+			t.Run(fmt.Sprintf("%s, read=%v, hooks=%v, GetBody=%v", name, read, hooks, again), func(t *testing.T) {
 				var asked, processed atomic.Int64
 				base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
 					if asked.Add(1); read {
@@ -100,7 +103,14 @@ func TestAPostThatABaseWithoutHooksFailedOverIsSentOnce(t *testing.T) {
 					return nil, testkit.Refused()
 				})
 				rt := start(t, base, respawn.WithFactory(testkit.Builds(func() http.RoundTripper { return base }).Make))
-				_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", payload()))
+				req := request(t.Context(), http.MethodPost, "http://a.test/", payload())
+				req.GetBody = nil
+				if again {
+					req.GetBody = func() (io.ReadCloser, error) {
+						return request(t.Context(), http.MethodPost, "http://a.test/", payload()).Body, nil
+					}
+				}
+				_, err := testkit.Do(rt, req)
 				require.Error(t, err)
 				if read {
 					assert.EqualValues(t, 1, processed.Load())
@@ -227,8 +237,7 @@ func TestAPostThatAnotherProtocolTriesIsNotCalledBack(t *testing.T) {
 	})
 }
 
-// aFile is a body that net/http sends with sendfile, so that nothing stands before it: it
-// is closed with the first attempt, sent or not, and there is no other.
+// aFile is a body that net/http sends with sendfile, and closes unread when a dial fails.
 func aFile(t *testing.T) *os.File {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "body")
@@ -238,27 +247,63 @@ func aFile(t *testing.T) *os.File {
 	return f
 }
 
-// What cannot be called back, since its body would be gone, is not tried on a candidate
-// while the transport in service is well; and of a dead one it asks the candidate at once.
-func TestAFileIsNotTriedOnWhatMayCallItBack(t *testing.T) {
-	t.Run("planned", func(t *testing.T) {
+// A file is uploaded though the dialer is dead: net/http's Close does not reach it before it was read.
+func TestAFileIsUploadedThoughTheDialerIsDead(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodPut} {
+		for threshold := 1; threshold <= 3; threshold++ {
+			for _, proto := range protocols {
+				t.Run(fmt.Sprint(method, ", threshold ", threshold, ", ", proto.name), func(t *testing.T) {
+					noLeaks(t)
+					var got atomic.Int64
+					srv, transport := proto.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+						b, _ := io.ReadAll(req.Body)
+						assert.Equal(t, payload, string(b))
+						got.Add(1)
+					}))
+					dead := transport()
+					dead.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("session shutdown") }
+					rt := start(t, dead, respawn.WithThreshold(threshold), respawn.WithFactory(func(context.Context) (http.RoundTripper, error) {
+						return transport(), nil
+					}))
+					for range 5 {
+						f := aFile(t)
+						req := request(t.Context(), method, srv.URL, f)
+						req.ContentLength = int64(len(payload))
+						status, err := testkit.Do(rt, req)
+						require.NoError(t, err)
+						assert.Equal(t, http.StatusOK, status)
+						for err == nil { // net/http closes it, soon
+							_, err = f.Stat()
+						}
+						assert.ErrorIs(t, err, os.ErrClosed)
+					}
+					assert.EqualValues(t, 5, got.Load())
+					assert.EqualValues(t, 2, rt.Health().Generation)
+				})
+			}
+		}
+	}
+}
+
+// A file can be called back as any body can that nobody has read.
+func TestAFileIsTriedOnWhatMayCallItBack(t *testing.T) {
+	for _, hide := range []bool{false, true} {
 		f := aFile(t)
 		synctest.Test(t, func(t *testing.T) {
-			base := &testkit.Stub{}
+			var got []byte
+			base := testkit.RoundTripperFunc(func(req *http.Request) (*http.Response, error) {
+				got, _ = io.ReadAll(req.Body)
+				return testkit.Answer(req)
+			})
 			rt := triedFirst(t, base, silentDials())
-			_, err := testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", f))
+			require.NoError(t, os.Remove(f.Name()))
+			req := request(t.Context(), http.MethodPost, "http://a.test/", f)
+			if hide {
+				req.Body = io.NopCloser(f)
+			}
+			_, err := testkit.Do(rt, req)
 			require.NoError(t, err)
-			assert.EqualValues(t, 1, base.Calls.Load())
+			assert.Equal(t, payload, string(got))
 		})
-	})
-	t.Run("tripped", func(t *testing.T) {
-		f := aFile(t)
-		synctest.Test(t, func(t *testing.T) {
-			rt := start(t, testkit.Dead(testkit.Refused()), respawn.WithFactory(stubs().Make), respawn.WithThreshold(1))
-			_, err := get(respawn.ContextWithReplay(t.Context(), respawn.ReplayNever), rt, "http://a.test/") // it trips
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
-			_, err = testkit.Do(rt, request(t.Context(), http.MethodPost, "http://a.test/", f))
-			require.NoError(t, err)
-		})
-	})
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"os"
 	"reflect"
 	"strings"
 )
@@ -16,49 +15,17 @@ func Has(req *http.Request) bool { return req.Body != nil && req.Body != http.No
 
 // NeedsShield reports whether req has a body that must be observed while it is sent.
 // One kind can be read only once, and net/http would close it unread when a dial fails;
-// another can fail, or keep everybody waiting.
+// another can fail, or keep everybody waiting. A file is shielded so that it can still be sent
+// straight from its disk (file.go).
 func (r Replay) NeedsShield(req *http.Request) bool {
 	if r == Never || !Has(req) {
 		return false
 	}
-	switch b := unwrapped(req.Body).(type) {
-	case *os.File:
-		return !isRegular(b) || !fits(b, req.ContentLength) // net/http uses sendfile for it
+	switch unwrapped(req.Body).(type) {
 	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return req.GetBody == nil // in memory: it neither fails nor waits
 	}
 	return true
-}
-
-// File returns the file that net/http sends the body of req straight from; nil: there is none.
-func File(req *http.Request) *os.File {
-	f, ok := unwrapped(req.Body).(*os.File)
-	if !ok || !isRegular(f) {
-		return nil
-	}
-	return f
-}
-
-// isRegular reports whether f is a file on a disk, which a read does not wait for. A pipe, a
-// terminal or a socket may keep everybody waiting, and a directory cannot be read.
-func isRegular(f *os.File) bool {
-	info, err := f.Stat()
-	return err != nil || info.Mode().IsRegular()
-}
-
-// fits reports whether what is left of f is as long as its request says, or the request does not say.
-// Where it is not, net/http gives up and closes the connection, and its error may tell of the closed
-// connection alone.
-func fits(f *os.File, length int64) bool {
-	if length <= 0 {
-		return true
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return true // its Read will say so
-	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	return err != nil || info.Size()-at == length
 }
 
 // IsPlainGet reports, at little cost, whether req is a GET without a body, as most
@@ -88,13 +55,6 @@ func unwrapped(r io.Reader) io.Reader {
 		r, _ = reflect.ValueOf(r).Field(0).Interface().(io.Reader)
 	}
 	return r
-}
-
-// Sealed reports whether req is never sent again, whatever became of it: r says so, or
-// its body can be had only once, even if nobody reads it. net/http closes a file whose dial
-// has failed, and nothing shields that.
-func (r Replay) Sealed(req *http.Request) bool {
-	return r == Never || Has(req) && req.GetBody == nil && File(req) != nil
 }
 
 // Repeatable reports whether req may be sent again whatever became of it: it is

@@ -28,9 +28,8 @@ func NewLender(req *http.Request, r Replay) Lender {
 	return l
 }
 
-// Lent notes that an attempt has had the caller's own request, with its body as it is. No shield is put
-// around that body any more: a file that was read would look like one that is too short.
-func (l *Lender) Lent() { *l = Lender{req: l.req, lent: true} }
+// Lent notes that an attempt has had the caller's own request, with its body as it is.
+func (l *Lender) Lent() { l.lent = true }
 
 // Lend returns the request for one attempt: the caller's own, or a copy with a
 // body that can be read. If there is none any more, the error says why: GetBody's own,
@@ -68,7 +67,7 @@ func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 		return l.req.Body, nil
 	case l.shot != nil:
 		if body, ok := l.shot.lend(now); ok {
-			return body, nil
+			return body.asSent(l.req.ContentLength), nil
 		}
 		return nil, errGone
 	}
@@ -88,7 +87,7 @@ func (l *Lender) body(now time.Time) (io.ReadCloser, error) {
 	}
 	l.shield = &oneShot{body: body, released: true} // its holder's Close is the body's
 	sent, _ := l.shield.lend(now)                   // nobody has read it yet
-	return sent, nil
+	return sent.asSent(l.req.ContentLength), nil
 }
 
 // Why a body cannot be had again, where GetBody does not say so itself.

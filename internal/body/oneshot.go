@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ type oneShot struct {
 	mu       sync.Mutex // guards the below; body is never read or closed under it
 	holder   *sendBody  // of the attempt that may read and close it
 	read     int64      // bytes of it
+	taken    bool       // a holder may read it without Read
 	ended    bool       // for a holder that had not closed it
 	readErr  error
 	broke    bool // a Read of a holder that had not closed it failed
@@ -64,7 +64,7 @@ func (o *oneShot) unread() bool {
 // from RoundTrip while its writer is in one. An empty body whose end was seen goes again though it
 // is closed: nobody has to read it.
 func (o *oneShot) unreadLocked() bool {
-	return o.read == 0 && !o.reading && o.readErr == nil && (!o.closed || o.ended)
+	return o.read == 0 && !o.taken && !o.reading && o.readErr == nil && (!o.closed || o.ended)
 }
 
 // release ends the shield: nobody will send this body again. It is closed now if nobody holds it
@@ -115,10 +115,13 @@ type sendBody struct {
 	done bool // closed by the transport; guarded by shot.mu
 }
 
+// mineLocked reports whether the attempt of b may read the body.
+func (b *sendBody) mineLocked() bool { return b.shot.holder == b && !b.done && !b.shot.barred }
+
 func (b *sendBody) Read(p []byte) (int, error) {
 	o := b.shot
 	o.mu.Lock()
-	mine, empty := o.holder == b && !b.done && !o.barred, o.ended && o.read == 0
+	mine, empty := b.mineLocked(), o.ended && o.read == 0
 	if mine && !empty {
 		o.reading, o.last = true, time.Now()
 	}
@@ -150,10 +153,21 @@ func (b *sendBody) Close() error {
 	o := b.shot
 	o.mu.Lock()
 	b.done = true
-	final := o.holder == b && (o.released || o.read > 0 || o.ended || o.readErr != nil || o.reading)
+	final := o.holder == b && (o.released || o.read > 0 || o.taken || o.ended || o.readErr != nil || o.reading)
 	o.mu.Unlock()
 	if final {
 		return o.close()
+	}
+	return nil
+}
+
+// shieldOf is the shield of the body that an attempt has; nil: there is none.
+func shieldOf(sent *http.Request) *sendBody {
+	switch b := sent.Body.(type) {
+	case *sendBody:
+		return b
+	case *fileBody:
+		return b.sendBody
 	}
 	return nil
 }
@@ -163,8 +177,8 @@ func (b *sendBody) Close() error {
 // the text, and a body that the transport has closed, since the connection broke, may fail
 // with the very error that the connection has.
 func Broke(sent *http.Request) bool {
-	b, ok := sent.Body.(*sendBody)
-	if !ok {
+	b := shieldOf(sent)
+	if b == nil {
 		return false
 	}
 	b.shot.mu.Lock()
@@ -175,8 +189,8 @@ func Broke(sent *http.Request) bool {
 // MayBe reports whether err may be the error of the caller's body, whatever type it has: if
 // the body broke, or gave this very error.
 func MayBe(sent *http.Request, err error) bool {
-	b, ok := sent.Body.(*sendBody)
-	if !ok {
+	b := shieldOf(sent)
+	if b == nil {
 		return false
 	}
 	b.shot.mu.Lock()
@@ -184,15 +198,15 @@ func MayBe(sent *http.Request, err error) bool {
 	return b.shot.broke || b.shot.readErr != nil && errors.Is(err, b.shot.readErr)
 }
 
-// Touched reports whether a byte of the body was read, as far as that is looked at.
+// Touched reports whether a byte of the body was read, or may have been, as far as that is looked at.
 func Touched(sent *http.Request) bool {
-	b, ok := sent.Body.(*sendBody)
-	if !ok {
+	b := shieldOf(sent)
+	if b == nil {
 		return false
 	}
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
-	return b.shot.read > 0
+	return b.shot.read > 0 || b.shot.taken
 }
 
 // Misfits reports whether the caller's body has turned out to be shorter or longer than its
@@ -216,7 +230,7 @@ func IsQuiet(sent *http.Request) bool {
 		return b.done && !b.shot.reading && b.shot.read == 0
 	}
 	switch unwrapped(sent.Body).(type) {
-	case *os.File, *bytes.Reader, *bytes.Buffer, *strings.Reader:
+	case *fileBody, *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return true // none of these knows its request
 	}
 	return !Has(sent)

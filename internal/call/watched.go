@@ -137,7 +137,7 @@ func kindOf(req *http.Request, r body.Replay) core.Kind {
 		return core.Copyable
 	case r.Repeatable(req):
 		return core.Repeatable
-	case r.Sealed(req):
+	case r == body.Never:
 		return core.Sealed
 	}
 	return core.Once
