@@ -27,6 +27,8 @@ type account struct {
 	planned   bool
 	idle      bool
 
+	health healthAccount
+
 	taught bool // what came of a candidate may have taught patience
 
 	ready    int // the step at which the candidate became ready
@@ -44,6 +46,7 @@ type hostAccount struct {
 
 	counting    bool
 	opened      Instant
+	from        Instant // its first failure
 	failures    int
 	counted     Instant
 	stalls      int
@@ -140,7 +143,7 @@ func (acc *account) failed(w *world, f *flight, o Outcome) {
 	h := &acc.hosts[hostOf(f.x.q.Authority)]
 	if o.Verdict == Neutral {
 		f.x.tried = 0 // it says nothing
-		if h.suspicion != 0 && f.under == h.suspicion && acc.waited(w, f) >= h.took {
+		if h.suspicion != 0 && f.under == h.suspicion && !f.held && acc.waited(w, f) >= h.took {
 			h.ended++
 		}
 		if h.suspicion != 0 && !h.outage && h.failures+h.stalls == 0 && !o.Left {
@@ -166,7 +169,7 @@ func (acc *account) stalled(w *world, f *flight, o Outcome) {
 	h.suspect()
 	h.failedAt = w.now
 	if !h.counting {
-		h.counting, h.opened = true, f.clock
+		h.counting, h.opened, h.from = true, f.clock, w.c.Clock()
 	}
 	if under && w.flightOf(f.a) == nil {
 		h.ended++
@@ -269,6 +272,7 @@ func (acc *account) answered(w *world, f *flight) {
 	}
 	f.x.well = true
 	acc.youngest = max(acc.youngest, f.began)
+	acc.health.served = max(acc.health.served, f.clock)
 	// A copy whose control is answered has proved nothing.
 	acc.forget(func(s *served) bool { return s.x == f.x })
 	for _, g := range slices.Clone(w.flights) {

@@ -19,7 +19,7 @@ func TestTheExplorerLooksIntoNothing(t *testing.T) {
 		"role",  // the one decision that is told by a field: a copy that is promoted leaves its original behind
 		"bound", // told, not read: AdoptWaiting says so to the core
 	}
-	for _, name := range []string{"account", "trials", "places", "invariants", "perform", "shell", "moves", "do", "sequels"} {
+	for _, name := range []string{"account", "trials", "places", "health", "invariants", "lost", "perform", "shell", "moves", "do", "sequels"} {
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, "explore_"+name+"_test.go", nil, 0)
 		if err != nil {

@@ -30,6 +30,8 @@ func (w *world) nameOf(m move) string {
 		return call() + " times out, and nobody saw where," + at()
 	case opFailLocal:
 		return call() + " fails locally" + at()
+	case opVanish:
+		return call() + map[bool]string{false: " does not return", true: " has no body"}[w.flights[m.a].held] + at()
 	case opImpatient:
 		return call() + " is a stall" + at()
 	case opLeave:
@@ -38,8 +40,10 @@ func (w *world) nameOf(m move) string {
 		return call() + " has left"
 	case opLeaveNeutral:
 		return call() + [...]string{" leaves soon", " leaves after a while"}[m.a]
+	case opDrawn:
+		return "drawn long"
 	case opBuilt:
-		return [...]string{"built", "built, drawn long"}[m.a]
+		return "built"
 	case opNotBuilt:
 		return "not built"
 	case opRecreate:
@@ -103,6 +107,8 @@ func (w *world) do(m move) {
 	case opFailLocal:
 		w.locals--
 		w.fail(w.flights[m.a], Outcome{Verdict: Neutral})
+	case opVanish:
+		w.vanish(w.flights[m.a])
 	case opImpatient:
 		w.impatient(w.flights[m.a])
 	case opLeave:
@@ -119,8 +125,10 @@ func (w *world) do(m move) {
 		} else {
 			w.leave(w.calls[m.i], Neutral)
 		}
+	case opDrawn:
+		w.drawn(w.factories[m.i])
 	case opBuilt, opNotBuilt:
-		w.finish(m.i, m.op == opBuilt, m.a)
+		w.finish(m.i, m.op == opBuilt)
 	case opRecreate:
 		w.hands--
 		w.order, w.told = &Order{}, false

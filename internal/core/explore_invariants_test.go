@@ -36,6 +36,9 @@ func (w *world) check(t Todo) {
 		}
 		w.must(false, "%s is over, and something of it is under way %s", w.label(x), roleNames[w.roleOf(f)])
 	}
+	if !w.after {
+		w.checkHealth(live)
+	}
 	if w.order != nil && !w.told {
 		w.must(live > 0, "Recreate waits for nothing")
 	}

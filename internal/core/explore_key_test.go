@@ -149,7 +149,7 @@ func (k *keyer) world() {
 	for h := range 3 {
 		k.nums(int(w.modes[h][0]), int(w.modes[h][1]))
 	}
-	k.nums(w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils, len(w.calls), len(w.flights), len(w.factories))
+	k.nums(w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils, w.vanishings, len(w.calls), len(w.flights), len(w.factories))
 	k.nums(w.lives...)
 	for _, x := range w.calls {
 		k.traveler(x)
@@ -160,7 +160,7 @@ func (k *keyer) world() {
 	for _, f := range w.factories {
 		k.transport(f.id)
 		k.times(f.start)
-		k.bools(f.planned, f.canceled)
+		k.bools(f.planned, f.canceled, f.drawn)
 		k.durations(f.delay)
 	}
 	k.transport(w.built)

@@ -108,6 +108,7 @@ func (k *keyer) account(a *account) {
 	for _, f := range k.w.factories {
 		k.bools(f.epoch == a.epoch)
 	}
+	k.bools(a.ended && a.health.served > a.health.ended, a.ended && a.health.diverted > a.health.ended)
 	k.durations(a.first, a.draw)
 	k.times(a.built, a.notBefore, a.promoted, a.endedOver)
 	k.steps(a.ready, a.youngest)
@@ -128,6 +129,7 @@ func (k *keyer) account(a *account) {
 		k.bools(h.suspicion != 0, h.tripped, h.outage, h.counting, h.refused, h.spent, h.useless, h.doubted)
 		k.times(h.over, h.firstStall, h.failedAt, h.swapped, h.down)
 		k.instants(h.opened, h.counted)
+		k.bools(h.counting && a.health.served > h.from, h.counting && a.health.unbuilt > h.from, h.counting && a.health.diverted > h.from)
 		k.nums(h.failures, h.stalls, int(h.row), h.ended, h.lost)
 		k.durations(h.took)
 		if k.w.places > 0 {

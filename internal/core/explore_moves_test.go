@@ -25,10 +25,12 @@ const (
 	opFailUntyped
 	opFailUnseen
 	opFailLocal
+	opVanish
 	opImpatient
 	opLeave
 	opLeft
 	opLeaveNeutral
+	opDrawn
 	opBuilt
 	opNotBuilt
 	opRecreate
@@ -116,6 +118,9 @@ func (w *world) taught() bool { return w.acc.taught || 2*w.longest > w.Patience 
 
 // fates are how an attempt can go on.
 func (w *world) fates(i, k int, f *flight, add func(op, int, int)) {
+	if w.vanishings > 0 && !f.queued && !f.x.leaving {
+		add(opVanish, i, k)
+	}
 	switch {
 	case f.held:
 		add(opFetched, i, k)
@@ -156,10 +161,10 @@ func (w *world) movesOfTheWorld(add func(op, int, int)) {
 		if !f.canceled || w.abandon {
 			if w.modes[asCandidate] != [2]mode{hangs, hangs} {
 				add(opBuilt, i, 0)
-				if w.draws {
-					add(opBuilt, i, 1)
-				}
 			}
+		}
+		if w.draws && !f.drawn {
+			add(opDrawn, i, 1)
 		}
 		if !w.noFail || f.canceled || !w.now.Before(f.start.Add(w.RecreateTimeout)) {
 			add(opNotBuilt, i, 0)
@@ -263,6 +268,7 @@ func (w *world) next() time.Time {
 	}
 	for _, f := range w.factories {
 		see(f.start.Add(w.RecreateTimeout))
+		see(f.start.Add(w.takes))
 		see(f.start.Add(headStart)) // who may not see the end of the build asks the transport in service
 	}
 	if at.IsZero() {

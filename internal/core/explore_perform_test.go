@@ -22,7 +22,7 @@ func (w *world) performOnce() {
 		if f == nil {
 			continue
 		}
-		f.beside = f.trial || f.copy
+		f.beside = f.beside || f.trial || f.copy
 		w.uncount(f)
 	}
 	if t.Promote != 0 {

@@ -20,6 +20,7 @@ type planted struct {
 	step  func(w *world, s *Step, q *Call)     // it was told
 	state func(w *world)                       // a step begins
 	tick  func(w *world)                       // the timer has fired
+	view  func(w *world, v *View)              // how the client is
 	todo  func(w *world, when string, t *Todo) // the core was told what can have no effect
 }
 
@@ -54,6 +55,12 @@ func (w *world) plantState() {
 	}
 }
 
+func (w *world) plantView(v *View) {
+	if w.bug != nil && w.bug.view != nil {
+		w.bug.view(w, v)
+	}
+}
+
 func (w *world) plantTick() {
 	if w.bug != nil && w.bug.tick != nil {
 		w.bug.tick(w)
@@ -71,5 +78,5 @@ func (w *world) todoOf(when string) *Todo {
 
 // plants are all planted bugs.
 func plants() []planted {
-	return slices.Concat(plantsOfOrders(), plantsOfRecalls(), plantsOfSteps(), plantsOfWaits(), plantsOfTrips(), plantsOfProofs(), plantsOfSequels())
+	return slices.Concat(plantsOfOrders(), plantsOfRecalls(), plantsOfSteps(), plantsOfWaits(), plantsOfTrips(), plantsOfProofs(), plantsOfHealth(), plantsOfSequels())
 }

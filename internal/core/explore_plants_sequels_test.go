@@ -71,6 +71,26 @@ func afterSilence(p planted) planted {
 	return p
 }
 
+// deeper: it takes more of what came before to be noticed.
+func deeper(p planted) planted { p.depth = 6; return p }
+
+// calledOff: what is built for a host like this is called off after two seconds.
+func calledOff(p planted, match func(s *suspect) bool) planted {
+	p.state = func(w *world) {
+		s := w.c.suspect(hosts[0])
+		if s == nil || !match(s) || w.c.cand == nil || w.c.cand.planned || w.last.op == opBuilt || w.last.op == opNotBuilt {
+			return
+		}
+		for _, f := range w.factories {
+			if f.id == w.c.cand.id && w.c.cand.stage == Building && w.now.Sub(f.start) >= 2*time.Second {
+				w.c.end(w.now, GivenUp)
+				return
+			}
+		}
+	}
+	return p
+}
+
 // stillSuspected: no answer ends a suspicion while a request of this kind is under way.
 func stillSuspected(p planted, kind Kind) planted {
 	p.state = func(w *world) {
@@ -87,9 +107,9 @@ func stillSuspected(p planted, kind Kind) planted {
 
 func plantsOfSequels() []planted {
 	p := func(name, sequel string) planted {
-		return planted{name: name, world: "refused", depth: 3, notice: sequel + ": the dead transport is still in service"}
+		return planted{name: name, world: "refused", depth: 4, notice: sequel + ": the dead transport is still in service"}
 	}
-	const dead, second = " for a, b is down", "the first candidate is a black hole, the second is well"
+	const dead, second, long = " for a, b is down", "the first candidate is a black hole, the second is well", ", and builds take long"
 	stalled := func(s *suspect) bool { return s.row == silent && s.failures == 0 }
 	tried := func(w *world, s *suspect, _ failure) bool { return s.refusals > 0 }
 	refusedB := func(w *world) bool {
@@ -97,7 +117,7 @@ func plantsOfSequels() []planted {
 		return b != nil && b.outage() && b.row == noConnection
 	}
 	return []planted{
-		stillSuspected(planted{name: "suspicion never ends for what may be copied", world: "anything", depth: 3, notice: "all is well: something is still suspected"}, Copyable),
+		stillSuspected(planted{name: "suspicion never ends for what may be copied", world: "anything", depth: 5, notice: "all is well: something is still suspected"}, Copyable),
 		stillSuspected(planted{name: "suspicion never ends for what is once only", world: "anything", depth: 5, notice: "all is well, POSTs: something is still suspected"}, Once),
 		stillSuspected(planted{name: "suspicion never ends for what may go again", world: "anything", depth: 3,
 			notice: "every candidate is a black hole, the one in service is well: something is still suspected"}, Repeatable),
@@ -122,9 +142,16 @@ func plantsOfSequels() []planted {
 		untilLeft(p("a PUT that is silent is no evidence at first", "dead (silent)"+dead+", PUTs"), true),
 		untilLeft(p("a PUT that hangs is no evidence at first", "dead (hangs)"+dead+", PUTs"), false),
 		uncopied(afterSilence(p("nothing is copied after a silent candidate", second)), func(w *world, s *suspect) bool { return stalled(s) && !w.at.IsZero() }),
-		blind(p("a POST is no evidence after a refusal", second+", POSTs"), Once, tried),
+		blind(deeper(p("a POST is no evidence after a refusal", second+", POSTs")), Once, tried),
 		blind(p("a PUT is no evidence after a refusal", second+", PUTs"), Repeatable, tried),
 		blind(p("what was refused is no evidence after a refusal", second+", refused"), Copyable, tried),
+		calledOff(p("a build that takes long is called off", "dead (refused)"+dead+long), func(s *suspect) bool { return s.row == noConnection }),
+		calledOff(p("a build that takes long is called off where a is silent", "dead (silent)"+dead+long), func(s *suspect) bool { return s.row == silent }),
+		{name: "nobody asks in service while a build goes on", world: "broken", first: []string{"GET a begins", "GET a breaks in service", "GET a asks"}, depth: 3, notice: "all is well again while a build goes on: nobody sees that all is well", state: func(w *world) {
+			for _, s := range w.c.suspects {
+				s.probeAt = w.now.Add(time.Hour)
+			}
+		}},
 	}
 }
 

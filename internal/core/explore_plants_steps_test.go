@@ -26,7 +26,7 @@ func (w *world) sendsInstead(s *Step, q *Call) {
 func plantsOfSteps() []planted {
 	return []planted{
 		{name: "it is sent though there is no transport", world: "nothing yet, fallback", depth: 3, notice: "it is sent, and there is no transport",
-			also: []string{"an outage of what has never served"}, // for what is sent may fail
+			also: []string{"an outage of what has never served", "health fails, and somebody can be served"}, // for what is sent may fail
 			step: func(w *world, s *Step, q *Call) {
 				if w.acc.absent && s.Do != Send {
 					w.sendsInstead(s, q)

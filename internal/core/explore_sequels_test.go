@@ -8,11 +8,13 @@ import (
 // A sequel is what must become of a world when nothing is left to chance.
 type sequel struct {
 	name    string
-	modes   [2][2]mode // in service, candidates
-	second  bool       // the first candidate is silent, and the others are as modes has it
-	quiet   bool       // everybody leaves
-	kind    Kind       // of the probes
-	patient bool       // their callers never leave
+	modes   [2][2]mode    // in service, candidates
+	second  bool          // the first candidate is silent, and the others are as modes has it
+	quiet   bool          // everybody leaves
+	kind    Kind          // of the probes
+	patient bool          // their callers never leave
+	probes  []template    // where they differ in more than their hosts
+	takes   time.Duration // a build does
 	before  func(w *world) bool
 	soon    bool // it is over when it is as wanted
 	length  time.Duration
@@ -43,7 +45,28 @@ var sequels = []sequel{
 	{name: "the first candidate is a black hole, the second is well, POSTs", kind: Once, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
 	{name: "the first candidate is a black hole, the second is well, PUTs", kind: Repeatable, modes: dead(mute), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
 	{name: "the first candidate is a black hole, the second is well, refused", kind: Copyable, modes: dead(refuses), second: true, patient: true, want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (refused) for a, b is down, and builds take long", probes: hasty, takes: 3 * time.Second, modes: dead(refuses), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "dead (silent) for a, b is down, and builds take long", probes: hasty, takes: 3 * time.Second, modes: dead(mute), want: replaced, soon: true, length: 40 * time.Second},
+	{name: "all is well again while a build goes on", probes: hasty[:2], takes: time.Hour, before: building, want: noticed, length: 3 * time.Second},
 	{name: "everybody leaves", quiet: true, want: empty},
+}
+
+// hasty are callers of whom some leave before a build has ended that takes long.
+var hasty = []template{post.within(2 * time.Second), posB.within(2 * time.Second), put.within(3500 * time.Millisecond), get}
+
+// building: a build for need has just begun, and who cannot outwait it asks what is in service.
+func building(w *world) bool {
+	return !w.Fallback && !w.acc.ended && !w.sick[0] && slices.ContainsFunc(w.factories, func(f *factory) bool {
+		return !f.canceled && !f.planned && w.now.Sub(f.start) <= headStart
+	})
+}
+
+// noticed: that all is well has been seen.
+func noticed(w *world, _ *tally) string {
+	if w.acc.hosts[0].tripped || w.acc.hosts[1].tripped {
+		return "nobody sees that all is well"
+	}
+	return ""
 }
 
 // dead: nothing gets through to a on what is in service, and b is down.
@@ -109,8 +132,8 @@ func (w *world) follow(s *sequel) {
 	set := *w.setting
 	w.setting = &set
 	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
-	w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils = 0, 0, 0, 0, 0, 0, 0
-	set.nEnds = 0
+	w.changes, w.leaves, w.jumps, w.locals, w.hands, w.ends, w.spoils, w.vanishings = 0, 0, 0, 0, 0, 0, 0, 0
+	set.nEnds, set.after = 0, true
 	set.connects, set.patient, set.lateTimer, set.age, set.noFail, set.fetches = false, true, false, false, true, false
 	for _, f := range slices.Clone(w.flights) {
 		if f.held && w.flightOf(f.a) == f {
@@ -119,8 +142,11 @@ func (w *world) follow(s *sequel) {
 			w.perform()
 		}
 	}
-	probe := template{kind: s.kind}
-	set.calls = append(slices.Clone(set.calls), probe, template{host: 1, kind: s.kind})
+	probes := s.probes
+	if probes == nil {
+		probes = []template{{kind: s.kind}, {host: 1, kind: s.kind}}
+	}
+	set.calls, set.takes = append(slices.Clone(set.calls), probes...), s.takes
 	end, every := w.now.Add(s.length), probeEvery
 	switch {
 	case s.quiet:
@@ -145,7 +171,7 @@ func (w *world) follow(s *sequel) {
 		}
 		end = end.Add(2 * s.length) // who waits for a place leaves before it has had a chance
 	}
-	w.lives = append(slices.Clone(w.lives), 0, 0)
+	w.lives = append(slices.Clone(w.lives), make([]int, len(probes))...)
 	first := w.candidate()
 	for at, n := w.now, 0; w.now.Before(end); n++ {
 		if w.must(n <= 5000, "it never comes to rest"); n > 10000 || w.bad != "" {
@@ -163,11 +189,11 @@ func (w *world) follow(s *sequel) {
 		}
 		if !s.quiet && !w.now.Before(at) {
 			at = w.now.Add(every)
-			for i := range 2 {
+			for i := len(set.calls) - len(probes); i < len(set.calls); i++ {
 				w.steps(move{op: opTime})
-				w.lives[len(w.lives)-2+i]++
-				w.say("%s begins", set.calls[len(set.calls)-2+i])
-				w.begin(len(set.calls) - 2 + i)
+				w.lives[i]++
+				w.say("%s begins", set.calls[i])
+				w.begin(i)
 				w.perform()
 			}
 			continue
@@ -252,14 +278,15 @@ func (w *world) go1(s *sequel) bool {
 	var m move
 	found := false
 	take := func(o op, i, a int) {
-		if !found && o != opLeave && o != opLeaveNeutral && o != opFailLocal && o != opFailUntyped && o != opFailUnseen {
+		if !found && o != opDrawn && o != opLeave && o != opLeaveNeutral && o != opFailLocal && o != opFailUntyped && o != opFailUnseen {
 			m, found = move{o, i, a}, true
 		}
 	}
 	for i, f := range w.factories {
-		if f.canceled {
+		switch {
+		case f.canceled, !w.now.Before(f.start.Add(w.RecreateTimeout)):
 			take(opNotBuilt, i, 0)
-		} else {
+		case !w.now.Before(f.start.Add(s.takes)):
 			take(opBuilt, i, 0)
 		}
 	}

@@ -38,10 +38,6 @@ func (w *world) adopt(f *flight) {
 
 func (w *world) ask(x *traveler) {
 	if !w.closed {
-		if w.sick[1] && w.built != 0 && !w.acc.ended && !w.sick[0] {
-			w.c.Spoiled(w.now, w.built)
-			w.perform()
-		}
 		if w.sick[0] && !w.acc.ended {
 			w.acc.hearEnd(w)
 			x.worst = true // it has met an outage, which may be over when it asks
@@ -56,6 +52,10 @@ func (w *world) ask(x *traveler) {
 	w.plantStep(&s, x.q)
 	x.until = s.Until
 	x.worst = x.worst || h.outage || w.acc.ended || x.control.on != 0 && x.control.on <= w.dead
+	if s.Do == Try && w.sick[1] {
+		w.notSent(x, s.Attempt)
+		return
+	}
 	switch s.Do {
 	case Send, Try:
 		w.must(!w.acc.absent, "it is sent, and there is no transport")
@@ -93,6 +93,7 @@ func (w *world) ask(x *traveler) {
 		w.must(x.sent == 0 || x.q.Kind > Once, "what may have been sent goes to the fallback")
 		w.must(h.tripped || w.acc.ended, "what is well is left to the fallback")
 		x.at, x.got = over, "diverted"
+		w.acc.diverts(w, x)
 	case GiveUp:
 		w.say("      it gives up")
 		x.at, x.got = over, "error"
@@ -109,11 +110,9 @@ func (w *world) fetched(f *flight) {
 	w.must(w.c.Goes(f.a), "what was not called back may not be sent")
 	w.c.Handed(w.now, f.a)
 	f.held, f.start, f.began = false, w.now, w.step
-	if f.on == w.current && !f.trial {
-		f.clock = w.c.Clock()
-		if w.patient {
-			f.silentAt = w.now.Add(w.Patience)
-		}
+	f.clock = w.c.Clock()
+	if f.on == w.current && !f.trial && w.patient {
+		f.silentAt = w.now.Add(w.Patience)
 	}
 	w.looks(f)
 }
@@ -181,6 +180,7 @@ func (w *world) answer(f *flight) {
 	if f.hidden && w.allWell() { // nobody looks at the answers of the healthy path
 		w.sends(f)
 		w.land(f)
+		w.acc.health.served = max(w.acc.health.served, f.clock)
 		x.at, x.got = over, "answer"
 		return
 	}
@@ -341,13 +341,10 @@ func (w *world) leftOf(f *flight, v Verdict) Outcome {
 }
 
 // finish: a factory has returned.
-func (w *world) finish(i int, ok bool, variant int) {
+func (w *world) finish(i int, ok bool) {
 	f := w.factories[i]
 	w.factories = append(w.factories[:i:i], w.factories[i+1:]...)
-	d := Draw{Interval: [...]time.Duration{min(max(time.Second, 2*f.delay), 8*time.Second), 3 * time.Second}[variant]}
-	if w.age {
-		d.MaxAge = maxAge
-	}
+	d := w.drawOf(f)
 	if !ok {
 		w.returned = f.id
 		w.acc.notBuilt(w, f, d)

@@ -14,6 +14,9 @@ func (acc *account) failedTrial(w *world, f *flight, o Outcome) {
 		return
 	}
 	x.lost = x.lost || o.Verdict != Neutral
+	if main, _ := w.beside(x); main == nil && x.control.on == w.current {
+		x.tried = 0 // both failed it
+	}
 	if !f.copy {
 		x.tries-- // it could trip nothing
 	}
@@ -95,11 +98,13 @@ func (acc *account) heard(w *world, r Report) {
 	case WasRejected:
 		w.say("      the candidate is rejected (%s)", r.Kind)
 		w.must(r.Candidate == acc.cand, "rejected is %d, and the candidate is %d", r.Candidate, acc.cand)
+		acc.health.rejected(w)
 		acc.advance(w)
 		acc.candidateOver(w)
 	case WasPromoted:
 		w.say("      promoted by %s", r.About.Authority.Host)
 		acc.judgePromotion(w, r)
+		acc.health.unbuilt = 0
 		if acc.absent { // a start, and no end of an outage
 			acc.ended, acc.absent = false, false
 		}
@@ -141,7 +146,9 @@ func (acc *account) candidateOver(w *world) {
 }
 
 // hearEnd: the shell tells the core that the transport in service has ended.
-func (acc *account) hearEnd(w *world) { acc.ended = true }
+func (acc *account) hearEnd(w *world) {
+	acc.ended, acc.health.ended = true, w.c.Clock()
+}
 
 // news: a trip. If it is, the pace starts over.
 func (acc *account) news(w *world, calm bool) {
@@ -188,6 +195,7 @@ func (acc *account) drew(f *factory, d Draw) {
 func (acc *account) notBuilt(w *world, f *factory, d Draw) {
 	if !f.canceled {
 		acc.drew(f, d)
+		acc.health.failed = true
 	}
 }
 

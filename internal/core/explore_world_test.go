@@ -164,6 +164,7 @@ type factory struct {
 	start    time.Time
 	epoch    int           // of the world's own pace
 	delay    time.Duration // what was waited for it
+	drawn    bool          // the core knows its draw, which is long
 }
 
 // A setting is what a world starts with, and what can happen in it.
@@ -173,15 +174,16 @@ type setting struct {
 	calls   []template
 	modes   [2][2]mode // in service, candidates; by host
 	changes []change
-	prefix  []string // moves made before the search begins
-	depth   int      // in CI
-	places  int      // in a pool, for each host; 0: no limit
+	prefix  []string      // moves made before the search begins
+	depth   int           // in CI
+	places  int           // in a pool, for each host; 0: no limit
+	takes   time.Duration // a build does, where nothing is left to chance
 
-	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils int
+	nChanges, nLeaves, nJumps, nLocal, nHand, nEnds, nSpoils, nVanish int
 
-	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent, moments bool
-	bug                                                                                                                  *planted
-	mute                                                                                                                 string // an assertion that is not made
+	noFail, abandon, age, closes, connects, fetches, untyped, draws, lateTimer, patient, neutral, stays, absent, moments, after bool
+	bug                                                                                                                         *planted
+	mute                                                                                                                        string // an assertion that is not made
 }
 
 type change struct {
@@ -199,8 +201,8 @@ type world struct {
 	dead    uint64 // the latest that was replaced for need
 	modes   [3][2]mode
 
-	changes, leaves, jumps, locals, hands, ends, spoils int
-	lives                                               []int
+	changes, leaves, jumps, locals, hands, ends, spoils, vanishings int
+	lives                                                           []int
 
 	calls     []*traveler
 	flights   []*flight
@@ -242,7 +244,7 @@ func newWorld(s *setting) *world {
 	}
 	w := &world{
 		setting: s, c: New(s.Rules, t0, age), now: t0, current: 1, changes: s.nChanges, leaves: s.nLeaves, jumps: s.nJumps,
-		locals: s.nLocal, hands: s.nHand, ends: s.nEnds, spoils: s.nSpoils,
+		locals: s.nLocal, hands: s.nHand, ends: s.nEnds, spoils: s.nSpoils, vanishings: s.nVanish,
 	}
 	w.modes = [3][2]mode{s.modes[0], s.modes[1], s.modes[0]}
 	for _, t := range s.calls {
@@ -367,9 +369,7 @@ func (w *world) takeOff(x *traveler, a *Attempt, clock Instant) *flight {
 		f.silentAt = time.Time{}
 	} else if a.held {
 		w.c.Handed(w.now, a)
-		if f.on == w.current && !f.trial {
-			f.clock = w.c.Clock()
-		}
+		f.clock = w.c.Clock()
 	}
 	return f
 }
