@@ -15,9 +15,8 @@ import (
 // core answers, and not from the fields of its client.
 func TestTheExplorerLooksIntoNothing(t *testing.T) {
 	mayRead := []string{
-		"todo",  // what it decides, before it is asked for that
-		"role",  // the one decision that is told by a field: a copy that is promoted leaves its original behind
-		"bound", // told, not read: AdoptWaiting says so to the core
+		"todo", // what it decides, before it is asked for that
+		"role", // the one decision that is told by a field: a copy that is promoted leaves its original behind
 	}
 	for _, name := range []string{"account", "trials", "places", "health", "invariants", "lost", "perform", "shell", "moves", "do", "sequels"} {
 		set := token.NewFileSet()

@@ -151,6 +151,7 @@ func (w *world) do(m move) {
 	case opClose:
 		w.closed = true
 		w.c.Close(w.now)
+		w.isShut()
 	case opChange:
 		w.changes--
 		o := w.setting.changes[m.i]

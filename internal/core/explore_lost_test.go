@@ -47,6 +47,17 @@ func (w *world) notSent(x *traveler, a *Attempt) {
 	w.must(w.flightOf(a) == nil, "what was not sent is not called back")
 }
 
+// isShut: what comes after Close has no effect.
+func (w *world) isShut() {
+	t := w.c.todo
+	w.c.Tick(w.now)
+	w.c.Ended(w.now, w.current, true)
+	w.c.Prepare(w.now)
+	w.c.Close(w.now)
+	u := w.todoOf("closed")
+	w.must(u.Promote == 0 && u.Build == nil && len(u.Reports) == len(t.Reports) && len(u.Wake) == len(t.Wake), "what comes after Close has an effect")
+}
+
 // drawOf is what chance and the policy gave for a build.
 func (w *world) drawOf(f *factory) Draw {
 	d := Draw{Interval: min(max(time.Second, 2*f.delay), 8*time.Second)}

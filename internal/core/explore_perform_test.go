@@ -4,14 +4,15 @@ import "slices"
 
 // perform does what the core asks for, and gives the places that get free to others.
 func (w *world) perform() {
-	w.performOnce()
-	for w.bad == "" && w.place() {
-		w.performOnce()
+	condemned := w.condemn(w.performOnce())
+	for w.bad == "" && (condemned || w.place()) {
+		condemned = w.condemn(w.performOnce())
 	}
 }
 
-// performOnce does what the core asks for, in its order, and checks it.
-func (w *world) performOnce() {
+// performOnce does what the core asks for, in its order, and checks it. It returns the authorities that
+// are condemned.
+func (w *world) performOnce() []Authority {
 	t := w.c.Todo()
 	w.plantIn(&t)
 	for _, r := range t.Reports {
@@ -93,6 +94,7 @@ func (w *world) performOnce() {
 	w.calls = slices.DeleteFunc(w.calls, func(x *traveler) bool {
 		return x.at == over && !slices.ContainsFunc(w.flights, func(f *flight) bool { return f.x == x }) && x.tried == 0
 	})
+	return t.Condemn
 }
 
 // partWithTold: a copy that told first that its caller has gone is over with what it
@@ -131,6 +133,22 @@ func (w *world) promote() {
 			f.trial, f.copy = false, false
 		}
 	}
+}
+
+// condemn tells the core who waits on what was replaced, of those who are accompanied, and reports
+// whether there was one.
+func (w *world) condemn(all []Authority) (found bool) {
+	if !w.patient || w.closed {
+		return false
+	}
+	for _, f := range slices.Clone(w.flights) {
+		if slices.Contains(all, f.x.q.Authority) && w.roleOf(f) == retired && f.x.at == going && !f.queued && !f.held {
+			w.adoptWaiting(f)
+			f.x.worst, found = true, true
+			w.c.Condemned(w.now, f.a)
+		}
+	}
+	return found
 }
 
 func (w *world) cancel(id uint64) {

@@ -68,7 +68,8 @@ func (w *world) plantTick() {
 }
 
 // todoOf is what the core wants done after it was told what can have no effect: a late outcome
-// ("over"), the end of a copy whose caller has gone ("told"), or a build that was called off ("built").
+// ("over"), the end of a copy whose caller has gone ("told"), a build that was called off ("built"), or
+// what comes after Close ("closed").
 func (w *world) todoOf(when string) *Todo {
 	if w.bug != nil && w.bug.todo != nil {
 		w.bug.todo(w, when, &w.c.todo)

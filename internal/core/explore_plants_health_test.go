@@ -43,6 +43,11 @@ func plantsOfHealth() []planted {
 					f.a.over = f.a.over && !(f.x.q.Kind == Sealed && f.trial && f.held)
 				}
 			}},
+		{name: "who comes after Close is woken", world: "ended", depth: 3, notice: "what comes after Close has an effect", todo: func(w *world, when string, t *Todo) {
+			if when == "closed" {
+				t.Wake = append(t.Wake, &Call{})
+			}
+		}},
 		{name: "what was drawn is lost with its build", world: "together", depth: 5, notice: "a build %v inside the window", state: func(w *world) {
 			if r := w.c.cand; r != nil && r.stage == Building {
 				r.draw = 0

@@ -36,6 +36,14 @@ func (w *world) adopt(f *flight) {
 	}
 }
 
+// adoptWaiting makes the core know one that still waits in its transport.
+func (w *world) adoptWaiting(f *flight) {
+	if f.hidden {
+		f.hidden, f.inside = false, true
+		f.a = f.x.q.AdoptWaiting(f.on, f.clock, f.start)
+	}
+}
+
 func (w *world) ask(x *traveler) {
 	if !w.closed {
 		if w.sick[0] && !w.acc.ended {
@@ -236,10 +244,7 @@ func (w *world) failed(f *flight, o Outcome) {
 }
 
 func (w *world) impatient(f *flight) {
-	if f.hidden {
-		w.adopt(f)
-		f.a.bound, f.inside = true, true
-	}
+	w.adoptWaiting(f)
 	if w.modeOf(f) == mute || w.modeOf(f) == slow {
 		w.sends(f)
 	}
@@ -379,7 +384,12 @@ func (w *world) pass(to time.Time) {
 
 func (w *world) tick() {
 	w.plantState()
+	if w.sick[1] && w.built != 0 && !w.closed {
+		w.c.Spoiled(w.now, w.built)
+		w.perform()
+	}
 	w.acc.ticked(w)
+	w.c.Served(w.acc.health.served)
 	w.c.Tick(w.now)
 	w.plantTick()
 	w.must(!w.due(), "the timer spins")

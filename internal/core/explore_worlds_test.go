@@ -83,6 +83,7 @@ func worlds() []*setting {
 		{name: "nothing yet", Rules: one, calls: []template{get, post, wait}, modes: gone, changes: some, nChanges: 1, nLeaves: 1, nHand: 1, nEnds: 1, abandon: true, absent: true, closes: true, depth: 6},
 		{name: "nothing yet, fallback", Rules: withFallback, calls: []template{get, post, getB}, modes: well, changes: some, nChanges: 1, nHand: 1, age: true, absent: true, depth: 7},
 		{name: "fallback", Rules: withFallback, calls: []template{get.times(3), post.times(2), getB}, modes: gone, changes: some, nChanges: 2, nLeaves: 1, nJumps: 1, depth: 6},
+		{name: "fallback, ended", Rules: withFallback, calls: []template{put.within(3 * time.Second), get, post.within(3 * time.Second)}, modes: [2][2]mode{{timesOut, works}, {works, works}}, changes: some, nChanges: 1, nEnds: 2, patient: true, depth: 6},
 		{name: "deadlines", Rules: two, calls: []template{get.times(3).within(3 * time.Second), put.within(6 * time.Second), post.within(4 * time.Second)}, modes: dark, nVanish: 1, patient: true, depth: 8},
 		{name: "by hand, nothing to copy", Rules: one, calls: []template{post.times(3), put.times(2), posB}, modes: well, changes: hand, nChanges: 1, nLeaves: 1, nHand: 1, abandon: true, connects: true, depth: 7,
 			prefix: []string{"POST a begins", "Recreate", "built", "time"}},

@@ -85,10 +85,7 @@ func (c *Client) probed(now time.Time, s *suspect) {
 // unless a candidate had been answered by then (up). A failure is the control of one answer, so it
 // began after the latest proof.
 func (s *suspect) trusts(t *Attempt) Instant {
-	if s.up != 0 {
-		return min(max(s.up, s.proved), t.began)
-	}
-	return t.began
+	return min(max(s.up, s.proved), t.began)
 }
 
 // controlFirst: where a proof takes several answers, the control goes first every second
