@@ -59,12 +59,41 @@ func (w *world) comeIn() {
 	w.must(w.now() == began, "the middleware waits for %v", w.now()-began)
 }
 
+// shutDown calls Close, or Shutdown, which waits until nothing is in flight any more.
+func (w *world) shutDown() {
+	limit := w.plan.shutdown
+	if limit == 0 {
+		_ = w.rt.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	w.mu.Lock()
+	w.serving().retire() // its drain begins at once
+	w.mu.Unlock()
+	err := w.rt.Shutdown(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked("hand", "Shutdown within %v: %v", limit, err)
+	took, open := w.now()-w.closedAt, 0
+	for _, l := range w.links {
+		open += l.open
+	}
+	switch err {
+	case nil:
+		w.must(open == 0 || w.plan.kind.real(), "Shutdown returns, and %d are in flight", open)
+		w.must(took <= limit, "Shutdown returns after its context's end")
+	default:
+		w.must(err == context.DeadlineExceeded && took >= limit, "Shutdown returns %v after %v of %v", err, took, limit)
+	}
+}
+
 func (w *world) close() {
 	w.note("hand", "Close")
 	w.mu.Lock()
 	w.shutting, w.closedAt = true, w.now()
 	w.mu.Unlock()
-	w.guard(func() { _ = w.rt.Close() }, nil)
+	w.guard(w.shutDown, nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.shut = true

@@ -52,11 +52,12 @@ func (o outage) mayFollow(r *run) bool {
 }
 
 // isNews reports whether a trip was news: its authority had no outage in the minute before, and no
-// transport was promoted because of an outage in that minute.
+// transport was promoted because of an outage in that minute. The first transport of a client that had
+// none was promoted because of nothing.
 func (w *world) isNews(trip int) bool {
 	o := w.outages[trip]
 	for _, r := range w.runs {
-		if r.promoted && !r.planned() && r.end < o.at.at && o.at.at-r.end < calm {
+		if r.promoted && !r.planned() && r.trigger != "start" && r.end < o.at.at && o.at.at-r.end < calm {
 			return false
 		}
 	}

@@ -224,6 +224,11 @@ func (w *world) classified(req *http.Request, v respawn.Verdict) {
 	w.mood("the classifier", id, n)
 }
 
+// awaitsFirst reports whether there was no transport yet when o began.
+func (w *world) awaitsFirst(o *order) bool {
+	return w.plan.absent && (len(w.services) == 1 || o.began <= w.services[1].at)
+}
+
 // mustBeOwn checks whose an error is: that of a try which was not called back, of the caller's
 // context, or of its GetBody; or respawn's own, if the client is closed or the transport drained.
 func (w *world) mustBeOwn(o *order, err error) {
@@ -239,6 +244,8 @@ func (w *world) mustBeOwn(o *order, err error) {
 	}
 	switch ctx := o.req.Context(); {
 	case w.plan.drain > 0 && errors.Is(err, respawn.ErrDrained):
+		return
+	case w.awaitsFirst(o) && strings.Contains(err.Error(), "there is no transport yet"):
 		return
 	case w.plan.kind.real() && !own, err == respawn.ErrClosed && w.shutting, err == ctx.Err(), err == context.Cause(ctx),
 		o.ends == byLegacy && strings.Contains(err.Error(), "canceled while waiting"),

@@ -29,7 +29,9 @@ type plan struct {
 	maxAge    time.Duration
 	drain     time.Duration // WithDrainTimeout
 	policy    policy
-	moody     bool // what the client calls back may panic, or end its goroutine
+	absent    bool          // there is no base: the factory builds the first transport, too
+	shutdown  time.Duration // how long Shutdown waits, which is called instead of Close; 0: Close is
+	moody     bool          // what the client calls back may panic, or end its goroutine
 
 	storm   time.Duration // from then on the network and the factory are well
 	weather [][]spell     // by authority, in order
@@ -37,6 +39,7 @@ type plan struct {
 	builds  []build       // by call of the factory
 	callers [][]errand
 	hands   []hand
+	crowded bool          // there are so many authorities that it takes long to look at them all
 	lull    time.Duration // after the storm: how long the probers pause
 }
 
@@ -111,6 +114,7 @@ func drawPlan(seed uint64) *plan {
 	if p.kind.real() {
 		p.places = pick(d, 0, 0, 1, 2, 4)
 	}
+	dice{rand.New(rand.NewPCG(seed, 0x5ce9e))}.play(p)
 	return p
 }
 
@@ -158,6 +162,6 @@ func (d dice) policy() policy {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("%v transports; threshold %d, stalls %d over %v, patience %v, recreate timeout %v, replay %d, fallback %v, wait %v, max age %v, drain %v, backoff %+v, moody %v; storm of %v",
-		p.kind, p.threshold, p.stalls, p.stallSpan, p.patience, p.recreate, p.replay, p.fallback, p.wait, p.maxAge, p.drain, p.policy, p.moody, p.storm)
+	return fmt.Sprintf("%v transports; threshold %d, stalls %d over %v, patience %v, recreate timeout %v, replay %d, fallback %v, wait %v, max age %v, drain %v, backoff %+v, moody %v, absent %v, shutdown %v; storm of %v",
+		p.kind, p.threshold, p.stalls, p.stallSpan, p.patience, p.recreate, p.replay, p.fallback, p.wait, p.maxAge, p.drain, p.policy, p.moody, p.absent, p.shutdown, p.storm)
 }

@@ -26,10 +26,11 @@ const (
 	wrongName       // there is no such name, which is nobody's fault here
 	goAway          // sends the request away unserved
 	skies
+	sluggish // answers after seconds: in a scene alone
 )
 
 func (s sky) String() string {
-	return [...]string{"well", "refused", "unreachable", "reset", "lost", "mute", "slow", "partial", "tls", "noname", "wrongname", "goaway"}[s]
+	return [...]string{"well", "refused", "unreachable", "reset", "lost", "mute", "slow", "partial", "tls", "noname", "wrongname", "goaway", "", "sluggish"}[s]
 }
 
 // An illness is what befalls one transport, and only that.

@@ -166,6 +166,8 @@ func (t *try) serve(early bool) (*http.Response, error) {
 		return nil, t.await(-1, nil)
 	case slow:
 		trip += w.draw(200*time.Millisecond, 3*time.Second, "slow", t.order.id, t.number)
+	case sluggish:
+		trip += w.draw(3*time.Second, 7*time.Second, "sluggish", t.order.id, t.number)
 	}
 	if err := t.await(trip, nil); err != nil {
 		return nil, err

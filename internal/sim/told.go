@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -43,7 +44,8 @@ func auOf(host string) int {
 	if host == "" {
 		return -1
 	}
-	return int(host[0] - 'a')
+	n, _ := strconv.Atoi(strings.TrimSuffix(host[1:], ".sim"))
+	return letters*n + int(host[0]-'a')
 }
 
 const spanName = "HTTP transport_recreation"

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -26,7 +27,7 @@ func (l *link) sky(au int) sky {
 // sky is how the authority's upstream is now.
 func (w *world) sky(au int) sky {
 	now, sky := w.now(), well
-	for _, s := range w.plan.weather[au] {
+	for _, s := range w.plan.weather[w.plan.upstream(au)] {
 		if s.from <= now {
 			sky = s.sky
 		}
@@ -54,22 +55,35 @@ func (w *world) blow(au int) {
 	}
 }
 
-// loseTo loses all connections to an authority; the caller holds w.mu.
-func (l *link) loseTo(au int) {
+// loseTo loses all connections to an upstream; the caller holds w.mu.
+func (l *link) loseTo(up int) {
 	l.pool = slices.DeleteFunc(l.pool, func(c *conn) bool {
-		if c.au == au {
+		lost := l.w.plan.upstream(c.au) == up
+		if lost {
 			c.lose()
 		}
-		return c.au == au
+		return lost
 	})
 	for _, c := range l.wires {
-		if c.au == au {
+		if l.w.plan.upstream(c.au) == up {
 			c.lose()
 		}
 	}
 }
 
-func hostOf(au int) string { return string(rune('a'+au)) + ".sim" }
+// hostOf names an authority: a.sim to z.sim, a1.sim, and so on.
+func hostOf(au int) string {
+	name := string(rune('a' + au%letters))
+	if au >= letters {
+		name += strconv.Itoa(au / letters)
+	}
+	return name + ".sim"
+}
+
+const letters = 26
+
+// upstream is whose weather an authority has.
+func (p *plan) upstream(au int) int { return au % len(p.weather) }
 
 // build is the factory.
 func (w *world) build(ctx context.Context) (http.RoundTripper, error) {
