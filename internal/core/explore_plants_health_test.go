@@ -48,10 +48,11 @@ func plantsOfHealth() []planted {
 				t.Wake = append(t.Wake, &Call{})
 			}
 		}},
-		{name: "what was drawn is lost with its build", world: "together", depth: 5, notice: "a build %v inside the window", state: func(w *world) {
-			if r := w.c.cand; r != nil && r.stage == Building {
-				r.draw = 0
-			}
-		}},
+		{name: "what was drawn is lost with its build", world: "together", depth: 3, notice: "a build %v inside the window",
+			first: []string{"drawn long", "Recreate", "not built", "not built"}, state: func(w *world) {
+				if r := w.c.cand; r != nil && r.stage == Building {
+					r.draw = 0
+				}
+			}},
 	}
 }

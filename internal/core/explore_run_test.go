@@ -20,7 +20,7 @@ func TestExplore(t *testing.T) {
 	for _, s := range worlds() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			e := search{s: s, depth: s.depth + env("DEPTH", 0), budget: time.Duration(env("SECS", 0)) * time.Second, every: env("EVERY", 20)}
+			e := search{s: s, depth: s.depth + env("DEPTH", 0), budget: time.Duration(env("SECS", 0)) * time.Second, every: env("EVERY", 24)}
 			if testing.Short() {
 				e.depth -= 2
 			}
@@ -33,7 +33,7 @@ func TestExplore(t *testing.T) {
 
 // TestWander goes far in few ways where TestExplore goes all ways, but not far.
 func TestWander(t *testing.T) {
-	walks, length := env("WALKS", 200), env("LENGTH", 60)
+	walks, length := env("WALKS", 150), env("LENGTH", 60)
 	if testing.Short() {
 		walks /= 4
 	}
