@@ -20,9 +20,9 @@ var keepsGoing = os.Getenv("ALL") != ""
 
 // TestSimulation runs the client in a simulated world, once for each seed: see plan for what chance
 // decides, and the judges for what must hold. SEED=n runs one seed and prints its log. FROM is the
-// first of several seeds and SEEDS their number (500, in CI 2000). ALL=1 goes on after a failure.
+// first of several seeds and SEEDS their number (475, in CI 2000). ALL=1 goes on after a failure.
 func TestSimulation(t *testing.T) {
-	from, seeds := env(t, "FROM", 1), env(t, "SEEDS", testkit.InCI[uint64](2000, 500))
+	from, seeds := env(t, "FROM", 1), env(t, "SEEDS", testkit.InCI[uint64](2000, 475))
 	if testing.Short() {
 		seeds = min(seeds, 200)
 	}
