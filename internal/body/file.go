@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 )
 
 // net/http sends a file straight from its disk (sendfile), and closes it unread when a dial fails. It is
@@ -19,20 +20,38 @@ type fileBody struct {
 
 // SyscallConn implements [syscall.Conn]. Nobody sees what is read through it.
 func (b *fileBody) SyscallConn() (syscall.RawConn, error) {
-	if !b.taken() {
+	at, _ := b.file.Seek(0, io.SeekCurrent)
+	if !b.taken(at) {
 		return nil, errDetached
 	}
 	return b.file.SyscallConn()
 }
 
-// taken notes that the attempt of b may read the file unseen from now on. It fails where b may not be
-// read any more.
-func (b *sendBody) taken() bool {
+// taken notes that the attempt of b may read the file unseen from now on, from the position at. It fails
+// where b may not be read any more.
+func (b *sendBody) taken(at int64) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
 	mine := b.mineLocked()
-	b.shot.taken = b.shot.taken || mine
+	if mine {
+		b.shot.taken, b.shot.at = true, at
+	}
 	return mine
+}
+
+// look notes whether a connection that has the descriptor has read on. Not every system moves the file's
+// position before all is sent.
+func (b *fileBody) look() {
+	at, err := b.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return
+	}
+	o := b.shot
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.taken && at != o.at {
+		o.at, o.last = at, time.Now()
+	}
 }
 
 // asSent is what an attempt gets of b, which shields the body of a request of that length: a file can

@@ -7,8 +7,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,6 +77,48 @@ func TestAFileWhoseDescriptorWasTakenMayHaveBeenSent(t *testing.T) {
 	_, err = file.Stat()
 	assert.ErrorIs(t, err, os.ErrClosed, "nobody can have it any more")
 	_, err = sent.Body.(syscall.Conn).SyscallConn()
+	assert.Error(t, err)
+}
+
+// A connection that reads on from the disk shows in the file's position alone: an upload that moves is
+// not silent.
+func TestAFileThatIsSentFromItsDiskIsReadWhileItsPositionMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		req, file := upload(t, "http://a.test/", make([]byte, 1000), 100)
+		l := NewLender(req, Idempotent)
+		sent, err := l.Lend()
+		require.NoError(t, err)
+		_, err = sent.Body.(syscall.Conn).SyscallConn()
+		require.NoError(t, err)
+		at, _ := LastRead(sent)
+		assert.True(t, at.IsZero(), "it has not moved yet")
+		for _, moves := range []bool{true, false, true} {
+			before, _ := LastRead(sent)
+			time.Sleep(time.Second)
+			if moves {
+				_, err = file.Seek(10, io.SeekCurrent) // as sendfile does
+				require.NoError(t, err)
+			}
+			at, reading := LastRead(sent)
+			assert.False(t, reading)
+			assert.Equal(t, moves, at.After(before))
+			assert.False(t, Misfits(sent), "what was sent unseen counts")
+		}
+		_, err = io.Copy(io.Discard, sent.Body) // net/http looks whether there is more
+		require.NoError(t, err)
+		assert.False(t, Misfits(sent))
+	})
+}
+
+// A body that was sent as it is was read, whatever is left of it: nobody looked on.
+func TestABodyThatWasSentAsItIsIsNotKept(t *testing.T) {
+	req, err := http.NewRequest(http.MethodPost, "http://a.test/", strings.NewReader(payload))
+	require.NoError(t, err)
+	req.GetBody = nil // by a base that has changed the request
+	l := NewLender(req, Idempotent)
+	l.Lent()
+	assert.False(t, l.Left())
+	_, err = l.Lend()
 	assert.Error(t, err)
 }
 

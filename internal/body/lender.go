@@ -28,8 +28,9 @@ func NewLender(req *http.Request, r Replay) Lender {
 	return l
 }
 
-// Lent notes that an attempt has had the caller's own request, with its body as it is.
-func (l *Lender) Lent() { l.lent = true }
+// Lent notes that an attempt has had the caller's own request, with its body as it is. No shield is put
+// around that body any more: nobody saw what the attempt has read.
+func (l *Lender) Lent() { l.lent, l.shot = true, nil }
 
 // Lend returns the request for one attempt: the caller's own, or a copy with a
 // body that can be read. If there is none any more, the error says why: GetBody's own,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type oneShot struct {
 	holder   *sendBody  // of the attempt that may read and close it
 	read     int64      // bytes of it
 	taken    bool       // a holder may read it without Read
+	at       int64      // the position that a file was seen at since then
 	ended    bool       // for a holder that had not closed it
 	readErr  error
 	broke    bool // a Read of a holder that had not closed it failed
@@ -212,12 +214,15 @@ func Touched(sent *http.Request) bool {
 // Misfits reports whether the caller's body has turned out to be shorter or longer than its
 // request says, as far as that is looked at.
 func Misfits(sent *http.Request) bool {
-	b, ok := sent.Body.(*sendBody)
-	if !ok || sent.ContentLength <= 0 {
+	b := shieldOf(sent)
+	if b == nil || sent.ContentLength <= 0 {
 		return false // the length is unknown
 	}
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
+	if b.shot.taken {
+		return false
+	}
 	return b.shot.read > sent.ContentLength || b.shot.ended && b.shot.read < sent.ContentLength
 }
 
@@ -230,7 +235,7 @@ func IsQuiet(sent *http.Request) bool {
 		return b.done && !b.shot.reading && b.shot.read == 0
 	}
 	switch unwrapped(sent.Body).(type) {
-	case *fileBody, *bytes.Reader, *bytes.Buffer, *strings.Reader:
+	case *fileBody, *os.File, *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return true // none of these knows its request
 	}
 	return !Has(sent)
@@ -252,11 +257,15 @@ func Begun(sent *http.Request) bool {
 }
 
 // LastRead is when a Read of the body has last returned, as far as that is looked at;
-// zero if there was none. reading: one is under way, which began then.
+// zero if there was none. reading: one is under way, which began then. A file that is sent straight
+// from its disk was read when its position was last seen to have moved.
 func LastRead(sent *http.Request) (at time.Time, reading bool) {
-	b, ok := sent.Body.(*sendBody)
-	if !ok {
+	b := shieldOf(sent)
+	if b == nil {
 		return time.Time{}, false
+	}
+	if f, ok := sent.Body.(*fileBody); ok {
+		f.look()
 	}
 	o := b.shot
 	o.mu.Lock()
@@ -267,8 +276,8 @@ func LastRead(sent *http.Request) (at time.Time, reading bool) {
 // Awaited reports whether the attempt was kept waiting by the caller's body: a Read of
 // it has not returned, or its Reads took half of the time that the attempt had the body.
 func Awaited(sent *http.Request) bool {
-	b, ok := sent.Body.(*sendBody)
-	if !ok {
+	b := shieldOf(sent)
+	if b == nil {
 		return false
 	}
 	o := b.shot

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -113,6 +115,33 @@ func TestWhatIsFoundWhileARequestIsWrittenIsItsFault(t *testing.T) {
 				got, _ = judge(t, broken, upload(func(*http.Request) {}), watched)
 				assert.Equal(t, Failure, got, "a request that is well formed")
 			})
+		}
+	}
+}
+
+// A file does not know its request, so that a trailer that is none is its caller's fault, whoever looks on.
+func TestAFilesRequestIsLookedAtWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "upload")
+	require.NoError(t, os.WriteFile(path, []byte("payload"), 0o600))
+	for _, replay := range []body.Replay{body.Idempotent, body.Never} {
+		for _, hide := range []bool{false, true} {
+			file, err := os.Open(path)
+			require.NoError(t, err)
+			defer file.Close()
+			req := request(t, "http://example.com")
+			req.Method, req.Body, req.ContentLength, req.Trailer = http.MethodPost, file, -1, http.Header{"Content-Length": nil}
+			if hide {
+				req.Body = io.NopCloser(file)
+			}
+			lender := body.NewLender(req, replay)
+			sent, err := lender.Lend()
+			require.NoError(t, err)
+			broken := rtFunc(func(req *http.Request) (*http.Response, error) {
+				_ = req.Body.Close()
+				return nil, net.ErrClosed
+			})
+			got, _ := judge(t, broken, sent, true)
+			assert.Equal(t, Neutral, got, "%v, hidden: %v", replay, hide)
 		}
 	}
 }
