@@ -45,6 +45,7 @@ func TestAFileOutlivesAttemptsThatDidNotReadIt(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, File(sent) == file, "it can be sent straight from its disk")
 			require.False(t, Touched(sent))
+			require.True(t, IsQuiet(sent), "it does not know its request")
 			require.NoError(t, sent.Body.Close())
 		}
 		sent, err := l.Lend()

@@ -117,11 +117,12 @@ func (o *order) answeredOnTrial() bool {
 }
 
 // attempts returns how many of the order's tries count as attempts. Those on the fallback do not,
-// nor do copies, nor trials that were called back or left behind.
+// nor do copies, nor trials that were called back, nor what was left behind: who does that moves with an
+// attempt left or not.
 func (o *order) attempts() int {
 	n := 0
 	for _, t := range o.tries {
-		if t.link != o.w.spare && !t.copy && !(t.trial && (t.recalled || t.behind)) {
+		if t.link != o.w.spare && !t.copy && !t.behind && !(t.trial && t.recalled) {
 			n++
 		}
 	}
