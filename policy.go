@@ -112,8 +112,8 @@ func DefaultClassifier(req *http.Request, err error) Verdict {
 
 // A Replay says which requests may be sent again after an error. Unless it is
 // [ReplayNever], a request that may be sent only once, such as a POST, is watched from
-// its first attempt. Watching costs 3 allocations, 1 more if the body is not in memory,
-// some more if it is a file, and 4 more if the caller has an httptrace of its own. A GET
+// its first attempt. Watching costs 3 allocations, 1 more if the body is not in memory, or
+// 3 more if it is an *os.File, and 4 more if the caller has an httptrace of its own. A GET
 // costs none.
 type Replay int
 

@@ -20,16 +20,16 @@ type fileBody struct {
 
 // SyscallConn implements [syscall.Conn]. Nobody sees what is read through it.
 func (b *fileBody) SyscallConn() (syscall.RawConn, error) {
-	at, _ := b.file.Seek(0, io.SeekCurrent)
-	if !b.taken(at) {
+	at, _ := b.file.Seek(0, io.SeekCurrent) // where it fails, the first look takes the file for moved
+	if !b.take(at) {
 		return nil, errDetached
 	}
 	return b.file.SyscallConn()
 }
 
-// taken notes that the attempt of b may read the file unseen from now on, from the position at. It fails
+// take notes that the attempt of b may read the file unseen from now on, from the position at. It fails
 // where b may not be read any more.
-func (b *sendBody) taken(at int64) bool {
+func (b *sendBody) take(at int64) bool {
 	b.shot.mu.Lock()
 	defer b.shot.mu.Unlock()
 	mine := b.mineLocked()

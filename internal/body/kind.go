@@ -15,8 +15,8 @@ func Has(req *http.Request) bool { return req.Body != nil && req.Body != http.No
 
 // NeedsShield reports whether req has a body that must be observed while it is sent.
 // One kind can be read only once, and net/http would close it unread when a dial fails;
-// another can fail, or keep everybody waiting. A file is shielded so that it can still be sent
-// straight from its disk (file.go).
+// another can fail, or keep everybody waiting. The shield of a file lets a connection send it
+// straight from its disk all the same (file.go).
 func (r Replay) NeedsShield(req *http.Request) bool {
 	if r == Never || !Has(req) {
 		return false

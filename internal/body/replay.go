@@ -16,8 +16,9 @@ import "net/http"
 // After an error four more things must hold, as for any request. mayGoAgain and its caller in
 // internal/call/land.go see to three: the error speaks against the transport, or a trial was
 // never sent; the caller is still there; and the body can be had again, since it has GetBody
-// or no byte of it was read. The core sees to the fourth, in internal/core: the request has an attempt left (spare in table.go; the fallback needs none),
-// and there is something to make it on:
+// or no byte of it was read. The core sees to the fourth, in internal/core: the request has
+// an attempt left (spare in table.go; the fallback needs none), and there is something to make
+// it on:
 //
 //   - While the authority is not tripped, that is the transport in service, but not after a
 //     stall there, since a slow upstream is not asked twice (onItsWay in table.go). A timeout may
